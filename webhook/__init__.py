@@ -1,0 +1,1 @@
+"""The front: answers senders and people; never converts, never talks to CVMFS."""

@@ -1,0 +1,135 @@
+"""Names of images, parsed once at the door.
+
+Past ``Reference.parse`` nobody splits a name on ``:`` again. The grammar is the OCI
+distribution specification's, the defaults are Docker's: ``alpine`` means
+``docker.io/library/alpine:latest``.
+
+Read first: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+(section "Pulling manifests") and ``reference.go`` of distribution/reference.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from workers.errors import PermanentError
+
+DOCKER_HUB = "docker.io"
+# What people and old tools call Docker Hub; all of them mean one registry.
+_DOCKER_HUB_ALIASES = frozenset(
+    {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::([0-9]{{1,5}}))?", re.ASCII
+)
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+
+# distribution/reference, RepositoryNameTotalLengthMax.
+_REPOSITORY_LENGTH = 255
+_HIGHEST_PORT = 65535
+
+
+class InvalidReference(PermanentError):
+    """A name that no registry could have given out."""
+
+    def __init__(self, what: str, value: str, mend: str) -> None:
+        # repr: the value may hold control characters that must not reach a terminal.
+        super().__init__(f"{what} {value[:300]!r} is not valid: {mend}")
+        self.value = value
+
+
+def parse_registry(text: str) -> str:
+    """Return the canonical host[:port] of a registry, Docker Hub's aliases folded."""
+    host = text.lower()
+    match = _HOST.fullmatch(host)
+    if match is None or int(match[1] or 0) > _HIGHEST_PORT:
+        raise InvalidReference("registry", text, "give host or host:port")
+    return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
+
+
+def parse_repository(text: str) -> str:
+    """Return ``text`` if it is a repository name, without the registry."""
+    if len(text) > _REPOSITORY_LENGTH or not _REPOSITORY.fullmatch(text):
+        mend = "use lower-case letters, digits and single separators . _ -"
+        raise InvalidReference("repository name", text, mend)
+    return text
+
+
+def parse_tag(text: str) -> str:
+    """Return ``text`` if it is a tag."""
+    if not _TAG.fullmatch(text):
+        mend = "use at most 128 letters, digits, _ . - and begin with no . or -"
+        raise InvalidReference("tag", text, mend)
+    return text
+
+
+def parse_digest(text: str) -> str:
+    """Return ``text`` if it is a digest of a known algorithm in full length."""
+    if not _DIGEST.fullmatch(text):
+        raise InvalidReference("digest", text, "give sha256: and 64 hex digits")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image by registry, repository and tag, or digest, or both.
+
+    Attributes:
+        registry: canonical host[:port], ``docker.io`` for Docker Hub.
+        repository: path without host, ``library/alpine``.
+        tag: absent only where a digest is given.
+        digest: ``sha256:…``; what a reference with a digest means, whatever its tag.
+    """
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse what a person or a configuration writes.
+
+        Raises:
+            InvalidReference: naming the part that is wrong.
+        """
+        rest, at, digest = text.partition("@")
+        first, slash, others = rest.partition("/")
+        # distribution/reference, splitDockerDomain: a first component is a host only
+        # if it could not be a namespace.
+        if slash and (
+            "." in first
+            or ":" in first
+            or first == "localhost"
+            or first != first.lower()
+        ):
+            registry, rest = first, others
+        else:
+            registry = DOCKER_HUB
+        repository, colon, tag = rest.partition(":")
+        registry = parse_registry(registry)
+        if registry == DOCKER_HUB and "/" not in repository:
+            repository = f"library/{repository}"
+        if not colon:
+            tag = "" if at else "latest"
+        return cls(
+            registry,
+            parse_repository(repository),
+            parse_tag(tag) if tag or colon else None,
+            parse_digest(digest) if at else None,
+        )
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, what policies match against."""
+        return f"{self.registry}/{self.repository}"
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag is not None else ""
+        digest = f"@{self.digest}" if self.digest is not None else ""
+        return f"{self.name}{tag}{digest}"
