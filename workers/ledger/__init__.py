@@ -1,0 +1,43 @@
+"""The ledger: our own records in Redis, the truth of states, owed work and history.
+
+RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`` first.
+"""
+
+from workers.ledger.ledger import Ledger, LedgerUnavailable
+from workers.ledger.records import (
+    Accepted,
+    Delivery,
+    DeliveryEvent,
+    DeliveryRecord,
+    Event,
+    Hint,
+    ImagePage,
+    ImageRecord,
+    Lease,
+    Outcome,
+    Progress,
+    RunRecord,
+    State,
+    Verdict,
+    Wanted,
+)
+
+__all__ = [
+    "Accepted",
+    "Delivery",
+    "DeliveryEvent",
+    "DeliveryRecord",
+    "Event",
+    "Hint",
+    "ImagePage",
+    "ImageRecord",
+    "Lease",
+    "Ledger",
+    "LedgerUnavailable",
+    "Outcome",
+    "Progress",
+    "RunRecord",
+    "State",
+    "Verdict",
+    "Wanted",
+]

@@ -1,0 +1,276 @@
+"""What the ledger keeps: the value types, without a word about Redis.
+
+Essential reading, in order: ``State`` (what an author of an image sees),
+``ImageRecord`` (what is known of one reference), ``Wanted`` and ``Accepted`` (what the
+front says and hears), ``Lease`` (what a job holds while it works).
+
+Times are seconds since the epoch. References are canonical strings,
+``registry/repository:tag``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a reference stands. Live: the registry's present digest is published."""
+
+    QUEUED = "queued"
+    RESOLVING = "resolving"
+    FETCHING = "fetching"
+    CONVERTING = "converting"
+    PUBLISHING = "publishing"
+    LIVE = "live"
+    REFUSED = "refused"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+
+class Outcome(StrEnum):
+    """How one run ended."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What became of one event of a delivery."""
+
+    QUEUED = "queued"
+    REFUSED = "refused"
+    IGNORED = "ignored"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What the newest event said about a reference. A hint only, never believed.
+
+    Attributes:
+        digest: the digest that the sender named.
+        time: when the sender says it happened, else when we heard of it.
+        source: name of the source; ``operator``, ``cli`` … for what people ask.
+        event_id: the sender's own id of the event.
+        actor: who pushed, as the sender says.
+    """
+
+    digest: str | None
+    time: float
+    source: str
+    event_id: str | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One event of a delivery with the decision about it, as the front hands it in.
+
+    Attributes:
+        reference: absent where the event names no tag; then it can only be ignored.
+        verdict: QUEUED, REFUSED or IGNORED.
+        reason: one line; the policy's, or why there is nothing to do.
+        hint: what the event said; needed where the verdict is QUEUED.
+        unique_id: the sender's id of the event, only where that sender never gives the
+            same id to two events. Seen again within a day it is a DUPLICATE.
+        action: the normalised action of the event.
+    """
+
+    reference: str | None
+    verdict: Verdict
+    reason: str
+    hint: Hint | None = None
+    unique_id: str | None = None
+    action: str = "push"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the ledger made of one ``Wanted`` or one request.
+
+    Attributes:
+        verdict: as handed in, or DUPLICATE.
+        job_id: enqueue a job for the reference under this id, now. None: nothing to
+            enqueue, because a job waits already, or one runs and will look again.
+        number: count of requests for the reference with this one; a run whose number
+            is not smaller answers it. 0 where nothing was requested.
+    """
+
+    reference: str | None
+    verdict: Verdict
+    reason: str
+    job_id: str | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One authenticated notification as the front hands it in.
+
+    Attributes:
+        id: ours, unique; letters, digits, ``_`` and ``-``.
+        source: name of the source it came in by.
+        time: when we received it.
+        sender: network address of the sender.
+    """
+
+    id: str
+    source: str
+    time: float
+    sender: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEvent:
+    """What is kept of one event of a delivery."""
+
+    reference: str | None
+    action: str
+    digest: str | None
+    event_id: str | None
+    actor: str | None
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery with what became of its events, in the order of the notification."""
+
+    id: str
+    source: str
+    time: float
+    sender: str | None
+    events: tuple[DeliveryEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; totals are 0 until they are known."""
+
+    layers_done: int = 0
+    layers_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of a job over a reference.
+
+    Attributes:
+        id: the token of its lease.
+        number: the count of requests that it answers.
+        outcome: None while it runs. A run that died is FAILED and says so.
+        attempt: 1 for the first run for this number.
+        source: where the request came from.
+        seconds_by_stage: time spent in each state that has ended.
+    """
+
+    id: str
+    number: int
+    outcome: Outcome | None
+    started: float
+    ended: float | None = None
+    digest: str | None = None
+    reason: str | None = None
+    attempt: int = 1
+    next_try: float | None = None
+    source: str = ""
+    worker: str = ""
+    seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What is known of one reference.
+
+    Attributes:
+        digest: what the registry said last.
+        live_digest: what is published; None when nothing is.
+        repository: the CVMFS repository (fqrn) it is published in.
+        revision: of that repository, the one that made ``live_digest`` live.
+        path: of the tag's link in the repository.
+        since: when the state began; for a live image when its digest went live, so a
+            look that finds it unchanged does not alter it.
+        reason: why it is refused or failed.
+        requested: how often it was asked for.
+        started: ``requested`` when the last run began.
+        done: the highest number that a run has answered for good. Work is owed exactly
+            while ``requested > done``.
+        overtaken: runs in a row that stopped because of a newer push.
+        attempts: runs in a row for the same number.
+        next_try: when it is tried again after a failure that may pass.
+        is_running: a job holds the lease at this moment.
+        last_run: the current run while one runs, else the one before.
+    """
+
+    reference: str
+    state: State
+    digest: str | None
+    live_digest: str | None
+    repository: str | None
+    revision: int | None
+    path: str | None
+    since: float
+    reason: str | None
+    progress: Progress | None
+    requested: int
+    started: int
+    done: int
+    overtaken: int
+    attempts: int
+    next_try: float | None
+    hint: Hint | None
+    last_run: RunRecord | None
+    is_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePage:
+    """A part of a listing, newest change first; ``total`` counts all that match."""
+
+    total: int
+    images: tuple[ImageRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a state.
+
+    Attributes:
+        id: position in the stream of events; hand it back as ``after``.
+    """
+
+    id: str
+    time: float
+    reference: str
+    state: State
+    reason: str | None = None
+    digest: str | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one reference, held by one job.
+
+    Attributes:
+        token: secret of the holder; every later call is checked against it.
+        number: the ``requested`` that this run answers.
+        attempt: 1 for the first run for this number.
+        overtaken: stops in a row before this run.
+        hint: what the newest event said when the run began.
+        forced: rebuild even what is unchanged.
+    """
+
+    reference: str
+    token: str
+    number: int
+    attempt: int
+    overtaken: int
+    hint: Hint | None
+    forced: bool
