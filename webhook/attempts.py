@@ -1,0 +1,68 @@
+"""How often an address has guessed wrong: a small book in memory, one per process.
+
+Tokens are long random texts, so this is not what keeps guesses from succeeding. It
+keeps a guesser from filling the log and the processors, and a weak token from being
+found in an afternoon.
+"""
+
+import ipaddress
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from math import ceil
+from threading import Lock
+
+
+class Attempts:
+    """Wrong guesses of the last ``window_seconds``, by address.
+
+    Args:
+        clock: seconds, never going backwards.
+        allowed: wrong guesses in the window before an address has to wait.
+        window_seconds: for how long a wrong guess counts.
+        addresses: how many are remembered; the one that was quiet longest goes first.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        allowed: int = 10,
+        window_seconds: int = 60,
+        addresses: int = 10_000,
+    ) -> None:
+        self._clock = clock
+        self._allowed = allowed
+        self._window_seconds = window_seconds
+        self._addresses = addresses
+        self._lock = Lock()
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def seconds_to_wait(self, address: str) -> int:
+        """Return in how many seconds this address may try again; 0: now."""
+        with self._lock:
+            times = self._times.get(_network(address))
+            if times is None or len(times) < self._allowed:
+                return 0
+            return max(0, ceil(times[0] + self._window_seconds - self._clock()))
+
+    def failed(self, address: str) -> None:
+        """Note a wrong guess."""
+        with self._lock:
+            network = _network(address)
+            # Only the last ``allowed`` times matter: the first of them decides.
+            times = self._times.setdefault(network, deque(maxlen=self._allowed))
+            times.append(self._clock())
+            self._times.move_to_end(network)
+            while len(self._times) > self._addresses:
+                self._times.popitem(last=False)
+
+
+def _network(address: str) -> str:
+    """Return the address; for IPv6 its /64, for whoever has one has all of those."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
