@@ -1,0 +1,253 @@
+"""What a manifest, an index and an image config say, checked before it is believed.
+
+Pure: bytes in, values out. Which bytes those are, and that they have the right digest,
+is the registry client's business.
+
+Read first: https://github.com/opencontainers/image-spec, ``image-index.md``,
+``manifest.md`` and ``config.md``; Docker's schema 2 has the same shape.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from workers.errors import PermanentError
+from workers.images.layer import ImageRejected
+from workers.reference import parse_digest
+
+_CONFIG_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    }
+)
+_LAYER_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    }
+)
+# image-spec, descriptor.md: sizes are int64.
+_LARGEST = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on, as ``os/architecture[/variant]``."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``linux/amd64`` or ``linux/arm64/v8``."""
+        system, _, rest = text.partition("/")
+        architecture, _, variant = rest.partition("/")
+        return cls(system, architecture, variant)
+
+    def __str__(self) -> str:
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.os}/{self.architecture}{variant}"
+
+
+# containerd, platforms/database.go: the variant that an architecture means without one.
+_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a manifest says of one blob: type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageManifest:
+    """An image: its config and its layers, lowest first."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What of an image's config matters to us.
+
+    Attributes:
+        platform: that it was built for.
+        diff_ids: digests of the uncompressed layers, lowest first.
+        environment: ``NAME=value`` each.
+        entrypoint: arguments that every command gets put in front.
+        command: what runs when nothing else is said.
+        labels: by name.
+        working_directory: where commands begin, or empty.
+    """
+
+    platform: Platform
+    diff_ids: tuple[str, ...]
+    environment: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    labels: Mapping[str, str] | None = None
+    working_directory: str = ""
+
+
+def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
+    """Return the manifest of an index that fits a platform best.
+
+    Raises:
+        ImageRejected: there is none, with the platforms that there are.
+    """
+    offered: list[Platform] = []
+    fitting: list[tuple[bool, Descriptor]] = []
+    manifests = _object(_parse(raw_index, "index"), "index").get("manifests")
+    for item in _list(manifests, "index.manifests"):
+        entry = _object(item, "index.manifests[]")
+        described = entry.get("platform")
+        if described is None:
+            continue
+        platform = _platform(_object(described, "platform"))
+        annotations = _object(entry.get("annotations") or {}, "annotations")
+        # buildkit's attestations lie in the index beside the images they speak of.
+        if platform.os == "unknown" or "vnd.docker.reference.type" in annotations:
+            continue
+        offered.append(platform)
+        if _fits(platform, wanted):
+            exact = platform.variant == wanted.variant
+            fitting.append((exact, _descriptor(entry, "index.manifests[]")))
+    if not fitting:
+        names = ", ".join(sorted({str(platform) for platform in offered})) or "none"
+        raise ImageRejected(f"the image has no platform {wanted}; it has {names}")
+    return max(fitting, key=lambda fit: fit[0])[1]
+
+
+def parse_manifest(raw: bytes) -> ImageManifest:
+    """Parse the manifest of one image.
+
+    Raises:
+        ImageRejected: it is no image that we can publish, and why.
+    """
+    document = _object(_parse(raw, "manifest"), "manifest")
+    config = _descriptor(_object(document.get("config"), "config"), "config")
+    if config.media_type not in _CONFIG_TYPES:
+        kind = document.get("artifactType") or config.media_type
+        raise ImageRejected(
+            f"this is no container image but an artifact: {kind!s:.100}"
+        )
+    layers = tuple(
+        _descriptor(_object(item, "layers[]"), "layers[]")
+        for item in _list(document.get("layers"), "layers")
+    )
+    if not layers:
+        raise ImageRejected("the image has no layers")
+    for layer in layers:
+        if layer.media_type not in _LAYER_TYPES:
+            raise ImageRejected(_why_not(layer.media_type))
+    return ImageManifest(config, layers)
+
+
+def parse_config(raw: bytes, layers: int) -> ImageConfig:
+    """Parse the config of an image with that many layers.
+
+    Raises:
+        ImageRejected: it does not fit the manifest or the specification.
+    """
+    document = _object(_parse(raw, "config"), "config")
+    rootfs = _object(document.get("rootfs"), "config.rootfs")
+    diff_ids = _strings(rootfs.get("diff_ids"), "config.rootfs.diff_ids")
+    if len(diff_ids) != layers:
+        raise ImageRejected(
+            f"the image's config names {len(diff_ids)} layers, its manifest {layers}"
+        )
+    settings = _object(document.get("config") or {}, "config.config")
+    labels = _object(settings.get("Labels") or {}, "config.Labels")
+    return ImageConfig(
+        _platform(document),
+        tuple(_digest(diff_id) for diff_id in diff_ids),
+        _strings(settings.get("Env") or [], "config.Env"),
+        _strings(settings.get("Entrypoint") or [], "config.Entrypoint"),
+        _strings(settings.get("Cmd") or [], "config.Cmd"),
+        {name: str(value) for name, value in labels.items()},
+        str(settings.get("WorkingDir") or ""),
+    )
+
+
+def check_platform(config: ImageConfig, wanted: Platform) -> None:
+    """Refuse an image that was built for another platform."""
+    if not _fits(config.platform, wanted):
+        raise ImageRejected(f"the image is for {config.platform}, not for {wanted}")
+
+
+def _why_not(media_type: str) -> str:
+    if "encrypted" in media_type:
+        return "the image has encrypted layers, which nobody without the key can read"
+    if "foreign" in media_type or "nondistributable" in media_type:
+        return "the image has foreign layers, whose licence forbids to publish them"
+    return f"the image has a layer of unknown type {media_type[:100]!r}"
+
+
+def _fits(offered: Platform, wanted: Platform) -> bool:
+    default = _DEFAULT_VARIANTS.get(wanted.architecture, "")
+    return (
+        offered.os == wanted.os
+        and offered.architecture == wanted.architecture
+        and (offered.variant or default) == (wanted.variant or default)
+    )
+
+
+def _platform(document: Mapping[str, object]) -> Platform:
+    return Platform(
+        str(document.get("os") or ""),
+        str(document.get("architecture") or ""),
+        str(document.get("variant") or ""),
+    )
+
+
+def _parse(raw: bytes, what: str) -> object:
+    try:
+        document: object = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ImageRejected(f"the image's {what} is no JSON: {error}") from error
+    return document
+
+
+def _object(value: object, what: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ImageRejected(f"the image's {what} is missing or of a wrong type")
+    return value
+
+
+def _list(value: object, what: str) -> list[object]:
+    if not isinstance(value, list):
+        raise ImageRejected(f"the image's {what} is missing or of a wrong type")
+    return value
+
+
+def _strings(value: object, what: str) -> tuple[str, ...]:
+    items = _list(value, what)
+    if not all(isinstance(item, str) for item in items):
+        raise ImageRejected(f"the image's {what} holds something that is no text")
+    return tuple(str(item) for item in items)
+
+
+def _digest(value: object) -> str:
+    try:
+        return parse_digest(str(value))
+    except PermanentError as error:
+        raise ImageRejected(f"the image names a wrong {error}") from error
+
+
+def _descriptor(value: Mapping[str, object], what: str) -> Descriptor:
+    size = value.get("size")
+    if not isinstance(size, int) or not 0 <= size <= _LARGEST:
+        raise ImageRejected(f"the image's {what} has no size")
+    media_type = str(value.get("mediaType") or "")
+    return Descriptor(media_type, _digest(value.get("digest")), size)
