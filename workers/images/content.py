@@ -10,37 +10,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from workers.cvmfs import Chunk, Content
+from workers.plan import ContentSink
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 _BATCH_BYTES = 1 << 19
 _BATCH_FILES = 64
-
-
-class ContentSink(Protocol):
-    """Where the bytes of files go. Every method is safe to call from many threads.
-
-    Storing twice is storing once: success means "it is there".
-
-    Attributes:
-        piece_size: files up to this many bytes are stored whole, larger ones as
-            pieces of this size.
-    """
-
-    piece_size: int
-
-    def put_bytes(self, data: bytes) -> Content:
-        """Store the whole content of one file."""
-
-    def put_piece(self, data: bytes, offset: int) -> Chunk:
-        """Store one piece of a large file."""
-
-    def join_pieces(self, pieces: tuple[Chunk, ...]) -> Content:
-        """Return the content that the stored pieces make up, in order."""
 
 
 class ContentPool:

@@ -1,0 +1,54 @@
+"""Paths in a repository, and which of them are nested catalogs."""
+
+import re
+
+from workers.reference import DOCKER_HUB, Reference
+
+FLAT = b"/.flat"
+METADATA = b"/.metadata"
+
+# unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
+_DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
+_SHARDED = re.compile(rb"/\.(?:flat|layers|images)(?:/[0-9a-f]{2})?")
+
+
+def image_path(reference: Reference) -> bytes:
+    """Return where the link of a tag lies: ``/<registry>/<repository>:<tag>``."""
+    registry = reference.registry.encode()
+    if reference.registry == DOCKER_HUB:
+        registry = _DOCKER_HUB_DIRECTORY
+    name = reference.tag or reference.digest or ""
+    return b"/%s/%s:%s" % (registry, reference.repository.encode(), name.encode())
+
+
+def metadata_path(reference: Reference) -> bytes:
+    """Return the folder that says what is behind a tag."""
+    return METADATA + image_path(reference)
+
+
+def flat_path(config_digest: str) -> bytes:
+    """Return where the root file system of an image lies, by its config's digest."""
+    encoded = config_digest.partition(":")[2].encode()
+    return b"%s/%s/%s" % (FLAT, encoded[:2], encoded)
+
+
+def link_target(link: bytes, target: bytes) -> bytes:
+    """Return the relative target that leads from one absolute path to another."""
+    return b"../" * (link.count(b"/") - 1) + target.lstrip(b"/")
+
+
+def is_catalog(path: bytes) -> bool:
+    """Whether a directory that has to be made is a nested catalog of its own.
+
+    Shards, registries and namespaces are, so that a commit rewrites a few small
+    catalogs however many images there are. Repositories' folders of metadata are not:
+    they hold two files.
+    """
+    if _SHARDED.fullmatch(path) or path == METADATA:
+        return True
+    below = path.removeprefix(METADATA)
+    # The last component of an image's path carries a colon after its registry.
+    components = below.split(b"/")[1:]
+    return not below.startswith(b"/.") and not any(
+        b":" in component for component in components[1:]
+    )

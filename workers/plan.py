@@ -1,0 +1,124 @@
+"""What is to appear in a repository, and who can make it appear.
+
+A plan is one image's worth of changes, in order; it comes into force whole or not at
+all, in one revision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.cvmfs import Chunk, Content, Tree
+from workers.errors import PermanentError, TransientError
+
+
+class PublicationFailed(PermanentError):
+    """A publication that no retry mends; the repository is as it was."""
+
+
+class RepositoryUnavailable(TransientError):
+    """The repository cannot be written now: locked, full, or out of reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeAt:
+    """A whole directory tree, replacing what is at ``path``."""
+
+    path: bytes
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAt:
+    """A symlink, replacing what is at ``path``."""
+
+    path: bytes
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileAt:
+    """A small regular file, replacing what is at ``path``."""
+
+    path: bytes
+    data: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAt:
+    """Nothing at ``path`` any more, nor below it."""
+
+    path: bytes
+
+
+Step = TreeAt | LinkAt | FileAt | RemoveAt
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The changes that make one image live. Paths are absolute in the repository."""
+
+    reference: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The result of publishing.
+
+    Attributes:
+        repository: fully qualified repository name.
+        revision: the one that readers see the plans in.
+        root_catalog: hash text of its root catalog.
+        losses: what the format could not hold, counted, in words.
+    """
+
+    repository: str
+    revision: int
+    root_catalog: str
+    losses: tuple[str, ...] = ()
+
+
+class ContentSink(Protocol):
+    """Where the bytes of files go. Every method is safe to call from many threads.
+
+    Storing twice is storing once: success means "it is there".
+
+    Attributes:
+        piece_size: files up to this many bytes are stored whole, larger ones as
+            pieces of this size.
+    """
+
+    piece_size: int
+
+    def put_bytes(self, data: bytes) -> Content:
+        """Store the whole content of one file."""
+
+    def put_piece(self, data: bytes, offset: int) -> Chunk:
+        """Store one piece of a large file."""
+
+    def join_pieces(self, pieces: tuple[Chunk, ...]) -> Content:
+        """Return the content that the stored pieces make up, in order."""
+
+
+class Publisher(Protocol):
+    """One way to write to one CVMFS repository."""
+
+    @property
+    def sink(self) -> ContentSink:
+        """Where the content of the plans' trees has to be put first."""
+
+    def read(self, path: bytes) -> bytes | None:
+        """Return the content of a small published file, or ``None`` if it is not."""
+
+    def has(self, path: bytes) -> bool:
+        """Whether anything is published at ``path``."""
+
+    def publish(self, plans: Sequence[Plan]) -> Publication:
+        """Make all plans visible in one new revision.
+
+        Raises:
+            RepositoryUnavailable: nothing is changed; trying again may help.
+            PublicationFailed: nothing is changed; trying again will not help.
+        """
