@@ -1,0 +1,132 @@
+"""``/cvmfs/<fqrn>/…``: repositories in local storage, as a stratum 0 web server does.
+
+Only names that a repository has are looked up at all, so nothing beside it in the same
+folder (unfinished uploads, locks) is served, and no name can lead out of it. What the
+answers must look like: cvmfs-format 9.
+"""
+
+import errno
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wsgi import wrap_file
+
+from workers.config import Config
+
+log = logging.getLogger(__name__)
+
+# Manifest, whitelist and their like change; 61 s because squid by default keeps nothing
+# that is good for a minute or less (cvmfs_server_apache.sh).
+MUTABLE_SECONDS = 61
+CONTENT_SECONDS = 3 * 24 * 3600
+
+_MUTABLE = re.compile(
+    r"\.cvmfs(?:published|whitelist(?:\.pkcs7)?|reflog|_master_replica"
+    r"|_last_snapshot|_is_snapshotting|_status\.json)",
+    re.ASCII,
+)
+# 20 bytes of hash in hex, its algorithm if it is not SHA-1, and a letter for the kind
+# of object (cvmfs-format 2).
+_CONTENT = re.compile(
+    r"data/[0-9a-f]{2}/[0-9a-f]{38}(?:-rmd160|-shake128)?[A-Z]?", re.ASCII
+)
+_BLOCK_BYTES = 65_536
+
+
+def local_roots(config: Config) -> dict[str, Path]:
+    """Return the folder of each repository whose storage is one on this machine."""
+    roots = {}
+    for repository in config.repositories.values():
+        url = urlsplit(repository.storage)
+        if url.scheme == "file" and url.netloc in {"", "localhost"}:
+            roots[repository.fqrn] = Path(unquote(url.path))
+    return roots
+
+
+def blueprint(roots: Mapping[str, Path]) -> Blueprint:
+    """Return the route that serves the repositories under ``roots``, by name."""
+    pages = Blueprint("cvmfs", __name__)
+
+    @pages.get("/cvmfs/<fqrn>/<path:name>")
+    def file(fqrn: str, name: str) -> Response:
+        root = roots.get(fqrn)
+        is_mutable = _MUTABLE.fullmatch(name) is not None
+        if root is None or not (is_mutable or _CONTENT.fullmatch(name)):
+            return _not_found()
+        try:
+            stored = _open(root / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return _not_found()
+        except OSError:
+            # Not a 404: a client would believe it, and a proxy would keep it.
+            log.exception("cannot read repository=%s name=%s", fqrn, name)
+            return Response("try again later\n", 503, content_type="text/plain")
+        seconds = MUTABLE_SECONDS if is_mutable else CONTENT_SECONDS
+        kind = "application/x-cvmfs" if is_mutable else "application/octet-stream"
+        answer = _answer(stored, kind)
+        answer.headers["Cache-Control"] = f"max-age={seconds}"
+        answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        return answer
+
+    return pages
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file.
+
+    No object of a repository is a link: one that is leads out of the storage, and was
+    put there by somebody else. Opening without blocking lets nobody plant a pipe.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(path) from error
+        raise
+    stored = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        stored.close()
+        raise FileNotFoundError(path)
+    return stored
+
+
+def _answer(stored: BinaryIO, kind: str) -> Response:
+    """Send an open file, by the kernel where the server can (wsgi.file_wrapper).
+
+    Flask's send_file would add Last-Modified, ETag and a file name.
+    """
+    size = os.fstat(stored.fileno()).st_size
+    if request.method == "HEAD":
+        stored.close()
+        answer = Response(content_type=kind)
+        answer.content_length = size
+        answer.headers["Accept-Ranges"] = "bytes"
+        return answer
+    answer = Response(
+        wrap_file(request.environ, stored, _BLOCK_BYTES),
+        content_type=kind,
+        direct_passthrough=True,
+    )
+    answer.content_length = size
+    try:
+        answer.make_conditional(request, accept_ranges=True, complete_length=size)
+    except RequestedRangeNotSatisfiable:
+        stored.close()
+        raise
+    return answer
+
+
+def _not_found() -> Response:
+    """Answer 404, not to be kept: the next revision may bring the object."""
+    answer = Response("not found\n", 404, content_type="text/plain")
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
