@@ -37,7 +37,7 @@ class PushEvent:
 
     @property
     def reference(self) -> str | None:
-        """registry/repository:tag, under which the ledger files it; None without tag."""
+        """The ledger's key, registry/repository:tag; None without a tag."""
         if self.tag is None or self.problem is not None:
             return None
         return f"{self.registry}/{self.repository}:{self.tag}"

@@ -1,54 +1,46 @@
 """The one configuration, frozen, built once from a file and the environment.
 
-Nothing here connects, creates or writes. Reading fails with *all* that is wrong, each by
-its key path. The contract with users is design section 5.2.
+Nothing here connects, creates or writes. Reading fails with *all* that is wrong, each
+by its key path. The contract with users is design section 5.2; the keys, their defaults
+and meanings stand in ``config.schema.json``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from workers import config_values
+from workers.config_document import (
+    ConfigDocument,
+    ConfigError,
+    Setting,
+    read_document,
+    settings,
+)
+from workers.config_values import Secret
 from workers.errors import PermanentError
+from workers.reference import DOCKER_HUB, parse_registry
+from workers.schema_check import Problem
+from workers.yaml_document import KeyPath
 
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Limits",
+    "OperatorConfig",
+    "QueueConfig",
+    "RegistryConfig",
+    "RepositoryConfig",
+    "Secret",
+    "Setting",
+    "SourceConfig",
+    "allowed_hosts",
+    "load_config",
+    "settings",
+]
 
-class ConfigError(PermanentError):
-    """Everything that is wrong with a configuration.
-
-    Attributes:
-        problems: one line each, ``key.path: what is wrong, and the mend``.
-    """
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-class Secret:
-    """A text that shows itself only when asked by name."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text; whoever calls this must not log, store or print it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret('…')"
-
-    __str__ = __repr__
-
-    def __format__(self, format_spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +176,197 @@ class Config:
     log_level: str = "INFO"
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read a configuration.
-
-    Raises:
-        ConfigError: with every problem.
-    """
-    raise NotImplementedError
-
-
 def allowed_hosts(config: Config) -> frozenset[str]:
     """Return the registries that may have private addresses: the configured ones."""
     named = {source.registry for source in config.sources.values()}
     return frozenset(named | config.registries.keys())
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read a configuration.
+
+    Relative paths in it begin at its own folder.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    document = read_document(path, environ)
+    config = _Builder(path, document).config()
+    if document.problems:
+        raise document.error()
+    return config
+
+
+class _Builder:
+    """Makes values of what the schema accepts, and notes what is wrong with them.
+
+    What is already known to be wrong is left out, so that nothing is said twice.
+    """
+
+    def __init__(self, path: Path, document: ConfigDocument) -> None:
+        self._path = path
+        self._folder = path.parent
+        self._raw = document.values
+        self._problems = document.problems
+        self._known = [problem.path for problem in document.problems]
+
+    def config(self) -> Config:
+        default = Config()
+        listen = self._value(("listen",), self._raw, config_values.listen_address)
+        listen = listen or default.listen
+        url = self._value(("public_url",), self._raw, config_values.public_url)
+        operator = self._section("operator")
+        return Config(
+            path=self._path,
+            state=self._folder / self._top("state", str(default.state)),
+            listen=listen,
+            public_url=url or f"http://{listen}",
+            queue=self._queue(),
+            sources=self._entries("sources", self._source),
+            registries=self._registries(),
+            repositories=self._entries("repositories", self._repository),
+            policy=self._folder / self._top("policy", str(default.policy)),
+            operator=OperatorConfig(
+                self._secrets(("operator", "token"), operator, config_values.credential)
+            ),
+            workers=self._top("workers", default.workers),
+            limits=Limits(**self._section("limits")),
+            log_level=self._top("log_level", default.log_level).upper(),
+        )
+
+    def _queue(self) -> QueueConfig:
+        raw = self._section("queue")
+        urls = self._secrets(("queue", "url"), raw, config_values.queue_url)
+        return QueueConfig(
+            url=urls[0] if urls else None, durability=raw.get("durability", "strict")
+        )
+
+    def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
+        is_hub = raw["kind"] == "dockerhub"
+        check = config_values.path_credential if is_hub else config_values.credential
+        if "secret" not in raw and "secret_file" not in raw:
+            self._note((*path, "secret"), "is missing: without it anyone could send")
+        registry = self._value((*path, "registry"), raw, parse_registry)
+        if registry is None and not is_hub and "registry" not in raw:
+            self._note((*path, "registry"), "is missing: give host or host:port")
+        if registry not in {None, DOCKER_HUB} and is_hub:
+            self._note((*path, "registry"), f"must be {DOCKER_HUB}, or left out")
+        return SourceConfig(
+            name=str(path[-1]),
+            kind=raw["kind"],
+            secrets=self._secrets((*path, "secret"), raw, check),
+            registry=registry or DOCKER_HUB,
+            enabled=raw.get("enabled", True),
+        )
+
+    def _registries(self) -> dict[str, RegistryConfig]:
+        found: dict[str, RegistryConfig] = {}
+        for registry in self._entries("registries", self._registry).values():
+            if registry.host in found:
+                path = ("registries", registry.host)
+                self._note(path, "is configured twice, under two of its names")
+            found[registry.host] = registry
+        return found
+
+    def _registry(self, path: KeyPath, raw: Mapping[str, Any]) -> RegistryConfig:
+        host = self._checked(path, str(path[-1]), parse_registry)
+        passwords = self._secrets((*path, "password"), raw, config_values.password)
+        has_password = "password" in raw or "password_file" in raw
+        if has_password and "username" not in raw:
+            self._note((*path, "username"), "is missing beside the password")
+        if "username" in raw and not has_password:
+            self._note((*path, "password"), "is missing beside the username")
+        ca_file = self._folder / raw["ca_file"] if "ca_file" in raw else None
+        if ca_file is not None and not ca_file.is_file():
+            self._note((*path, "ca_file"), f"there is no file {str(ca_file)!r}")
+        hosts = [
+            self._checked((*path, "token_hosts", place), text, parse_registry)
+            for place, text in enumerate(raw.get("token_hosts", ()))
+        ]
+        return RegistryConfig(
+            host=host or "",
+            plain_http=raw.get("plain_http", False),
+            username=raw.get("username"),
+            password=passwords[0] if passwords else None,
+            ca_file=ca_file,
+            token_hosts=tuple(host for host in hosts if host is not None),
+        )
+
+    def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:
+        default = RepositoryConfig(fqrn=str(path[-1]), storage="")
+        storage = self._value((*path, "storage"), raw, config_values.storage_url)
+        return RepositoryConfig(
+            fqrn=default.fqrn,
+            storage=storage or "",
+            publisher=raw.get("publisher", default.publisher),
+            keys=self._folder / raw.get("keys", default.keys),
+            ttl=raw.get("ttl", default.ttl),
+        )
+
+    def _secrets(
+        self, path: KeyPath, raw: Mapping[str, Any], check: Callable[[str], Secret]
+    ) -> tuple[Secret, ...]:
+        """Return the secrets of ``path`` or of the files that ``…_file`` names."""
+        *_, key = path
+        file_path = (*path[:-1], f"{key}_file")
+        if key in raw and file_path[-1] in raw:
+            self._note(path, f"stands beside {file_path[-1]}: give one of them")
+            return ()
+
+        def from_file(name: str) -> Secret:
+            return check(config_values.secret_from_file(self._folder / name))
+
+        return (
+            *self._each(path, raw.get(str(key), ()), check),
+            *self._each(file_path, raw.get(str(file_path[-1]), ()), from_file),
+        )
+
+    def _each(
+        self, path: KeyPath, texts: str | list[str], read: Callable[[str], Secret]
+    ) -> list[Secret]:
+        if isinstance(texts, str):
+            found = [self._checked(path, texts, read)]
+        else:
+            found = [
+                self._checked((*path, place), text, read)
+                for place, text in enumerate(texts)
+            ]
+        return [secret for secret in found if secret is not None]
+
+    def _entries(
+        self, section: str, build: Callable[[KeyPath, Mapping[str, Any]], T]
+    ) -> dict[str, T]:
+        """Return what ``build`` makes of each sound entry of a section, by its name."""
+        entries: Mapping[str, Any] = self._top(section, {})
+        return {
+            name: build((section, name), raw)
+            for name, raw in entries.items()
+            if not any(known[:2] == (section, name) for known in self._known)
+        }
+
+    def _section(self, key: str) -> Mapping[str, Any]:
+        """Return a section; one with anything wrong in it counts as absent."""
+        wrong = any(known[:1] == (key,) for known in self._known)
+        return {} if wrong else self._raw.get(key, {})
+
+    def _top(self, key: str, default: Any) -> Any:
+        return default if (key,) in self._known else self._raw.get(key, default)
+
+    def _value(
+        self, path: KeyPath, raw: Mapping[str, Any], check: Callable[[str], T]
+    ) -> T | None:
+        """Return the checked value of the last key of ``path``; None where absent."""
+        key = path[-1]
+        if key not in raw or path in self._known:
+            return None
+        return self._checked(path, raw[str(key)], check)
+
+    def _checked(self, path: KeyPath, text: str, check: Callable[[str], T]) -> T | None:
+        try:
+            return check(text)
+        except PermanentError as exc:
+            self._note(path, str(exc))
+            return None
+
+    def _note(self, path: KeyPath, text: str) -> None:
+        self._problems.append(Problem(path, text))

@@ -1,0 +1,186 @@
+"""The configuration as its file says it, before it becomes a ``Config``.
+
+Reads the file, puts the environment's values in, and lists what the schema refuses.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from workers.config_values import BadValue, expand
+from workers.errors import PermanentError
+from workers.schema_check import Problem, load_schema, schema_problems, validator
+from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
+
+_SCHEMA = ("workers", "config.schema.json")
+_LARGEST_FILE_BYTES = 1_048_576
+# Names of design section 5.2 that a later version understands: their own error says so.
+_PLANNED = (
+    (
+        "sources",
+        "kind",
+        frozenset(
+            {
+                *("gitlab-hook", "gitlab-ci", "github-actions", "harbor", "quay"),
+                *("ghcr", "acr", "ecr", "gar", "nexus", "jfrog", "zot", "gitea"),
+                *("aliyun", "generic"),
+            }
+        ),
+    ),
+    ("repositories", "publisher", frozenset({"cvmfs_server", "gateway"})),
+)
+
+
+class ConfigError(PermanentError):
+    """Everything that is wrong with a configuration.
+
+    Attributes:
+        problems: one line each, ``key.path: what is wrong, and the mend``.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Setting(NamedTuple):
+    """One key of the configuration, for people.
+
+    Attributes:
+        key: its path, ``sources.<name>.kind``.
+        default: as it would be written; empty where there is none.
+        meaning: one line.
+    """
+
+    key: str
+    default: str
+    meaning: str
+
+
+def settings() -> tuple[Setting, ...]:
+    """Return every key that a configuration may have, in the schema's order."""
+    return tuple(_settings(load_schema(*_SCHEMA), ""))
+
+
+def _settings(schema: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
+    for key, rules in schema.get("properties", {}).items():
+        if "description" in rules:
+            default = rules.get("default", "")
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            yield Setting(prefix + key, shown, rules["description"])
+        yield from _settings(rules, f"{prefix}{key}.")
+    item = schema.get("additionalProperties")
+    if isinstance(item, dict):
+        yield from _settings(item, f"{prefix}<{item['x-name']}>.")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDocument:
+    """What a configuration file says.
+
+    Attributes:
+        values: as the schema describes them wherever ``problems`` is silent.
+        problems: what is wrong so far.
+        source: the file, for its line numbers.
+    """
+
+    values: Mapping[str, Any]
+    problems: list[Problem]
+    source: YamlDocument
+
+    def error(self) -> ConfigError:
+        """Return everything in ``problems`` as one error, in the file's order."""
+
+        def line(problem: Problem) -> int:
+            return self.source.line(problem.path)
+
+        return ConfigError(
+            tuple(
+                f"{_key(problem.path)}: {problem.text} (line {line(problem)})"
+                for problem in sorted(self.problems, key=line)
+            )
+        )
+
+
+def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
+    """Read a file and replace ``${NAME}`` in its values.
+
+    Raises:
+        ConfigError: the file is no YAML at all.
+    """
+    source = _parse(path)
+    problems: list[Problem] = []
+    values = _expanded(source.value, environ, (), problems)
+    if values is None:
+        values = {}
+    if isinstance(values, dict):
+        # A section whose lines are all commented out is as good as absent.
+        values = {key: value for key, value in values.items() if value is not None}
+    refused = schema_problems(validator(*_SCHEMA), values)
+    if not isinstance(values, dict):
+        return ConfigDocument({}, refused, source)
+    return ConfigDocument(values, _merged(problems, refused, values), source)
+
+
+def _parse(path: Path) -> YamlDocument:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE_BYTES + 1).decode()
+        return parse_yaml(text)
+    except OSError as exc:
+        raise ConfigError((f"{path}: cannot be read: {exc.strerror}",)) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError((f"{path}: is not UTF-8 text",)) from exc
+    except UnreadableYaml as exc:
+        raise ConfigError((f"{path}: {exc}",)) from exc
+
+
+def _expanded(
+    value: object, environ: Mapping[str, str], path: KeyPath, problems: list[Problem]
+) -> object:
+    """Return ``value`` with ``${NAME}`` replaced in every text, keys left alone."""
+    if isinstance(value, dict):
+        return {
+            key: _expanded(item, environ, (*path, key), problems)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            _expanded(item, environ, (*path, place), problems)
+            for place, item in enumerate(value)
+        ]
+    if isinstance(value, str):
+        try:
+            return expand(value, environ)
+        except BadValue as exc:
+            problems.append(Problem(path, str(exc)))
+    return value
+
+
+def _merged(
+    earlier: list[Problem], refused: list[Problem], values: Mapping[str, Any]
+) -> list[Problem]:
+    """Return each thing once; of what a later version understands, just that."""
+    planned = [
+        Problem(
+            (section, name, key), f"{key} {word!r} is not available in this version"
+        )
+        for section, key, words in _PLANNED
+        for name, word in _words(values.get(section), key)
+        if word in words
+    ]
+    spoken = {problem.path for problem in earlier}
+    silent = {problem.path[:2] for problem in planned}
+    rest = (p for p in refused if p.path not in spoken and p.path[:2] not in silent)
+    return [*earlier, *planned, *rest]
+
+
+def _words(entries: object, key: str) -> Iterator[tuple[str, str]]:
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get(key), str):
+            yield name, entry[key]
+
+
+def _key(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path) or "configuration"

@@ -1,0 +1,158 @@
+"""Single values of the configuration: what a text may be, where a secret comes from.
+
+Each function takes what the file says and returns the value, or raises ``BadValue``
+with the reason and the mend; which key it was is the caller's to say. No message
+contains a secret.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from workers.errors import PermanentError
+
+# The contract's own example, design section 5.2, has this length.
+_SHORTEST_SECRET = 6
+_LARGEST_SECRET_BYTES = 65_536
+_HIGHEST_PORT = 65_535
+_VARIABLE = re.compile(r"\$\{([^}]*)(\}?)")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# RFC 3986, pchar without percent-encoding: what may be pasted into a path as it is.
+_PATH_SAFE = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+", re.ASCII)
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", re.ASCII)
+
+
+class BadValue(PermanentError):
+    """A value of the configuration that cannot be used."""
+
+
+class Secret:
+    """A text that shows itself only when asked by name."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text; whoever calls this must not log, store or print it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """Put the environment's values in place of ``${NAME}``; they are not read again."""
+
+    def value(match: re.Match[str]) -> str:
+        name, end = match.groups()
+        if not end or not _VARIABLE_NAME.fullmatch(name):
+            raise BadValue("'${' must be followed by the name of a variable and '}'")
+        if name not in environ:
+            raise BadValue(f"the environment variable {name} is not set")
+        return environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def secret_from_file(path: Path) -> str:
+    """Return what a secret's file holds, without the newline that editors append."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_SECRET_BYTES + 1)
+    except OSError as exc:
+        raise BadValue(f"cannot read {str(path)!r}: {exc.strerror}") from exc
+    if len(data) > _LARGEST_SECRET_BYTES:
+        raise BadValue(f"{str(path)!r} is larger than {_LARGEST_SECRET_BYTES} bytes")
+    try:
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError as exc:
+        raise BadValue(f"{str(path)!r} is not UTF-8 text") from exc
+
+
+def credential(text: str) -> Secret:
+    """Return a secret that senders or operators prove themselves with."""
+    if len(text) < _SHORTEST_SECRET:
+        raise BadValue(f"is too short: use at least {_SHORTEST_SECRET} characters")
+    # A header's value arrives without its outer spaces, and cannot hold a line break.
+    if text != text.strip() or not text.isprintable():
+        raise BadValue("must have no control characters and no spaces at its ends")
+    return Secret(text)
+
+
+def path_credential(text: str) -> Secret:
+    """Return a secret that is part of a URL's path."""
+    if text and not _PATH_SAFE.fullmatch(text):
+        raise BadValue("is part of the URL: use letters, digits and . _ ~ - only")
+    return credential(text)
+
+
+def password(text: str) -> Secret:
+    """Return a secret that somebody else made up."""
+    if not text:
+        raise BadValue("must not be empty")
+    return Secret(text)
+
+
+def listen_address(text: str) -> str:
+    """Return ``text`` if it is host:port."""
+    host, _, port = text.rpartition(":")
+    good = _HOST.fullmatch(host) and port.isascii() and port.isdigit()
+    if not good or int(port) > _HIGHEST_PORT:
+        raise BadValue(f"must be host:port such as 127.0.0.1:8080, not {text!r}")
+    return text
+
+
+def public_url(text: str) -> str:
+    """Return an http(s) URL without its trailing slash."""
+    try:
+        parts = urlsplit(text)
+        good = (
+            parts.scheme in {"http", "https"}
+            and _HOST.fullmatch(parts.netloc.removesuffix(f":{parts.port}"))
+            and text.isprintable()
+            and not (set(text) & set("?#@ "))
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise BadValue(f"must be a URL such as https://hooks.example.org, not {text!r}")
+    return text.rstrip("/")
+
+
+def queue_url(text: str) -> Secret:
+    """Return a Redis URL, hidden because it may carry a password."""
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise BadValue("must begin with redis://, rediss:// or unix://")
+    return Secret(text)
+
+
+def storage_url(text: str) -> str:
+    """Return ``text`` if it is the URL of an absolute folder."""
+    scheme, colon, _ = text.partition("://")
+    if colon and scheme in {"s3", "http", "https"}:
+        raise BadValue(
+            f"storage {scheme}:// is not available in this version: use file:///folder"
+        )
+    folder = storage_folder(text)
+    if not text.startswith("file:///") or ".." in folder.parts or "\0" in str(folder):
+        raise BadValue(f"must be file:/// and an absolute folder, not {text!r}")
+    return text
+
+
+def storage_folder(url: str) -> Path:
+    """Return the folder that a ``file:///`` URL names."""
+    return Path(unquote(url.removeprefix("file://")))
