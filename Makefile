@@ -1,0 +1,73 @@
+# up, test, lint and bench install what they need into .venv; nothing else is touched,
+# but for Debian packages that the tests use, when root (NO_APT=1 keeps them out).
+
+PYTHON ?= python3
+STATE ?= .state
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN := attr chromium chromium-driver crun debootstrap docker-registry \
+	redis-server skopeo squashfs-tools umoci
+
+.PHONY: up test lint format bench lock clean
+
+up: $(VENV)/.runtime
+	$(BIN)/cvmfs-webhook up --state $(STATE)
+
+test: $(VENV)/.development debian
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/.development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(VENV)/.development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.development debian
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# Hashed requirements without the address of any index; anybody's index will do.
+COMPILE := $(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header \
+	--no-annotate
+lock: $(VENV)/.development
+	$(BIN)/pip install -q pip-tools dependency-groups
+	$(BIN)/python -m dependency_groups dev -o $(VENV)/development.in
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) -o requirements-dev.lock pyproject.toml $(VENV)/development.in
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed; say which with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements-dev.lock
+	touch $@
+
+.PHONY: debian
+debian:
+	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(DEBIAN) 2>/dev/null \
+		| awk '$$1 == "installed" {print $$2}' | sort \
+		| comm -13 - <(printf '%s\n' $(DEBIAN) | sort)); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ -n "$(NO_APT)" ] || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "not installed, tests that need them are skipped:" $$missing; exit 0; fi; \
+	echo "installing Debian packages:" $$missing; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+SHELL := /bin/bash
