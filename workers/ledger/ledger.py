@@ -1,11 +1,23 @@
-"""The ledger's methods: each change is one atomic step in Redis."""
+"""The ledger's methods: each change is one atomic step in Redis.
 
-from collections.abc import Callable, Sequence
+The rules stand in ``lua/prelude.lua``; here they get their names, types and errors. In
+short: a request counts ``requested`` up, a run that answers for good sets ``done`` to
+the count it began with, and work is owed exactly while ``requested > done``. One job at
+a time holds the lease of a reference; at most one more waits in the queue.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 
 import redis
 
 from workers.errors import TransientError
+from workers.ledger import durability, lookups, reading
+from workers.ledger.lookups import PREFIX
+from workers.ledger.reading import as_text, one_line
 from workers.ledger.records import (
     Accepted,
     Delivery,
@@ -19,12 +31,30 @@ from workers.ledger.records import (
     Progress,
     RunRecord,
     State,
+    Verdict,
     Wanted,
 )
+from workers.ledger.scripts import Scripts
+
+# After this many stops in a row a run completes, whatever is pushed meanwhile.
+_STOPS_ALLOWED = 2
+# How long a job that is seen in the queue may go on waiting unlooked at.
+_QUEUED_SECONDS = 30.0
+_SWEEP_BATCH = 500
+# One sweep a second serves all workers.
+_SWEEP_LOCK_MS = 900
 
 
 class LedgerUnavailable(TransientError):
     """Redis cannot be reached, or cannot keep what it is given."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc
 
 
 class Ledger:
@@ -34,21 +64,48 @@ class Ledger:
     """
 
     def __init__(
-        self, connection: redis.Redis, *, clock: Callable[[], float] | None = None
+        self,
+        connection: redis.Redis,
+        *,
+        clock: Callable[[], float] | None = None,
+        lease_seconds: float = 30.0,
     ) -> None:
-        """Use ``connection`` (any decoding).
+        """Use ``connection``, whether it decodes replies or not.
 
         Args:
             connection: to the Redis that holds the ledger.
             clock: None takes Redis's own clock, on which all machines agree.
+            lease_seconds: a job that is silent for so long is taken for dead.
         """
-        raise NotImplementedError
+        self._redis = connection
+        self._scripts = Scripts(connection)
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+
+    def _call(self, script: str, *args: str | float) -> object:
+        now: str | float = "" if self._clock is None else self._clock()
+        with _translated():
+            return self._scripts.call(script, now, *args)
+
+    def _list(self, script: str, *args: str | float) -> list[str]:
+        """Run a script that returns a list."""
+        reply = self._call(script, *args)
+        return [as_text(one) for one in reply] if isinstance(reply, list) else []
 
     # What the front says.
 
     def accept(self, delivery: Delivery, wanted: Sequence[Wanted]) -> list[Accepted]:
         """Record a delivery and what it wants, in one atomic step, kept on return."""
-        raise NotImplementedError
+        body = json.dumps(
+            {
+                "source": delivery.source,
+                "time": delivery.time,
+                "sender": delivery.sender,
+                "events": [_event_to_keep(one) for one in wanted],
+            }
+        )
+        head = (delivery.id, delivery.time, body, delivery.source, "")
+        return self._accept(head, wanted)
 
     def request(
         self,
@@ -58,14 +115,54 @@ class Ledger:
         forced: bool = False,
         hint: Hint | None = None,
     ) -> Accepted:
-        """Want a reference without a delivery: operator, command line, reconciler."""
-        raise NotImplementedError
+        """Want a reference without a delivery: operator, command line, reconciler.
+
+        Args:
+            reference: canonical.
+            source: who asks: ``operator``, ``cli``, ``reconcile`` …
+            forced: rebuild even what is unchanged.
+            hint: what the asker knows of the digest.
+        """
+        head = ("", "", "", source, "1" if forced else "")
+        wanted = Wanted(reference, Verdict.QUEUED, f"asked for by {source}", hint)
+        return self._accept(head, [wanted])[0]
+
+    def _accept(
+        self, head: tuple[str | float, ...], wanted: Sequence[Wanted]
+    ) -> list[Accepted]:
+        args: list[str | float] = []
+        for one in wanted:
+            hint = one.hint
+            args += (
+                one.reference or "",
+                one.verdict,
+                one_line(one.reason),
+                (one.unique_id or "").encode("utf-8", "replace").decode(),
+                reading.hint_to_json(hint) if hint else "",
+                (hint.digest or "") if hint else "",
+                hint.time if hint else "",
+            )
+        reply = self._list("accept", *head, *args)
+        answers = zip(wanted, reply[::3], reply[1::3], reply[2::3], strict=True)
+        return [
+            Accepted(
+                one.reference,
+                Verdict(verdict),
+                "received before"
+                if verdict == Verdict.DUPLICATE
+                else one_line(one.reason),
+                job or None,
+                int(number),
+            )
+            for one, verdict, job, number in answers
+        ]
 
     # What the front asks.
 
     def image(self, reference: str) -> ImageRecord | None:
         """Return what is known of a reference."""
-        raise NotImplementedError
+        with _translated():
+            return next(iter(lookups.images(self._redis, [reference])), None)
 
     def images(
         self,
@@ -76,47 +173,78 @@ class Ledger:
         search: str | None = None,
     ) -> ImagePage:
         """List references, the newest change first; ``search`` is a part of a name."""
-        raise NotImplementedError
+        with _translated():
+            return lookups.page(self._redis, offset, limit, state, search)
 
     def runs(self, reference: str, limit: int = 50) -> list[RunRecord]:
         """Return the last finished runs of a reference, newest first."""
-        raise NotImplementedError
+        with _translated():
+            return lookups.runs(self._redis, reference, limit)
 
     def deliveries(self, limit: int = 100) -> list[DeliveryRecord]:
         """Return the last deliveries, newest first."""
-        raise NotImplementedError
+        with _translated():
+            return lookups.deliveries(self._redis, limit)
 
     def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return one delivery if it is still kept."""
-        raise NotImplementedError
+        with _translated():
+            return lookups.delivery(self._redis, delivery_id)
 
     def events(self, after: str | None = None, limit: int = 100) -> list[Event]:
-        """Return changes, oldest first: the ones after ``after``, or else the last."""
-        raise NotImplementedError
+        """Return changes, oldest first: the ones after ``after``, or else the last.
+
+        Raises:
+            LedgerUnavailable: also when ``after`` is no id of an event.
+        """
+        with _translated():
+            return lookups.events(self._redis, after, limit)
 
     def counts(self) -> dict[State, int]:
         """Return how many references are in each state; every state is there."""
-        raise NotImplementedError
+        with _translated():
+            return lookups.counts(self._redis)
 
     def durability_problem(self) -> str | None:
         """Say why what Redis accepts could be lost, in one line; None when it is safe.
 
         Never raises: a Redis that cannot be reached is a problem too.
         """
-        raise NotImplementedError
+        return durability.durability_problem(self._redis)
 
     # What a job says.
 
     def begin(self, reference: str, *, worker: str) -> Lease | None:
-        """Take the lease of a reference for a run.
+        """Take the lease of a reference for a run; its state becomes RESOLVING.
 
-        None: another job holds it and will look again, or nothing is owed.
+        Args:
+            reference: canonical.
+            worker: name of the process, for ``abandon``; see ``jobqueue.worker_name``.
+
+        Returns:
+            None when there is nothing to do: another job holds the lease and will look
+            again, or nothing is owed, or not yet.
         """
-        raise NotImplementedError
+        token = secrets.token_hex(8)
+        reply = self._list("begin", reference, token, worker, self._lease_seconds)
+        if not reply:
+            return None
+        number, attempt, overtaken, hint, forced = reply
+        return Lease(
+            reference=reference,
+            token=token,
+            number=int(number),
+            attempt=int(attempt),
+            overtaken=int(overtaken),
+            hint=reading.hint_from_json(hint) if hint else None,
+            forced=forced == "1",
+        )
 
     def keep_alive(self, lease: Lease) -> bool:
         """Prolong a lease; False when it is lost and the run must stop."""
-        raise NotImplementedError
+        return bool(
+            self._call("keep_alive", lease.reference, lease.token, self._lease_seconds)
+        )
 
     def stage(
         self,
@@ -126,12 +254,28 @@ class Ledger:
         digest: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Say that the run has entered a stage; ``digest`` once the registry gave it."""
-        raise NotImplementedError
+        """Say that the run has entered a stage.
+
+        An image whose ``digest`` is live stays live to the world.
+
+        Args:
+            lease: of the run.
+            state: RESOLVING, FETCHING, CONVERTING or PUBLISHING.
+            digest: as soon as the registry gave it.
+            progress: as for ``progress``.
+        """
+        self._say(lease, state, digest, progress)
 
     def progress(self, lease: Lease, progress: Progress) -> None:
         """Say how far the run is. Not an event; call it at most once a second."""
-        raise NotImplementedError
+        self._say(lease, "", None, progress)
+
+    def _say(
+        self, lease: Lease, stage: str, digest: str | None, progress: Progress | None
+    ) -> None:
+        how_far = reading.progress_to_json(progress) if progress else ""
+        args = (lease.reference, lease.token, stage, digest or "", how_far)
+        self._call("stage", *args)
 
     def is_overtaken(self, lease: Lease) -> bool:
         """Whether the run should stop before it publishes.
@@ -139,9 +283,15 @@ class Ledger:
         True when the reference was pushed again, unless two runs in a row were stopped
         so; and when the lease is lost.
         """
-        raise NotImplementedError
+        key = f"{PREFIX}image:{lease.reference}"
+        with _translated():
+            token, requested = self._redis.hmget(key, ["lease", "requested"])
+        if token is None or as_text(token) != lease.token:
+            return True
+        is_newer = int(as_text(requested)) > lease.number
+        return is_newer and lease.overtaken < _STOPS_ALLOWED
 
-    def finish(
+    def finish(  # noqa: PLR0913 - what a run has to tell, each by its name
         self,
         lease: Lease,
         outcome: Outcome,
@@ -156,24 +306,69 @@ class Ledger:
     ) -> Accepted | None:
         """End the run and give the lease back.
 
-        Returns:
-            A job to enqueue at once, when the reference was wanted again meanwhile.
-        """
-        raise NotImplementedError
+        Of a lost lease nothing is recorded; if it published all the same, another run
+        is asked for, which sets right what that may have put back.
 
-    def release(self, lease: Lease) -> Accepted | None:
-        """Give the lease back without an outcome: the worker is being shut down."""
-        raise NotImplementedError
+        Args:
+            lease: of the run.
+            outcome: how it ended. SUPERSEDED always leads to another run.
+            reason: one line, for REFUSED and FAILED.
+            digest: the registry's, if the run learnt it and ``stage`` did not say.
+            live_digest: what is live now; ``digest`` unless told.
+            revision: that made it live.
+            repository: fqrn.
+            path: of the tag's link.
+            next_try: FAILED is not final: try again at this time, unless it is wanted
+                again before.
+
+        Returns:
+            A job to enqueue at once, because the reference is wanted again.
+        """
+        job_id = self._call(
+            "finish",
+            lease.reference,
+            lease.token,
+            outcome,
+            one_line(reason),
+            digest or "",
+            live_digest or "",
+            "" if revision is None else revision,
+            repository or "",
+            path or "",
+            "" if next_try is None else next_try,
+        )
+        return _again(lease.reference, job_id, "wanted again during the run")
 
     # What keeps promises when processes die.
 
-    def abandon(self, reference: str, *, worker: str) -> Accepted | None:
+    def abandon(self, reference: str, *, worker: str, how: str) -> Accepted | None:
         """Say that the process ``worker`` is dead: its lease ends at once.
+
+        Args:
+            reference: that it worked on.
+            worker: as given to ``begin``.
+            how: it died, in a few words.
 
         Returns:
             A job to enqueue at once, if the reference is still owed one.
         """
-        raise NotImplementedError
+        job_id = self._call("abandon", reference, worker, one_line(how, 200) or "?")
+        return _again(reference, job_id, "its worker died")
+
+    def release(self, reference: str, *, worker: str) -> Accepted | None:
+        """Say that the process ``worker`` was stopped on purpose, as ``abandon`` does.
+
+        The image is not to blame, so the run does not count as an attempt.
+        """
+        job_id = self._call("abandon", reference, worker, "")
+        return _again(reference, job_id, "its worker was stopped")
+
+    def claim_sweep(self) -> bool:
+        """Whether the caller should sweep now: True for one of all workers a second."""
+        with _translated():
+            return bool(
+                self._redis.set(f"{PREFIX}sweep", "1", nx=True, px=_SWEEP_LOCK_MS)
+            )
 
     def owed(self, queued_ids: AbstractSet[str]) -> list[Accepted]:
         """Return jobs to enqueue: what is owed and due, and nobody carries.
@@ -181,8 +376,52 @@ class Ledger:
         Args:
             queued_ids: the ids of all jobs that wait in the queue, read just before.
         """
-        raise NotImplementedError
+        jobs: list[Accepted] = []
+        while True:
+            now, *flat = self._list("due", _SWEEP_BATCH)
+            due = list(zip(flat[::2], flat[1::2], strict=True))
+            later = float(now) + _QUEUED_SECONDS
+            waiting = {name: later for name, job in due if job in queued_ids}
+            if waiting:
+                # XX: what was answered meanwhile must not come back.
+                with _translated():
+                    self._redis.zadd(f"{PREFIX}owed", waiting, xx=True)
+            jobs += self._carry([one for one in due if one[0] not in waiting])
+            if len(due) < _SWEEP_BATCH:
+                return jobs
+
+    def _carry(self, lost: Sequence[tuple[str, str]]) -> list[Accepted]:
+        if not lost:
+            return []
+        reply = self._list("carry", *(text for pair in lost for text in pair))
+        reason = "owed, and nobody carried it"
+        return [
+            Accepted(name, Verdict.QUEUED, reason, job, int(number))
+            for (name, _), job, number in zip(
+                lost, reply[::2], reply[1::2], strict=True
+            )
+            if job
+        ]
 
     def next_due(self) -> float | None:
-        """Return in how many seconds ``owed`` has something to look at; None: nothing."""
-        raise NotImplementedError
+        """Return in how many seconds ``owed`` has something to look at, if ever."""
+        seconds = as_text(self._call("wait"))
+        return float(seconds) if seconds else None
+
+
+def _event_to_keep(wanted: Wanted) -> dict[str, str | None]:
+    hint, longest = wanted.hint, reading.LONGEST_TEXT
+    return {
+        "reference": wanted.reference,
+        "action": wanted.action,
+        "digest": hint.digest if hint else None,
+        "event_id": hint.event_id[:longest] if hint and hint.event_id else None,
+        "actor": hint.actor[:longest] if hint and hint.actor else None,
+        "reason": one_line(wanted.reason),
+    }
+
+
+def _again(reference: str, job_id: object, reason: str) -> Accepted | None:
+    if not job_id:
+        return None
+    return Accepted(reference, Verdict.QUEUED, reason, as_text(job_id))

@@ -1,0 +1,85 @@
+-- ARGV: clock, delivery id, its time, its JSON ('' for a request without a delivery),
+-- source, '1' where it forces a rebuild,
+-- then for each event: reference, verdict, reason, unique id, hint JSON, digest, time.
+-- Returns for each event: verdict, job to enqueue or '', number.
+
+local delivery, delivery_time, json = ARGV[2], ARGV[3], ARGV[4]
+local source, forced = ARGV[5], ARGV[6] == '1'
+local answers, verdicts = {}, {}
+
+-- Names that nobody may publish cost a sender nothing, so their number is bounded.
+local function forget_refused()
+  local key = PREFIX .. 'state:refused'
+  local surplus = redis.call('ZCARD', key) - REFUSED_KEPT
+  if surplus <= 0 then
+    return
+  end
+  for _, reference in ipairs(redis.call('ZRANGE', key, 0, math.min(surplus, 10) - 1)) do
+    local record = image(reference)
+    if not record.fields.live_digest and not is_owed(record) then
+      redis.call('DEL', PREFIX .. 'image:' .. reference, PREFIX .. 'runs:' .. reference)
+      redis.call('ZREM', PREFIX .. 'images', reference)
+      redis.call('ZREM', key, reference)
+    end
+  end
+end
+
+local function refuse(reference, reason)
+  local record = image(reference)
+  if record.fields.live_digest or is_owed(record) or is_leased(record) then
+    return
+  end
+  put(record, 'requested', number(record, 'requested'))
+  put(record, 'done', number(record, 'requested'))
+  enter(record, 'refused', reason)
+  save(record)
+  forget_refused()
+end
+
+for i = 7, #ARGV, 7 do
+  local reference, verdict, reason, unique = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local job, requested = '', 0
+  if unique ~= '' and verdict == 'queued' then
+    -- Hashed, because what a sender calls its id may be of any length.
+    local seen = PREFIX .. 'seen:' .. redis.sha1hex(source .. '\n' .. unique)
+    if not redis.call('SET', seen, '1', 'NX', 'EX', UNIQUE_SECONDS) then
+      verdict = 'duplicate'
+    end
+  end
+  if verdict == 'queued' then
+    local record = image(reference)
+    local hint = nil
+    if ARGV[i + 4] ~= '' then
+      hint = {json = ARGV[i + 4], digest = ARGV[i + 5], time = ARGV[i + 6]}
+    end
+    job = want(record, source, hint, forced)
+    requested = number(record, 'requested')
+    save(record)
+  elseif verdict == 'refused' and reference ~= '' then
+    refuse(reference, reason)
+  end
+  verdicts[#verdicts + 1] = verdict
+  answers[#answers + 1] = verdict
+  answers[#answers + 1] = job
+  answers[#answers + 1] = requested
+end
+
+if json ~= '' then
+  local index, bodies = PREFIX .. 'deliveries', PREFIX .. 'delivery'
+  redis.call('ZADD', index, delivery_time, delivery)
+  redis.call('HSET', bodies, delivery, table.concat(verdicts, ',') .. '\n' .. json)
+  -- A few at a time, so that no delivery waits for the burial of thousands.
+  local surplus = math.min(redis.call('ZCARD', index) - DELIVERIES_KEPT, 10)
+  local old
+  if surplus > 0 then
+    old = redis.call('ZRANGE', index, 0, surplus - 1)
+  else
+    old = redis.call('ZRANGEBYSCORE', index, '-inf', stamp(now - DELIVERY_SECONDS),
+      'LIMIT', 0, 10)
+  end
+  if #old > 0 then
+    redis.call('ZREM', index, unpack(old))
+    redis.call('HDEL', bodies, unpack(old))
+  end
+end
+return answers

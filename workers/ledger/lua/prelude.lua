@@ -1,0 +1,271 @@
+-- What every script of the ledger begins with. ARGV[1] is the caller's clock in seconds,
+-- or empty for this server's own, on which all machines agree.
+--
+-- An image is a hash. Its fields, all optional but the first four:
+--   state since requested done   see ImageRecord
+--   changed      when anything of the state changed; orders the listings
+--   reason digest live_digest repository revision path started overtaken attempts
+--   next_try     see ImageRecord
+--   live_since   when live_digest was published
+--   deaths       runs in a row, for the same number, whose process died
+--   forced       the highest number that asked for a rebuild
+--   hint hint_digest hint_time source    of the newest request; hint is opaque JSON
+--   job          id of the job that waits in the queue
+--   lease lease_until lease_number lease_worker    token, and so on, of the running job
+--   run_started run_digest run_source stage stage_since seconds:<stage> progress
+--   last_run     the newest finished run, JSON
+--
+-- Work is owed exactly while requested > done, and then, and only then, the reference is
+-- in the sorted set "owed", whose score is the time at which a sweep looks after it.
+
+local PREFIX = 'cvmfs-webhook:'
+local EVENTS_KEPT = 10000
+local RUNS_KEPT = 50
+local DELIVERIES_KEPT = 10000
+local DELIVERY_SECONDS = 30 * 86400
+local REFUSED_KEPT = 10000
+local UNIQUE_SECONDS = 86400
+-- A job that was just handed out is given this long to appear in the queue.
+local CARRY_SECONDS = 15
+local DEATHS_ALLOWED = 5
+-- From the second death in a row on, each waits this much longer than the one before.
+local DEATH_PAUSE_SECONDS = 10
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+-- Lua's own conversion keeps 14 digits, Redis's 17 of which the last are noise.
+local function stamp(seconds)
+  return string.format('%.6f', seconds)
+end
+
+local function image(reference)
+  local fields = {}
+  local flat = redis.call('HGETALL', PREFIX .. 'image:' .. reference)
+  for i = 1, #flat, 2 do
+    fields[flat[i]] = flat[i + 1]
+  end
+  return {reference = reference, fields = fields, changed = {}}
+end
+
+local function number(record, name)
+  return tonumber(record.fields[name]) or 0
+end
+
+-- nil and the empty string take the field away.
+local function put(record, name, value)
+  if value == '' then
+    value = nil
+  elseif type(value) == 'number' then
+    value = string.format('%d', value)
+  end
+  if record.fields[name] ~= value then
+    record.fields[name] = value
+    record.changed[name] = true
+  end
+end
+
+local function save(record)
+  local set, gone = {}, {}
+  for name in pairs(record.changed) do
+    local value = record.fields[name]
+    if value == nil then
+      gone[#gone + 1] = name
+    else
+      set[#set + 1] = name
+      set[#set + 1] = value
+    end
+  end
+  local key = PREFIX .. 'image:' .. record.reference
+  if #set > 0 then
+    redis.call('HSET', key, unpack(set))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', key, unpack(gone))
+  end
+end
+
+local function look_after(record, time)
+  redis.call('ZADD', PREFIX .. 'owed', stamp(time), record.reference)
+end
+
+local function is_owed(record)
+  return number(record, 'requested') > number(record, 'done')
+end
+
+local function is_leased(record)
+  return record.fields.lease ~= nil and number(record, 'lease_until') > now
+end
+
+-- Every change of a state goes through here.
+local function enter(record, state, reason)
+  local fields = record.fields
+  if reason == '' then
+    reason = nil
+  end
+  local since = fields.since
+  if state == 'live' then
+    since = fields.live_since
+  elseif fields.state ~= state then
+    since = stamp(now)
+  end
+  if fields.state == state and fields.reason == reason and fields.since == since then
+    return
+  end
+  if fields.state and fields.state ~= state then
+    redis.call('ZREM', PREFIX .. 'state:' .. fields.state, record.reference)
+  end
+  put(record, 'state', state)
+  put(record, 'since', since)
+  put(record, 'reason', reason)
+  put(record, 'changed', stamp(now))
+  redis.call('ZADD', PREFIX .. 'images', stamp(now), record.reference)
+  redis.call('ZADD', PREFIX .. 'state:' .. state, stamp(now), record.reference)
+  redis.call('XADD', PREFIX .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'time', stamp(now), 'reference', record.reference, 'state', state,
+    'reason', reason or '', 'digest', fields.digest or '',
+    'revision', state == 'live' and fields.revision or '')
+end
+
+-- While nothing says otherwise than that the live digest is the registry's, it is live.
+local function enter_queued(record)
+  local fields = record.fields
+  if fields.state == 'live' and fields.live_digest
+    and fields.hint_digest == fields.live_digest then
+    return
+  end
+  enter(record, 'queued')
+end
+
+-- Hand out a new job for the reference; the caller of the script must enqueue it.
+local function carry(record)
+  local job = string.sub(redis.sha1hex(record.reference), 1, 20)
+    .. '-' .. redis.call('INCR', PREFIX .. 'jobs')
+  put(record, 'job', job)
+  look_after(record, now + CARRY_SECONDS)
+  return job
+end
+
+-- One more request. hint: {json, digest, time} or nil. Returns the job to enqueue or ''.
+local function want(record, source, hint, forced)
+  local fields = record.fields
+  local was_owed = is_owed(record)
+  put(record, 'requested', number(record, 'requested') + 1)
+  if not fields.done then
+    put(record, 'done', 0)
+  end
+  if hint then
+    -- Deliveries are repeated and overtake each other; what an old one says is no news.
+    local is_late = was_owed and fields.hint and fields.source == source
+      and tonumber(hint.time) < number(record, 'hint_time')
+    if not is_late then
+      put(record, 'hint', hint.json)
+      put(record, 'hint_digest', hint.digest)
+      put(record, 'hint_time', hint.time)
+    end
+  elseif not was_owed then
+    put(record, 'hint', nil)
+    put(record, 'hint_digest', nil)
+    put(record, 'hint_time', nil)
+  end
+  put(record, 'source', source)
+  if forced then
+    put(record, 'forced', number(record, 'requested'))
+  end
+  put(record, 'next_try', nil)
+  if is_leased(record) then
+    -- The running job asks again when it ends; if it dies, the sweep does.
+    return ''
+  end
+  enter_queued(record)
+  if fields.job then
+    return ''
+  end
+  return carry(record)
+end
+
+local function leave_stage(record)
+  local stage = record.fields.stage
+  if stage then
+    local field = 'seconds:' .. stage
+    local spent = now - number(record, 'stage_since')
+    put(record, field, stamp(number(record, field) + spent))
+  end
+end
+
+-- Write the run into the history and take the lease away.
+local function end_run(record, outcome, reason, next_try)
+  local fields = record.fields
+  leave_stage(record)
+  local seconds = {}
+  for name, value in pairs(fields) do
+    local stage = string.match(name, '^seconds:(.+)$')
+    if stage then
+      seconds[stage] = tonumber(value)
+      put(record, name, nil)
+    end
+  end
+  local run = cjson.encode({
+    id = fields.lease, number = number(record, 'lease_number'), outcome = outcome,
+    started = fields.run_started, ended = stamp(now), digest = fields.run_digest,
+    reason = reason, attempt = number(record, 'attempts'), next_try = next_try,
+    source = fields.run_source, worker = fields.lease_worker, seconds = seconds,
+  })
+  put(record, 'last_run', run)
+  local runs = PREFIX .. 'runs:' .. record.reference
+  redis.call('LPUSH', runs, run)
+  redis.call('LTRIM', runs, 0, RUNS_KEPT - 1)
+  for _, name in ipairs({'lease', 'lease_until', 'lease_number', 'lease_worker',
+    'run_started', 'run_source', 'stage', 'stage_since', 'progress'}) do
+    put(record, name, nil)
+  end
+end
+
+-- Live if what the registry has is live, else as the run ended. A run that never
+-- learnt the registry's digest goes by what it was told.
+local function enter_ended(record, state, reason)
+  local fields = record.fields
+  local known = fields.run_digest
+  if not known then
+    -- Refused before the registry was asked: what is published stays what it was.
+    known = state == 'refused' and fields.live_digest or fields.hint_digest
+  end
+  if fields.live_digest and known == fields.live_digest then
+    enter(record, 'live')
+  else
+    enter(record, state, reason)
+  end
+end
+
+local function settle(record)
+  put(record, 'done', number(record, 'requested'))
+  put(record, 'next_try', nil)
+  redis.call('ZREM', PREFIX .. 'owed', record.reference)
+end
+
+-- The process that held the lease is dead. Returns the job to enqueue or ''.
+local function bury(record, how)
+  local lease_number = number(record, 'lease_number')
+  local is_new = number(record, 'requested') > lease_number
+  local deaths = is_new and 0 or number(record, 'deaths') + 1
+  end_run(record, 'failed', how)
+  put(record, 'deaths', deaths)
+  if deaths >= DEATHS_ALLOWED then
+    settle(record)
+    enter_ended(record, 'failed', string.format(
+      'the worker died %d times on this image (%s); push a smaller or repaired image',
+      deaths, how))
+    return ''
+  end
+  enter_queued(record)
+  if deaths > 1 then
+    local next_try = now + DEATH_PAUSE_SECONDS * (deaths - 1)
+    put(record, 'next_try', stamp(next_try))
+    look_after(record, next_try)
+    return ''
+  end
+  return carry(record)
+end

@@ -1,0 +1,33 @@
+-- ARGV: clock, reference, token, stage or '' for progress alone, digest or '',
+-- progress JSON or ''. Changes nothing when the lease is lost.
+
+local stage, digest, progress = ARGV[4], ARGV[5], ARGV[6]
+local record = image(ARGV[2])
+local fields = record.fields
+if fields.lease ~= ARGV[3] then
+  return 0
+end
+if digest ~= '' then
+  put(record, 'digest', digest)
+  put(record, 'run_digest', digest)
+end
+if progress ~= '' then
+  put(record, 'progress', progress)
+end
+if stage ~= '' and fields.stage ~= stage then
+  leave_stage(record)
+  put(record, 'stage', stage)
+  put(record, 'stage_since', stamp(now))
+end
+if stage ~= '' then
+  -- A look at what is live, or a rebuild of it, does not make it less live.
+  local is_live
+  if fields.run_digest then
+    is_live = fields.run_digest == fields.live_digest
+  else
+    is_live = fields.state == 'live'
+  end
+  enter(record, is_live and 'live' or stage)
+end
+save(record)
+return 1

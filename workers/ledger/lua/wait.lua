@@ -1,0 +1,7 @@
+-- ARGV: clock. Returns in how many seconds something owed is due, '' for nothing.
+
+local first = redis.call('ZRANGE', PREFIX .. 'owed', 0, 0, 'WITHSCORES')
+if #first == 0 then
+  return ''
+end
+return stamp(math.max(0, tonumber(first[2]) - now))

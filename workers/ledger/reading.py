@@ -1,0 +1,178 @@
+"""Redis's replies, turned into the records of ``records.py``. Pure: no connection.
+
+What we wrote is trusted to be well formed; what a sender said is inside JSON that we
+encoded, so it cannot break out of its field.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from workers.ledger.records import (
+    DeliveryEvent,
+    DeliveryRecord,
+    Event,
+    Hint,
+    ImageRecord,
+    Outcome,
+    Progress,
+    RunRecord,
+    State,
+    Verdict,
+)
+
+# Foreign text of any length must not fill the memory of Redis.
+LONGEST_TEXT = 256
+LONGEST_REASON = 2000
+
+
+def as_text(value: object) -> str:
+    """Return a reply as text, whether the connection decodes or not."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def as_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the reply to HGETALL as text."""
+    return {as_text(name): as_text(value) for name, value in reply.items()}
+
+
+def one_line(text: str | None, longest: int = LONGEST_REASON) -> str:
+    """Return ``text`` as one printable line that UTF-8 can carry; "" for None.
+
+    Names from layers may hold surrogates, names from senders anything.
+    """
+    clean = "".join(c if c.isprintable() else " " for c in (text or "")[: 2 * longest])
+    return " ".join(clean.split())[:longest]
+
+
+def hint_to_json(hint: Hint) -> str:
+    """Encode a hint, its foreign texts cut."""
+    return json.dumps(
+        {
+            "digest": hint.digest,
+            "time": hint.time,
+            "source": hint.source,
+            "event_id": hint.event_id and hint.event_id[:LONGEST_TEXT],
+            "actor": hint.actor and hint.actor[:LONGEST_TEXT],
+        }
+    )
+
+
+def hint_from_json(text: str) -> Hint:
+    """Decode what ``hint_to_json`` made."""
+    return Hint(**json.loads(text))
+
+
+def progress_to_json(progress: Progress) -> str:
+    """Encode a progress."""
+    return json.dumps(
+        [
+            progress.layers_done,
+            progress.layers_total,
+            progress.bytes_done,
+            progress.bytes_total,
+        ]
+    )
+
+
+def run_from_json(text: str) -> RunRecord:
+    """Decode a finished run as ``end_run`` in ``prelude.lua`` made it."""
+    run = json.loads(text)
+    return RunRecord(
+        id=run["id"],
+        number=int(run["number"]),
+        outcome=Outcome(run["outcome"]),
+        started=float(run["started"]),
+        ended=float(run["ended"]),
+        digest=run.get("digest"),
+        reason=run.get("reason"),
+        attempt=int(run["attempt"]),
+        next_try=run.get("next_try"),
+        source=run.get("source", ""),
+        worker=run.get("worker", ""),
+        seconds_by_stage=run["seconds"],
+    )
+
+
+def _running(fields: Mapping[str, str]) -> RunRecord:
+    prefix = "seconds:"
+    return RunRecord(
+        id=fields["lease"],
+        number=int(fields["lease_number"]),
+        outcome=None,
+        started=float(fields["run_started"]),
+        digest=fields.get("run_digest"),
+        attempt=int(fields["attempts"]),
+        source=fields.get("run_source", ""),
+        worker=fields.get("lease_worker", ""),
+        seconds_by_stage={
+            name.removeprefix(prefix): float(seconds)
+            for name, seconds in fields.items()
+            if name.startswith(prefix)
+        },
+    )
+
+
+def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
+    """Build the record from its hash; ``prelude.lua`` lists the fields."""
+    is_running = "lease" in fields
+    last_run = None
+    if is_running:
+        last_run = _running(fields)
+    elif ended := fields.get("last_run"):
+        last_run = run_from_json(ended)
+    progress = fields.get("progress")
+    next_try = fields.get("next_try")
+    revision = fields.get("revision")
+    hint = fields.get("hint")
+    return ImageRecord(
+        reference=reference,
+        state=State(fields["state"]),
+        digest=fields.get("digest"),
+        live_digest=fields.get("live_digest"),
+        repository=fields.get("repository"),
+        revision=int(revision) if revision else None,
+        path=fields.get("path"),
+        since=float(fields["since"]),
+        reason=fields.get("reason"),
+        progress=Progress(*json.loads(progress)) if progress else None,
+        requested=int(fields.get("requested", 0)),
+        started=int(fields.get("started", 0)),
+        done=int(fields.get("done", 0)),
+        overtaken=int(fields.get("overtaken", 0)),
+        attempts=int(fields.get("attempts", 0)),
+        next_try=float(next_try) if next_try else None,
+        hint=hint_from_json(hint) if hint else None,
+        last_run=last_run,
+        is_running=is_running,
+    )
+
+
+def delivery_from_text(delivery_id: str, text: str) -> DeliveryRecord:
+    """Decode a delivery: a line of verdicts, and the JSON of ``Ledger.accept``."""
+    verdicts, _, body = text.partition("\n")
+    delivery = json.loads(body)
+    events = delivery["events"]
+    return DeliveryRecord(
+        id=delivery_id,
+        source=delivery["source"],
+        time=delivery["time"],
+        sender=delivery["sender"],
+        events=tuple(
+            DeliveryEvent(**event, verdict=Verdict(verdict))
+            for event, verdict in zip(events, verdicts.split(","), strict=False)
+        ),
+    )
+
+
+def event_from_fields(event_id: str, fields: Mapping[str, str]) -> Event:
+    """Build an event from its entry in the stream."""
+    return Event(
+        id=event_id,
+        time=float(fields["time"]),
+        reference=fields["reference"],
+        state=State(fields["state"]),
+        reason=fields["reason"] or None,
+        digest=fields["digest"] or None,
+        revision=int(fields["revision"]) if fields["revision"] else None,
+    )
