@@ -4,13 +4,44 @@ Deciding is pure. The file's contract with users is design section 5.3; it is sm
 enough to be reviewed in a merge request.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from workers.errors import PermanentError
+from workers.image_pattern import is_signature_tag
+from workers.policy_rule import ImageLimits, Keep, Rule, Watch, not_done_yet, read_rule
 from workers.reference import Reference
+from workers.schema_check import Problem, schema_problems, validator
+from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
+
+__all__ = [
+    "Decision",
+    "ImageLimits",
+    "Keep",
+    "NoTarget",
+    "Policy",
+    "PolicyError",
+    "PolicyFile",
+    "Rule",
+    "Watch",
+    "parse_policy",
+    "target_repository",
+]
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_FILE_BYTES = 1_048_576
+# A file changed twice within a tick of the file system's clock looks unchanged; a
+# signature is trusted only once its file is older than this. Git calls it racy.
+_RACY_SECONDS = 2.0
+# ("rules", place): from here on a problem is one rule's own.
+_RULE_DEPTH = 2
 
 
 class PolicyError(PermanentError):
@@ -25,83 +56,12 @@ class PolicyError(PermanentError):
         self.problems = problems
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What an image may cost.
+class NoTarget(PermanentError):
+    """A rule that does not say into which repository, where it has to."""
 
-    Attributes:
-        size_bytes: of all files, unpacked.
-        files: entries of all layers together.
-        layers: how many.
-    """
-
-    size_bytes: int = 20 * 2**30
-    files: int = 1_000_000
-    layers: int = 127
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """How the registry is asked for pushes that nobody told us of.
-
-    Attributes:
-        every_seconds: between two looks.
-        existing: ``none`` begins with what is pushed from now on, ``all`` fetches old
-            tags too.
-    """
-
-    every_seconds: int
-    existing: Literal["none", "all"] = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """What is kept of old tags.
-
-    Attributes:
-        newest: how many tags; None: all.
-        grace_seconds: how long the rest stays before it is removed.
-    """
-
-    newest: int | None
-    grace_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule of the policy.
-
-    Attributes:
-        effect: what happens to an image that matches.
-        pattern: over registry/repository, as written.
-        number: place in the file, from 1.
-        line: of the file, from 1.
-        tags: globs; any of them has to match.
-        repository: the fully qualified name of ``to``; None: the only one there is.
-        formats: what is published, sorted.
-        platforms: ``os/arch`` or ``os/arch/variant``, as written.
-        limits: what an image may cost.
-        private: whether to publish what no anonymous client can pull.
-        require_label: labels that the image's configuration must carry.
-        watch: how to look for lost notifications; None: not at all.
-        keep: what is kept of old tags; None: everything.
-        reason: the operator's words, for the author of a refused image.
-    """
-
-    effect: Literal["allow", "deny"]
-    pattern: str
-    number: int = 1
-    line: int = 1
-    tags: tuple[str, ...] = ("*",)
-    repository: str | None = None
-    formats: tuple[str, ...] = ("flat", "layers")
-    platforms: tuple[str, ...] = ("linux/amd64",)
-    limits: ImageLimits = ImageLimits()
-    private: Literal["refuse", "allow"] = "refuse"
-    require_label: Mapping[str, str] = field(default_factory=dict)
-    watch: Watch | None = None
-    keep: Keep | None = None
-    reason: str | None = None
+    def __init__(self, rule: Rule, mend: str) -> None:
+        super().__init__(f"{rule}: {mend}")
+        self.rule = rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +88,67 @@ class Policy:
     Attributes:
         rules: in order.
         digest: SHA-256 of the file, in hex.
+        warnings: one line for each thing that is accepted but not done yet.
     """
 
     rules: tuple[Rule, ...] = ()
     digest: str = ""
+    warnings: tuple[str, ...] = ()
 
     def decide(self, reference: Reference) -> Decision:
         """Return what the first rule that matches image and tag says."""
-        raise NotImplementedError
+        if reference.tag is None:
+            return _refused(reference, "without a tag nothing is published")
+        if is_signature_tag(reference.tag):
+            return _refused(reference, "signature or attestation, not an image")
+        missed = None
+        for rule in self.rules:
+            if not rule.matches_name(reference):
+                continue
+            if rule.matches_tag(reference.tag):
+                return _decided(reference, rule)
+            missed = missed or rule
+        if missed is None:
+            return _refused(reference, f"no rule allows {reference.name}")
+        takes = f"{missed} takes only tags {', '.join(missed.tags)}"
+        return _refused(
+            reference, f"no rule allows {reference.name}:{reference.tag}; {takes}"
+        )
+
+    def unknown_targets(self, repositories: Collection[str]) -> tuple[str, ...]:
+        """Return a line for each rule that publishes to no configured repository."""
+        problems = []
+        for rule in self.rules:
+            try:
+                if rule.effect == "allow":
+                    target_repository(rule, repositories)
+            except NoTarget as exc:
+                problems.append(str(exc))
+        return tuple(problems)
+
+
+def target_repository(rule: Rule, repositories: Collection[str]) -> str:
+    """Return the CVMFS repository that a rule publishes to.
+
+    Raises:
+        NoTarget: it names none of ``repositories``, or there is a choice.
+    """
+    if rule.repository is not None:
+        if rule.repository in repositories:
+            return rule.repository
+        raise NoTarget(rule, f"repository {rule.repository!r} is not configured")
+    if len(repositories) != 1:
+        raise NoTarget(rule, "write to: with one of the configured repositories")
+    return next(iter(repositories))
+
+
+def _refused(reference: Reference, reason: str) -> Decision:
+    return Decision(str(reference), allowed=False, reason=reason, rule=None)
+
+
+def _decided(reference: Reference, rule: Rule) -> Decision:
+    reason = str(rule) if rule.reason is None else f"{rule.reason} [{rule}]"
+    return Decision(str(reference), rule.effect == "allow", reason, rule)
 
 
 def parse_policy(text: str) -> Policy:
@@ -144,11 +157,65 @@ def parse_policy(text: str) -> Policy:
     Raises:
         PolicyError: with every problem.
     """
-    raise NotImplementedError
+    try:
+        document = parse_yaml(text)
+    except UnreadableYaml as exc:
+        raise PolicyError((str(exc),)) from exc
+    values = {} if document.value is None else document.value
+    if isinstance(values, dict) and values.get("rules", ...) is None:
+        # All of its lines are commented out.
+        del values["rules"]
+    schema = validator("workers", "policy.schema.json")
+    problems = schema_problems(schema, values)
+    entries = values.get("rules") if isinstance(values, dict) else None
+    entries = entries if isinstance(entries, list) else []
+    rules = _rules(entries, document, problems)
+    if problems:
+        problems.sort(key=lambda problem: document.line(problem.path))
+        raise PolicyError(tuple(_told(problem, document) for problem in problems))
+    return Policy(
+        rules=rules,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        warnings=tuple(
+            f"{rule}: {key} is accepted, but not done in this version"
+            for rule, raw in zip(rules, entries, strict=True)
+            for key in not_done_yet(raw)
+        ),
+    )
+
+
+def _rules(
+    entries: Sequence[Mapping[str, Any]],
+    document: YamlDocument,
+    problems: list[Problem],
+) -> tuple[Rule, ...]:
+    """Return the rules that the schema accepts; note what else is wrong with them."""
+    broken = {problem.path[:_RULE_DEPTH] for problem in problems}
+    rules = []
+    for place, raw in enumerate(entries):
+        path: KeyPath = ("rules", place)
+        if path not in broken:
+            rule, found = read_rule(raw, place + 1, document.line(path))
+            rules.append(rule)
+            problems += [Problem((*path, *rest), text) for rest, text in found]
+    return tuple(rules)
+
+
+def _told(problem: Problem, document: YamlDocument) -> str:
+    line = document.line(problem.path)
+    if len(problem.path) < _RULE_DEPTH:
+        key = ".".join(str(part) for part in problem.path) or "policy"
+        return f"{key}: {problem.text} (line {line})"
+    _, place, *rest = problem.path
+    # People count rules from one, as ``policy explain`` does.
+    key = ".".join(str(part) for part in rest)
+    return f"rule {int(place) + 1} (line {line}): {key and f'{key}: '}{problem.text}"
 
 
 class PolicyFile:
     """A policy that is read again when its file changes.
+
+    Safe to share between threads.
 
     Attributes:
         path: the file.
@@ -158,7 +225,60 @@ class PolicyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problem: str | None = None
+        self._policy = Policy()
+        self._signature: tuple[int, ...] | None = None
+        self._seen = ""  # SHA-256 of what was read last, good or broken
+        self._lock = threading.Lock()
 
     def current(self) -> Policy:
-        """Return the policy in force."""
-        raise NotImplementedError
+        """Return the policy in force, after a look whether the file has changed.
+
+        A broken file leaves the last good one in force; before there was one nothing
+        is allowed.
+        """
+        try:
+            status = self.path.stat()
+        except OSError as exc:
+            with self._lock:
+                self._cannot_read(exc)
+            return self._policy
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if signature != self._signature:
+            with self._lock:
+                self._read()
+                # Changed again within a tick of the clock, it would look the same.
+                is_racy = time.time() - status.st_mtime < _RACY_SECONDS
+                self._signature = None if is_racy else signature
+        return self._policy
+
+    def _read(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(_LARGEST_FILE_BYTES + 1)
+        except OSError as exc:
+            self._cannot_read(exc)
+            return
+        digest = hashlib.sha256(data).hexdigest()
+        if digest == self._seen:
+            return
+        self._seen = digest
+        try:
+            self._policy = policy = parse_policy(data.decode())
+        except UnicodeDecodeError:
+            self._tell(f"{self.path}: is not UTF-8 text")
+        except PolicyError as exc:
+            self._tell(f"{self.path}: {'; '.join(exc.problems)}")
+        else:
+            self.problem = None
+            count = len(policy.rules)
+            logger.info("policy path=%s rules=%d digest=%s", self.path, count, digest)
+
+    def _cannot_read(self, exc: OSError) -> None:
+        self._signature = None
+        self._seen = ""
+        self._tell(f"{self.path}: cannot be read: {exc.strerror}")
+
+    def _tell(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.error("policy stays as it was problem=%s", problem)
+        self.problem = problem
