@@ -1,0 +1,164 @@
+"""From the layers in the registry to one root file system, its content stored.
+
+Layers are fetched side by side, each streamed once: verified, decompressed, its files
+stored on the way. Nothing is unpacked onto a disk of ours.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from threading import Event, Lock
+
+from workers.cvmfs import Tree
+from workers.errors import PermanentError
+from workers.images.content import ContentPool
+from workers.images.layer import ImageRejected, LayerTree, Limits, read_layer
+from workers.images.manifest import Descriptor
+from workers.images.merge import merge
+from workers.images.singularity import add_singularity
+from workers.images.tar import ByteStream
+from workers.ledger import Progress
+from workers.plan import ContentSink
+from workers.policy import ImageLimits
+from workers.registry import RegistryClient
+from workers.resolving import ResolvedImage
+
+# More downloads at once gain nothing: decompressing one takes a core.
+_LAYERS_AT_ONCE = 3
+
+
+class Stopped(Exception):
+    """Another layer of the image failed; this one need not go on."""
+
+
+class _Watched:
+    """A blob that reports what is read from it, and stops when told."""
+
+    def __init__(self, blob: ByteStream, meter: "_Meter") -> None:
+        self._blob = blob
+        self._meter = meter
+
+    def read(self, size: int, /) -> bytes:
+        data = self._blob.read(size)
+        self._meter.add(size=len(data))
+        return data
+
+
+class _Meter:
+    """Adds up the progress of layers that are read side by side."""
+
+    def __init__(
+        self, layers: tuple[Descriptor, ...], tell: Callable[[Progress], None]
+    ) -> None:
+        self._tell = tell
+        self._lock = Lock()
+        self.stop = Event()
+        total = sum(layer.size for layer in layers)
+        self._progress = Progress(0, len(layers), 0, total)
+
+    def add(self, *, layers: int = 0, size: int = 0) -> None:
+        if self.stop.is_set():
+            raise Stopped
+        with self._lock:
+            self._progress = replace(
+                self._progress,
+                layers_done=self._progress.layers_done + layers,
+                bytes_done=self._progress.bytes_done + size,
+            )
+            progress = self._progress
+        self._tell(progress)
+
+
+def convert(
+    client: RegistryClient,
+    image: ResolvedImage,
+    sink: ContentSink,
+    limits: ImageLimits,
+    tell: Callable[[Progress], None],
+) -> Tree:
+    """Return the root file system of an image; all its content is in the sink.
+
+    Args:
+        client: fetches the layers.
+        image: pinned by digest.
+        sink: takes the content of the files.
+        limits: of the policy's rule.
+        tell: called often with the progress, from several threads; what it raises
+            stops the conversion.
+
+    Raises:
+        ImageRejected: a layer is not what its image says, or a limit is exceeded.
+    """
+    descriptors = image.manifest.layers
+    if len(descriptors) > limits.layers:
+        raise ImageRejected(
+            f"the image has {len(descriptors)} layers, its rule allows {limits.layers}"
+        )
+    at_once = min(_LAYERS_AT_ONCE, len(descriptors))
+    with (
+        ContentPool(sink, os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(at_once, thread_name_prefix="layer") as executor,
+    ):
+        reader = _LayerReader(client, image, pool, limits, _Meter(descriptors, tell))
+        futures = [
+            executor.submit(reader.read, number) for number in range(len(descriptors))
+        ]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        failed = next((future for future in done if future.exception()), None)
+        if failed is not None:
+            reader.meter.stop.set()
+            executor.shutdown(cancel_futures=True)
+            failed.result()
+        layers = [future.result() for future in futures]
+    _check_limits(layers, limits)
+    tree = merge(layers)
+    add_singularity(tree, image.config, sink.put_bytes)
+    return tree
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerReader:
+    """Reads the layers of one image, from several threads."""
+
+    client: RegistryClient
+    image: ResolvedImage
+    pool: ContentPool
+    limits: ImageLimits
+    meter: _Meter
+
+    def read(self, number: int) -> LayerTree:
+        image = self.image
+        layer = image.manifest.layers[number]
+        bounds = Limits(self.limits.size_bytes, self.limits.files)
+        try:
+            with self.client.blob(image.reference, layer.digest, layer.size) as blob:
+                watched = _Watched(blob, self.meter)
+                tree = read_layer(watched, self.pool, bounds)
+                while watched.read(1 << 16):
+                    pass  # the digest covers what lies behind the tar, too
+        except PermanentError as error:
+            # Which layer it was is what the author needs to know.
+            text = f"layer {number + 1} ({layer.digest[:19]}…): {error}"
+            raise ImageRejected(text) from error
+        wanted = image.config.diff_ids[number]
+        if tree.diff_id != wanted:
+            raise ImageRejected(
+                f"layer {number + 1} unpacks to {tree.diff_id}, "
+                f"its config says {wanted}"
+            )
+        self.meter.add(layers=1)
+        return tree
+
+
+def _check_limits(layers: list[LayerTree], limits: ImageLimits) -> None:
+    size = sum(layer.size for layer in layers)
+    if size > limits.size_bytes:
+        raise ImageRejected(
+            f"the image has {size} bytes, its rule allows {limits.size_bytes}"
+        )
+    files = sum(layer.entries for layer in layers)
+    if files > limits.files:
+        raise ImageRejected(
+            f"the image has {files} files, its rule allows {limits.files}"
+        )

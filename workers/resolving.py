@@ -1,0 +1,131 @@
+"""From a name to exactly one image: the registry's word, not the notification's.
+
+A notification is a hint. What the registry gives for the tag now decides, and from
+there on everything is named by digest.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from workers.images.layer import ImageRejected
+from workers.images.manifest import (
+    ImageConfig,
+    ImageManifest,
+    Platform,
+    check_platform,
+    choose_platform,
+    parse_config,
+    parse_manifest,
+)
+from workers.ledger import Hint
+from workers.reference import Reference
+from workers.registry import (
+    INDEX_TYPES,
+    Descriptor,
+    DigestMismatch,
+    ImageNotFound,
+    RegistryClient,
+)
+
+# Distribution tells us of a push before it moves the tag.
+_FRESH_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = 0.5
+_CONFIG_LIMIT = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """One platform of an image, pinned.
+
+    Attributes:
+        reference: as it was pushed.
+        digest: what the registry gives for it; of an index, if it is one.
+        platform: the one that was chosen.
+        manifest_digest: of the platform's manifest.
+        raw_manifest: its bytes.
+        raw_config: the config's bytes.
+    """
+
+    reference: Reference
+    digest: str
+    platform: Platform
+    manifest_digest: str
+    raw_manifest: bytes
+    manifest: ImageManifest
+    raw_config: bytes
+    config: ImageConfig
+
+
+def resolve_digest(
+    client: RegistryClient,
+    reference: Reference,
+    hint: Hint | None,
+    check: Callable[[], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Descriptor:
+    """Ask the registry what a tag means, until it agrees with a fresh hint.
+
+    Args:
+        client: asks.
+        reference: with a tag.
+        hint: what the newest notification said.
+        check: called while waiting; raises when the work should stop.
+        sleep: waits so many seconds.
+
+    Raises:
+        ImageNotFound: the registry does not have it, and no fresh hint says otherwise.
+    """
+    until = hint.time + _FRESH_SECONDS if hint is not None else 0.0
+    wait = 0.05
+    while True:
+        is_fresh = time.time() < until
+        try:
+            found = client.resolve(reference)
+        except ImageNotFound:
+            if not is_fresh:
+                raise
+        else:
+            wanted = hint.digest if hint is not None else None
+            if wanted in (None, found.digest) or not is_fresh:
+                return found
+        check()
+        sleep(wait)
+        wait = min(2 * wait, _LOOK_AGAIN_SECONDS)
+
+
+def fetch_image(
+    client: RegistryClient,
+    reference: Reference,
+    found: Descriptor,
+    platform: Platform,
+) -> ResolvedImage:
+    """Fetch manifest and config of what ``resolve_digest`` found.
+
+    Raises:
+        ImageRejected: it is no image that we can publish, and why.
+    """
+    pinned = replace(reference, tag=None, digest=found.digest)
+    fetched = client.manifest(pinned)
+    if fetched.media_type in INDEX_TYPES:
+        chosen = choose_platform(fetched.raw, platform)
+        fetched = client.manifest(pinned, chosen.digest)
+        if len(fetched.raw) != chosen.size:
+            raise DigestMismatch(chosen.digest, "its index gives another size")
+    manifest = parse_manifest(fetched.raw)
+    if manifest.config.size > _CONFIG_LIMIT:
+        raise ImageRejected(f"the image's config is larger than {_CONFIG_LIMIT} bytes")
+    with client.blob(pinned, manifest.config.digest, manifest.config.size) as blob:
+        raw_config = b"".join(iter(lambda: blob.read(1 << 16), b""))
+    config = parse_config(raw_config, len(manifest.layers))
+    check_platform(config, platform)
+    return ResolvedImage(
+        reference,
+        found.digest,
+        platform,
+        fetched.digest,
+        fetched.raw,
+        manifest,
+        raw_config,
+        config,
+    )
