@@ -3,7 +3,7 @@
 Both are open: whoever probes has no token. They name what is wrong and no address.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from flask import Blueprint, Response, jsonify
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, jsonify, redirect, request, url_for
+from flask import Response, g, jsonify, redirect, request, url_for
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from webhook.attempts import Attempts
@@ -73,15 +73,6 @@ class Login:
         prefix = "__Host-" if https else ""
         self.session_cookie = f"{prefix}cvmfs_webhook_session"
         self.form_cookie = f"{prefix}cvmfs_webhook_form"
-
-    def init_app(self, app: Flask) -> None:
-        """Let every page know whether the operator reads it."""
-        app.context_processor(
-            lambda: {
-                "is_operator": self.identity().is_operator,
-                "csrf_token": self.csrf_token,
-            }
-        )
 
     @property
     def is_possible(self) -> bool:

@@ -1,0 +1,294 @@
+"""The routes of the pages: ask the ledger, decide nothing, render."""
+
+import hashlib
+import logging
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webhook.dashboard import signin, words
+from webhook.dashboard.view import ImageView, image_view, run_view
+from webhook.image_json import iso_time
+from webhook.login import Login
+from webhook.publish_request import PublishRequests
+from workers.ledger import Ledger, LedgerUnavailable, State
+from workers.policy import PolicyFile
+from workers.reference import InvalidReference, Reference
+
+log = logging.getLogger(__name__)
+
+PAGE_LENGTH = 50
+AT_WORK_LENGTH = 8
+HISTORY_LENGTH = 25
+DELIVERIES_LENGTH = 100
+LONGEST_SEARCH = 300
+_ASSETS = Path(__file__).parent / "static"
+_ASSET_SECONDS = 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the pages are made from.
+
+    Attributes:
+        ledger: states and history.
+        policy: which rule decides.
+        requests: where the operator's "look again" goes.
+        login: knows the operator.
+        ttls: seconds, by repository.
+        public_url: how others reach us, without a trailing slash.
+        problems: what everybody should know is wrong, one line each.
+        clock: seconds since the epoch.
+    """
+
+    ledger: Ledger
+    policy: PolicyFile
+    requests: PublishRequests
+    login: Login
+    ttls: Mapping[str, int]
+    public_url: str
+    problems: Callable[[], Sequence[str]]
+    clock: Callable[[], float] = time.time
+
+
+def blueprint(sources: Sources) -> Blueprint:
+    """Return the pages, with the operator's form among them."""
+    pages = Blueprint(
+        "dashboard",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/assets",
+    )
+    _add_home(pages, sources)
+    _add_image(pages, sources)
+    _add_deliveries(pages, sources)
+    signin.add_routes(pages, sources.login)
+    pages.after_request(sources.login.keep_form_cookie)
+    pages.after_request(_cached)
+    _add_template_words(pages)
+    _add_errors(pages)
+
+    @pages.app_context_processor
+    def identity() -> dict[str, object]:
+        return {
+            "is_operator": sources.login.identity().is_operator,
+            "csrf_token": sources.login.csrf_token,
+        }
+
+    return pages
+
+
+def _add_home(pages: Blueprint, sources: Sources) -> None:
+    ledger = sources.ledger
+
+    @pages.get("/")
+    def home() -> str:
+        search = request.args.get("q", "").strip()[:LONGEST_SEARCH]
+        state = _state(request.args.get("state", ""))
+        page = _page_number(request.args.get("page", ""))
+        counts = ledger.counts()
+        offset = (page - 1) * PAGE_LENGTH
+        found = ledger.images(offset, PAGE_LENGTH, state=state, search=search or None)
+        is_front = not (search or state or page > 1)
+        running: list[ImageView] = []
+        waiting: list[ImageView] = []
+        if is_front:
+            running, waiting = _at_work(sources, counts)
+        busy = sum(counts[each] for each in (*words.RUNNING, State.QUEUED))
+        followed = {"q": search, "state": state or "", "offset": offset}
+        return render_template(
+            "dashboard/home.html",
+            here="home",
+            poll=f"{url_for('api.images')}?{urlencode(followed)}",
+            problems=_problems(sources),
+            now=sources.clock(),
+            search=search,
+            asked=_plausible_reference(search),
+            state=state,
+            states=words.STATES,
+            counts=counts,
+            is_front=is_front,
+            running=running,
+            waiting=waiting,
+            more_at_work=busy - len(running) - len(waiting),
+            images=[image_view(each, sources.ttls) for each in found.images],
+            total=found.total,
+            first=offset + 1,
+            page=page,
+            pages=ceil(found.total / PAGE_LENGTH),
+        )
+
+
+def _at_work(
+    sources: Sources, counts: Mapping[State, int]
+) -> tuple[list[ImageView], list[ImageView]]:
+    """Return what runs, and what waits, each the longest first, not too many."""
+
+    def oldest(state: State, most: int) -> list[ImageView]:
+        number = min(counts[state], most)
+        if number <= 0:
+            return []
+        page = sources.ledger.images(counts[state] - number, number, state=state)
+        return [image_view(each, sources.ttls) for each in reversed(page.images)]
+
+    running: list[ImageView] = []
+    for state in words.RUNNING:
+        running += oldest(state, AT_WORK_LENGTH - len(running))
+    return running, oldest(State.QUEUED, AT_WORK_LENGTH)
+
+
+def _add_image(pages: Blueprint, sources: Sources) -> None:
+    ledger = sources.ledger
+
+    @pages.get("/images/<path:reference>")
+    def image(reference: str) -> ResponseReturnValue:
+        parsed = Reference.parse(reference)
+        if str(parsed) != reference:
+            return redirect(url_for("dashboard.image", reference=str(parsed)))
+        found = ledger.image(reference)
+        decision = sources.policy.current().decide(parsed)
+        common = {
+            "problems": _problems(sources),
+            "now": sources.clock(),
+            "decision": decision,
+            "reference": reference,
+            "poll": url_for("api.image", reference=reference),
+        }
+        if found is None:
+            return render_template("dashboard/unknown.html", **common), 404
+        badge_path = url_for("api.badge", reference=reference)
+        page_path = url_for("dashboard.image", reference=reference)
+        return render_template(
+            "dashboard/image.html",
+            **common,
+            view=image_view(found, sources.ttls),
+            runs=[run_view(run) for run in ledger.runs(reference, HISTORY_LENGTH)],
+            badge_path=badge_path,
+            badge_url=f"{sources.public_url}{quote(badge_path, safe='/:@%')}",
+            page_url=f"{sources.public_url}{quote(page_path, safe='/:@%')}",
+        )
+
+    @pages.post("/images/<path:reference>")
+    def ask(reference: str) -> ResponseReturnValue:
+        refusal = sources.login.guard_page()
+        if refusal is not None:
+            return refusal
+        if not signin.form_is_ours(sources.login):
+            return _message("Please try again", signin.STALE_FORM, 403)
+        decision = sources.requests.submit(Reference.parse(reference))
+        if not decision.allowed:
+            return _message("The policy refuses it", decision.reason, 403)
+        here = url_for("dashboard.image", reference=decision.reference)
+        return redirect(here, code=303)
+
+
+def _add_deliveries(pages: Blueprint, sources: Sources) -> None:
+    @pages.get("/deliveries")
+    def deliveries() -> ResponseReturnValue:
+        refusal = sources.login.guard_page()
+        if refusal is not None:
+            return refusal
+        return render_template(
+            "dashboard/deliveries.html",
+            here="deliveries",
+            now=sources.clock(),
+            problems=_problems(sources),
+            deliveries=sources.ledger.deliveries(DELIVERIES_LENGTH),
+        )
+
+
+def _problems(sources: Sources) -> list[str]:
+    sources.policy.current()  # reads the file again if it has changed
+    found = list(sources.problems())
+    if sources.policy.problem is not None:
+        # What is wrong with it may quote the file, which is not everybody's.
+        detail = ""
+        if sources.login.identity().is_operator:
+            detail = f" {sources.policy.problem}"
+        found.insert(
+            0, f"The policy file is broken; the last good one is in force.{detail}"
+        )
+    return found
+
+
+def _add_template_words(pages: Blueprint) -> None:
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for path in _ASSETS.iterdir()
+    }
+
+    def asset(name: str) -> str:
+        # The digest makes a new address of a new file, so browsers may keep the old.
+        return url_for("dashboard.static", filename=name, v=digests[name])
+
+    filters: dict[str, Callable[..., object]] = {
+        "duration": words.duration,
+        "exact": _exact,
+        "iso": iso_time,
+        "relative": words.relative,
+        "seconds": words.exact_seconds,
+        "shell": shlex.quote,
+        "short_digest": words.short_digest,
+    }
+    for name, word in filters.items():
+        pages.add_app_template_filter(word, name)
+    pages.add_app_template_global(asset, "asset")
+
+
+def _exact(moment: float) -> str:
+    """Return a moment for people: ``2026-01-31 12:00:00 UTC``."""
+    return (iso_time(moment) or "").replace("T", " ").replace("Z", " UTC")
+
+
+def _add_errors(pages: Blueprint) -> None:
+    @pages.errorhandler(InvalidReference)
+    def misnamed(error: InvalidReference) -> ResponseReturnValue:
+        return _message("That is not the name of an image", str(error), 400)
+
+    @pages.errorhandler(LedgerUnavailable)
+    def unavailable(error: LedgerUnavailable) -> ResponseReturnValue:
+        log.error("ledger unavailable path=%s: %s", request.path, error)
+        return _message(
+            "The queue server does not answer",
+            "What is live stays live. This page works again when the server does.",
+            503,
+        )
+
+
+def _message(heading: str, text: str, code: int) -> ResponseReturnValue:
+    page = render_template("dashboard/message.html", heading=heading, text=text)
+    return page, code
+
+
+def _cached(answer: Response) -> Response:
+    if request.endpoint == "dashboard.static":
+        answer.headers["Cache-Control"] = f"max-age={_ASSET_SECONDS}, immutable"
+    else:
+        # Pages hold who is logged in, and states that are old at once.
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _state(text: str) -> State | None:
+    return State(text) if text in set(State) else None
+
+
+def _page_number(text: str) -> int:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 6  # noqa: PLR2004
+    return max(1, int(text)) if is_number else 1
+
+
+def _plausible_reference(search: str) -> str | None:
+    """Return the reference that a search that finds nothing may have meant."""
+    try:
+        return str(Reference.parse(search)) if search else None
+    except InvalidReference:
+        return None
