@@ -7,8 +7,18 @@ says which documents are believed, ``answers`` turns every refusal into our erro
 """
 
 from workers.registry.access import Credentials, RegistryAccess
-from workers.registry.blob import BlobStream
-from workers.registry.client import RegistryClient, Timeouts
+from workers.registry.addresses import RefusedAddress
+from workers.registry.answers import (
+    AccessDenied,
+    ImageNotFound,
+    RegistryProtocolError,
+    RegistryUnavailable,
+)
+from workers.registry.blob import BlobStream, Patience
+from workers.registry.challenge import MalformedChallenge
+from workers.registry.client import RegistryClient
+from workers.registry.connections import UntrustedCertificate
+from workers.registry.digests import DigestMismatch
 from workers.registry.manifests import (
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
@@ -20,6 +30,9 @@ from workers.registry.manifests import (
     FetchedManifest,
     UnsupportedManifest,
 )
+from workers.registry.origin import InvalidUrl
+from workers.registry.tokens import UntrustedRealm
+from workers.registry.transport import Timeouts
 
 __all__ = [
     "DOCKER_MANIFEST",
@@ -28,12 +41,23 @@ __all__ = [
     "MANIFEST_TYPES",
     "OCI_INDEX",
     "OCI_MANIFEST",
+    "AccessDenied",
     "BlobStream",
     "Credentials",
     "Descriptor",
+    "DigestMismatch",
     "FetchedManifest",
+    "ImageNotFound",
+    "InvalidUrl",
+    "MalformedChallenge",
+    "Patience",
+    "RefusedAddress",
     "RegistryAccess",
     "RegistryClient",
+    "RegistryProtocolError",
+    "RegistryUnavailable",
     "Timeouts",
     "UnsupportedManifest",
+    "UntrustedCertificate",
+    "UntrustedRealm",
 ]

@@ -10,7 +10,12 @@ from workers.reference import DOCKER_HUB
 
 # Docker Hub answers under another name than the one that references carry.
 _DOCKER_HUB_API = "registry-1.docker.io"
-_DOCKER_HUB_TOKENS = "auth.docker.io"
+# Token servers at other hosts that are the registry's own without anybody saying so.
+_KNOWN_TOKEN_HOSTS = {
+    DOCKER_HUB: "auth.docker.io",
+    "registry.gitlab.com": "gitlab.com",
+    "gitlab-registry.cern.ch": "gitlab.cern.ch",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,8 @@ class RegistryAccess:
     @property
     def trusted_token_hosts(self) -> tuple[str, ...]:
         """Token servers besides the registry itself, the well-known one included."""
-        if self.host == DOCKER_HUB:
-            return (_DOCKER_HUB_TOKENS, *self.token_hosts)
-        return self.token_hosts
+        known = _KNOWN_TOKEN_HOSTS.get(self.host)
+        return self.token_hosts if known is None else (known, *self.token_hosts)
 
     @property
     def credentials(self) -> Credentials | None:

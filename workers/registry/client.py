@@ -1,34 +1,54 @@
 """The registry as the rest of the core sees it: names in, verified bytes out."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from workers.reference import Reference
+from workers.errors import PermanentError
+from workers.reference import InvalidReference, Reference, parse_digest
 from workers.registry.access import RegistryAccess
-from workers.registry.blob import BlobStream
-from workers.registry.manifests import Descriptor, FetchedManifest
+from workers.registry.addresses import AddressGuard, LookUp, look_up
+from workers.registry.answers import (
+    AccessDenied,
+    ImageNotFound,
+    RegistryProtocolError,
+)
+from workers.registry.blob import BlobStream, Patience
+from workers.registry.digests import Verifier
+from workers.registry.manifests import (
+    ACCEPT,
+    LARGEST_MANIFEST_BYTES,
+    Descriptor,
+    FetchedManifest,
+    media_type_of,
+    verified_manifest,
+)
+from workers.registry.origin import DEFAULT_PORTS, host_and_port
+from workers.registry.session import RegistrySession, Request
+from workers.registry.tags import LARGEST_PAGE_BYTES, next_page, parse_page
+from workers.registry.tokens import Authenticator, TokenCache
+from workers.registry.transport import Answer, Timeouts, Transport
 
+_OK = 200
+_PARTIAL = 206
+_RANGE_NOT_SATISFIABLE = 416
+# What registries and proxies say that only know GET.
+_HEAD_REFUSED = frozenset({400, 405, 501})
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a registry may keep us waiting.
-
-    Attributes:
-        connect_seconds: for a connection, name resolution excluded.
-        stall_seconds: without (nearly) a byte, after which a connection is given up.
-        answer_seconds: for a whole answer that is not a blob.
-    """
-
-    connect_seconds: float = 10.0
-    stall_seconds: float = 30.0
-    answer_seconds: float = 60.0
+_PAGE_TAGS = 1000
+_MOST_PAGES = 10_000
+_DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class RegistryClient:
-    """Reads from registries; safe to use from several threads at once."""
+    """Reads from registries; safe to use from several threads at once.
+
+    A ``with`` block closes its connections.
+    """
 
     def __init__(
         self,
@@ -36,8 +56,33 @@ class RegistryClient:
         *,
         internal_hosts: frozenset[str],
         timeouts: Timeouts | None = None,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        look_up: LookUp = look_up,
     ) -> None:
-        raise NotImplementedError
+        """Make a client; nothing is connected yet.
+
+        Args:
+            accesses: by canonical host. A registry that is not among them is spoken to
+                over TLS and anonymously.
+            internal_hosts: host[:port] of what may be at private addresses; without a
+                port, those of http and https.
+            timeouts: for every connection.
+            patience: with blobs whose connection breaks.
+            sleep: waits before a blob's connection is made anew.
+            look_up: resolves names.
+        """
+        self._accesses = accesses
+        self._guard = AddressGuard(
+            _internal_places(accesses, internal_hosts), look_up=look_up
+        )
+        self._timeouts = timeouts or Timeouts()
+        self._patience = patience
+        self._sleep = sleep
+        self._tokens = TokenCache()
+        self._transports: dict[str, Transport] = {}
+        self._sessions: dict[str, RegistrySession] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -51,29 +96,220 @@ class RegistryClient:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
-        raise NotImplementedError
+        """Close the connections that are kept."""
+        for transport in self._transports.values():
+            transport.close()
 
     def resolve(self, reference: Reference) -> Descriptor:
-        """Ask what ``reference`` means now, without fetching it."""
-        raise NotImplementedError
+        """Return what ``reference`` means now: a HEAD, which costs no rate limit.
+
+        Where the answer does not say enough, the manifest is fetched.
+
+        Raises:
+            RegistryUnavailable: nobody answers, or asks us to come back.
+            ImageNotFound: there is no such image, or not yet.
+            AccessDenied: the registry refuses us.
+            UnsupportedManifest: it is no image that we read.
+            DigestMismatch: a manifest that had to be fetched is another.
+            PermanentError: what else ``RegistrySession.send`` names.
+        """
+        return self._resolve(self._session(reference.registry), reference)
 
     def manifest(
-        self, reference: Reference, digest: str | None = None
+        self,
+        reference: Reference,
+        digest: str | None = None,
+        *,
+        size: int | None = None,
     ) -> FetchedManifest:
-        """Fetch the manifest of ``reference``, or the one with ``digest`` beside it."""
-        raise NotImplementedError
+        """Return a manifest, verified on its raw bytes.
 
+        Args:
+            reference: the image; its digest counts before its tag.
+            digest: another manifest of the same repository, a child of an index.
+            size: what a descriptor promised.
+
+        Raises:
+            WorkerError: as ``resolve``.
+        """
+        session = self._session(reference.registry)
+        return self._manifest(session, reference, digest, size)
+
+    @contextlib.contextmanager
     def blob(
         self, reference: Reference, digest: str, size: int
-    ) -> AbstractContextManager[BlobStream]:
-        """Open a blob of the repository of ``reference``."""
-        raise NotImplementedError
+    ) -> Iterator[BlobStream]:
+        """Open a blob of the repository of ``reference``.
+
+        A block that is left without an exception has seen the whole blob verified: what
+        it did not read is then read for it.
+
+        Args:
+            reference: its tag and digest do not matter.
+            digest: of the blob.
+            size: bytes, as its descriptor promises.
+
+        Raises:
+            DigestMismatch: here or from ``read``: it is another blob.
+            WorkerError: as ``resolve``, here or from ``read``.
+        """
+        session = self._session(reference.registry)
+        wanted = f"blob {digest} of {reference.name}"
+        path = f"/v2/{reference.repository}/blobs/{parse_digest(digest)}"
+
+        def open_at(offset: int) -> Answer:
+            if not offset:
+                request = Request("GET", path, reference.repository, wanted, {})
+                return session.send(request, accept={_OK})
+            headers = {"Range": f"bytes={offset}-"}
+            request = Request("GET", path, reference.repository, wanted, headers)
+            accept = {_OK, _PARTIAL, _RANGE_NOT_SATISFIABLE}
+            return session.send(request, accept=accept)
+
+        with BlobStream(
+            open_at,
+            Verifier(wanted, digest, size),
+            stall_seconds=self._timeouts.stall_seconds,
+            patience=self._patience,
+            sleep=self._sleep,
+        ) as stream:
+            yield stream
+            stream.drain()
 
     def tags(self, reference: Reference) -> Iterator[str]:
-        """List the tags of the repository of ``reference``."""
-        raise NotImplementedError
+        """Yield the tags of the repository of ``reference``, page by page.
+
+        The list is complete when the iterator ends, and not when it raises.
+
+        Raises:
+            WorkerError: as ``resolve``.
+        """
+        session = self._session(reference.registry)
+        wanted = f"tags of {reference.name}"
+        path = f"/v2/{reference.repository}/tags/list?n={_PAGE_TAGS}"
+        for _ in range(_MOST_PAGES):
+            request = Request("GET", path, reference.repository, wanted, {})
+            with session.send(request, accept={_OK}) as answer:
+                body = answer.body(LARGEST_PAGE_BYTES)
+                link = answer.headers.get("Link")
+            yield from parse_page(body, wanted)
+            following = next_page(link, f"{session.base_url}{path}", wanted)
+            if following is None:
+                return
+            path = following
+        raise RegistryProtocolError(f"{wanted}: more than {_MOST_PAGES} pages")
 
     def is_public(self, reference: Reference) -> bool:
-        """Tell whether somebody without credentials could pull ``reference``."""
-        raise NotImplementedError
+        """Tell whether somebody without credentials could pull ``reference`` now.
+
+        Raises:
+            WorkerError: the registry does not say; as ``resolve``.
+        """
+        access = self._access(reference.registry)
+        transport = self._transport(access)
+        # A token from before the repository became private would still be good.
+        nobody = Authenticator(access, None, transport, TokenCache())
+        try:
+            self._resolve(RegistrySession(access, transport, nobody), reference)
+        except (AccessDenied, ImageNotFound):
+            return False
+        return True
+
+    def _resolve(self, session: RegistrySession, reference: Reference) -> Descriptor:
+        wanted = str(reference)
+        request = _manifest_request("HEAD", reference, reference.digest)
+        with session.send(request, accept={_OK, *_HEAD_REFUSED}) as answer:
+            headers = answer.headers if answer.status == _OK else {}
+        media_type = media_type_of(headers.get("Content-Type"), wanted)
+        digest = _claimed_digest(headers)
+        size = headers.get("Content-Length", "")
+        if (
+            media_type is None
+            or digest is None
+            or not _DECIMAL.fullmatch(size)
+            or reference.digest not in {None, digest}
+        ):
+            fetched = self._manifest(session, reference, None, None)
+            return Descriptor(fetched.media_type, fetched.digest, len(fetched.raw))
+        return Descriptor(media_type, digest, int(size))
+
+    def _manifest(
+        self,
+        session: RegistrySession,
+        reference: Reference,
+        digest: str | None,
+        size: int | None,
+    ) -> FetchedManifest:
+        digest = digest or reference.digest
+        request = _manifest_request("GET", reference, digest)
+        with session.send(request, accept={_OK}) as answer:
+            return verified_manifest(
+                answer.body(LARGEST_MANIFEST_BYTES),
+                answer.headers.get("Content-Type"),
+                subject=request.wanted,
+                digest=digest or _claimed_digest(answer.headers),
+                size=size,
+            )
+
+    def _access(self, host: str) -> RegistryAccess:
+        return self._accesses.get(host) or RegistryAccess(host)
+
+    def _transport(self, access: RegistryAccess) -> Transport:
+        with self._lock:
+            transport = self._transports.get(access.host)
+            if transport is None:
+                transport = self._transports[access.host] = Transport(
+                    self._guard, ca_file=access.ca_file, timeouts=self._timeouts
+                )
+            return transport
+
+    def _session(self, host: str) -> RegistrySession:
+        access = self._access(host)
+        transport = self._transport(access)
+        with self._lock:
+            session = self._sessions.get(host)
+            if session is None:
+                ours = Authenticator(
+                    access, access.credentials, transport, self._tokens
+                )
+                session = RegistrySession(access, transport, ours)
+                self._sessions[host] = session
+            return session
+
+
+def _manifest_request(method: str, reference: Reference, digest: str | None) -> Request:
+    which = reference.tag if digest is None else parse_digest(digest)
+    if which is None:
+        raise PermanentError(f"{reference} has neither tag nor digest: give one")
+    wanted = str(reference)
+    if digest not in {None, reference.digest}:
+        wanted = f"{reference.name}@{digest}"
+    path = f"/v2/{reference.repository}/manifests/{which}"
+    return Request(method, path, reference.repository, wanted, {"Accept": ACCEPT})
+
+
+def _claimed_digest(headers: Mapping[str, str]) -> str | None:
+    """Return the digest that the registry claims, if it is one."""
+    try:
+        return parse_digest(headers.get("Docker-Content-Digest", ""))
+    except InvalidReference:
+        return None
+
+
+def _internal_places(
+    accesses: Mapping[str, RegistryAccess], internal_hosts: frozenset[str]
+) -> frozenset[tuple[str, int]]:
+    """Return host and port of all that the operator vouched for.
+
+    The token servers of an internal registry were named by the operator as well.
+    """
+    named = set(internal_hosts)
+    for host in internal_hosts:
+        access = accesses.get(host) or RegistryAccess(host)
+        named |= {access.api_host, *access.token_hosts}
+    places = set()
+    for text in named:
+        host, port = host_and_port(text)
+        ports = DEFAULT_PORTS.values() if port is None else (port,)
+        places |= {(host, p) for p in ports}
+    return frozenset(places)

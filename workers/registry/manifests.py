@@ -7,9 +7,12 @@ Read first: https://github.com/opencontainers/distribution-spec/blob/main/spec.m
 (section "Pulling manifests"), and image-spec ``manifest.md`` and ``image-index.md``.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.errors import PermanentError
+from workers.registry.digests import DigestMismatch, digest_of
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -18,6 +21,24 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+
+# What a request says we read.
+ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_MANIFEST_LIST}, {DOCKER_MANIFEST}"
+
+# distribution-spec, section "Pushing Manifests": registries take at least this much;
+# GitLab's and most others take no more.
+LARGEST_MANIFEST_BYTES = 4 * 1024 * 1024
+
+_SCHEMA_1 = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
+# What old and simple registries say of any document; the document itself decides.
+_SAYS_NOTHING = frozenset(
+    {"", "application/json", "text/plain", "application/octet-stream"}
+)
 
 
 class UnsupportedManifest(PermanentError):
@@ -52,3 +73,104 @@ class FetchedManifest:
     media_type: str
     digest: str
     raw: bytes = field(repr=False)
+
+
+def media_type_of(content_type: str | None, subject: str) -> str | None:
+    """Return the media type of a manifest by its ``Content-Type``, without parameters.
+
+    None when the header says nothing and the document has to.
+
+    Raises:
+        UnsupportedManifest: it is of a kind that we do not read, named in the message.
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type in _SAYS_NOTHING:
+        return None
+    if media_type in _SCHEMA_1:
+        raise UnsupportedManifest(
+            f"{subject}: the manifest is of schema 1, which is not read any more: push "
+            "the image again with a current tool"
+        )
+    if media_type not in INDEX_TYPES | MANIFEST_TYPES:
+        raise UnsupportedManifest(
+            f"{subject}: the manifest is of media type {media_type[:100]!r}, which is "
+            "not an image's"
+        )
+    return media_type
+
+
+def verified_manifest(
+    raw: bytes,
+    content_type: str | None,
+    *,
+    subject: str,
+    digest: str | None,
+    size: int | None,
+) -> FetchedManifest:
+    """Return a manifest that agrees with its size, digest, header and itself.
+
+    Args:
+        raw: the bytes as they came.
+        content_type: the header's value.
+        subject: of a message.
+        digest: that was asked for, or else what the registry claims, if anything.
+        size: that a descriptor promised, if there is one.
+
+    Raises:
+        DigestMismatch: the bytes are others; size is compared first.
+        UnsupportedManifest: no manifest, or none that we read.
+    """
+    if size is not None and len(raw) != size:
+        raise DigestMismatch(
+            f"{subject}: the manifest has {len(raw)} bytes, its descriptor promises "
+            f"{size}"
+        )
+    actual = digest_of(raw, like=digest or "sha256:")
+    if digest is not None and actual != digest:
+        raise DigestMismatch(
+            f"{subject}: the manifest is {actual}, and should be {digest}"
+        )
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedManifest(f"{subject}: the manifest is not JSON") from error
+    if not isinstance(document, dict):
+        raise UnsupportedManifest(f"{subject}: the manifest is not a JSON object")
+    media_type = _agreed_type(document, content_type, subject)
+    wanted = "manifests" if media_type in INDEX_TYPES else "layers"
+    if not isinstance(document.get(wanted), list):
+        raise UnsupportedManifest(
+            f"{subject}: the manifest is of type {media_type} and has no {wanted}"
+        )
+    return FetchedManifest(media_type, actual, raw)
+
+
+def _agreed_type(
+    document: Mapping[str, object], content_type: str | None, subject: str
+) -> str:
+    """Return the one type that header and document give the manifest.
+
+    A document that is two things lets two readers see two images under one digest:
+    CVE-2021-41190; image-spec ``manifest.md``, property ``mediaType``.
+    """
+    if document.get("schemaVersion") == 1:
+        media_type_of(next(iter(_SCHEMA_1)), subject)
+    if "manifests" in document and ("layers" in document or "config" in document):
+        raise UnsupportedManifest(
+            f"{subject}: the manifest is an index and an image at once"
+        )
+    announced = media_type_of(content_type, subject)
+    stated = document.get("mediaType")
+    if stated is None:
+        # Only OCI leaves it out.
+        implied = OCI_INDEX if "manifests" in document else OCI_MANIFEST
+        return announced or implied
+    if not isinstance(stated, str):
+        raise UnsupportedManifest(f"{subject}: the manifest's mediaType is not a text")
+    agreed = announced or media_type_of(stated, subject)
+    if agreed is None or stated != agreed:
+        raise UnsupportedManifest(
+            f"{subject}: the manifest calls itself {stated[:100]!r}, the registry "
+            f"calls it {agreed!r}"
+        )
+    return agreed

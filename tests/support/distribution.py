@@ -1,0 +1,139 @@
+"""A real Distribution registry on loopback, and real tools that push to it.
+
+Both are Debian's (``docker-registry``, ``skopeo``); where one is absent the test is
+skipped, with that reason.
+"""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_PUSH_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationEndpoint:
+    """Where the registry sends its notifications, as an administrator sets it up."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    name: str = "receiver"
+    timeout: str = "1s"
+    backoff: str = "1s"
+
+
+def tool(name: str) -> str:
+    """Return the path of a program, or skip the test that needs it."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+@contextlib.contextmanager
+def distribution_registry(
+    folder: Path,
+    *,
+    endpoints: Sequence[NotificationEndpoint] = (),
+    port: int | None = None,
+) -> Iterator[str]:
+    """Run a registry that stores in ``folder`` and yield its host:port.
+
+    Starting again in the same folder, on the same port, continues it.
+    """
+    program = tool("docker-registry")
+    folder.mkdir(parents=True, exist_ok=True)
+    host = f"127.0.0.1:{port or free_port()}"
+    config = folder / "config.json"  # which is YAML, too
+    config.write_text(json.dumps(_configuration(folder, host, endpoints)))
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [program, "serve", str(config)], stdout=log, stderr=log
+        )
+        try:
+            _wait_for(host, process, folder / "log")
+            yield host
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _configuration(
+    folder: Path, host: str, endpoints: Sequence[NotificationEndpoint]
+) -> dict[str, object]:
+    return {
+        "version": "0.1",
+        "log": {"level": "info"},
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "storage")},
+            "delete": {"enabled": True},
+        },
+        "http": {"addr": host, "secret": "only for tests"},
+        "notifications": {
+            "endpoints": [
+                {
+                    "name": endpoint.name,
+                    "url": endpoint.url,
+                    "headers": {k: [v] for k, v in endpoint.headers.items()},
+                    "timeout": endpoint.timeout,
+                    "threshold": 10,
+                    "backoff": endpoint.backoff,
+                }
+                for endpoint in endpoints
+            ]
+        },
+    }
+
+
+def _wait_for(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    address, _, port = host.partition(":")
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection((address, int(port)), timeout=1).close()
+            return
+        time.sleep(0.02)
+    pytest.fail(f"the registry did not start:\n{log.read_text(errors='replace')}")
+
+
+def skopeo_copy(source: str, destination: str, *options: str) -> None:
+    """Copy an image as ``skopeo copy`` does, with plain HTTP allowed at both ends.
+
+    Args:
+        source: ``docker://host:port/name:tag``, ``oci:folder:tag``, ``dir:folder`` …
+        destination: likewise.
+        options: further ones, ``--all``, ``--format=v2s2`` …
+    """
+    command = [tool("skopeo"), "--insecure-policy", "copy", "--quiet"]
+    command += ["--src-tls-verify=false", "--dest-tls-verify=false", *options]
+    done = subprocess.run(
+        [*command, source, destination],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_PUSH_SECONDS,
+    )
+    assert done.returncode == 0, f"skopeo copy {source} {destination}: {done.stderr}"

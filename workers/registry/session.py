@@ -1,0 +1,154 @@
+"""One registry, spoken to as one identity: challenges answered, redirects followed.
+
+Rules for a redirect (distribution-spec "Pulling blobs"; CVE-2020-15157):
+
+- at most five, and never from https to http;
+- ``Authorization`` goes to the registry's own origin only, and once another one was
+  visited, to none;
+- a challenge counts only when the registry itself makes it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urljoin
+
+from workers.registry.access import RegistryAccess
+from workers.registry.answers import (
+    ERROR_BODY_BYTES,
+    Refusal,
+    RegistryProtocolError,
+    as_error,
+)
+from workers.registry.challenge import parse_challenges
+from workers.registry.origin import Origin
+from workers.registry.tokens import Authenticator
+from workers.registry.transport import Answer, Transport
+
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNAUTHORIZED = 401
+# With what worked last time, if anything; then with a fresh answer to the challenge.
+_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a registry.
+
+    Attributes:
+        method: ``GET`` or ``HEAD``.
+        path: with query, beginning with a slash.
+        repository: which one it is about, for the token's scope.
+        wanted: the subject of an error's message.
+        headers: besides the usual ones.
+    """
+
+    method: str
+    path: str
+    repository: str
+    wanted: str
+    headers: Mapping[str, str]
+
+
+class RegistrySession:
+    """Sends requests to one registry; safe from several threads."""
+
+    def __init__(
+        self,
+        access: RegistryAccess,
+        transport: Transport,
+        authenticator: Authenticator,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.base_url = f"{access.scheme}://{access.api_host}"
+        self._origin = Origin.of(self.base_url)
+        self._transport = transport
+        self._authenticator = authenticator
+        self._now = now
+
+    def send(self, request: Request, *, accept: Collection[int]) -> Answer:
+        """Return an answer whose status is in ``accept``; the caller closes it.
+
+        Raises:
+            RegistryUnavailable: nobody answers, or asks us to come back.
+            ImageNotFound: the registry does not have it.
+            AccessDenied: it refuses us.
+            UntrustedRealm: it sends us to a token server that nobody vouched for.
+            RegistryProtocolError: it does what no registry does.
+            RefusedAddress: it, or a redirect, leads into a private network.
+        """
+        authorization = self._authenticator.known(request.repository)
+        for attempt in range(_ATTEMPTS):
+            answer = self._follow(request, authorization)
+            if answer.status in accept:
+                return answer
+            with answer:
+                refusal = self._refusal(answer)
+            another = None
+            if attempt + 1 < _ATTEMPTS and not refusal.is_storage:
+                another = self._answer_challenge(refusal, request, authorization)
+            if another is None:
+                break
+            authorization = another
+        hide = self._authenticator.secrets(authorization)
+        raise as_error(refusal, request.wanted, hide=hide, now=self._now())
+
+    def _answer_challenge(
+        self, refusal: Refusal, request: Request, authorization: str | None
+    ) -> str | None:
+        """Return what to send instead of ``authorization``; None: nothing is left."""
+        if refusal.status != _UNAUTHORIZED:
+            return None
+        challenges = parse_challenges(refusal.headers.get("WWW-Authenticate", ""))
+        return self._authenticator.answer(challenges, request.repository, authorization)
+
+    def _refusal(self, answer: Answer) -> Refusal:
+        return Refusal(
+            answer.status,
+            answer.headers,
+            answer.excerpt(ERROR_BODY_BYTES),
+            str(answer.origin),
+            is_storage=answer.origin != self._origin,
+        )
+
+    def _follow(self, request: Request, authorization: str | None) -> Answer:
+        url = f"{self.base_url}{request.path}"
+        origin = self._origin
+        for _ in range(_MOST_REDIRECTS + 1):
+            headers = dict(request.headers)
+            if authorization is not None:
+                headers["Authorization"] = authorization
+            answer = self._transport.send(request.method, url, headers)
+            if answer.status not in _REDIRECTS:
+                return answer
+            with answer:
+                url = _redirected(url, answer, request.wanted)
+                answer.excerpt(ERROR_BODY_BYTES)  # so that the connection is kept
+            if Origin.of(url) != origin:
+                origin, authorization = Origin.of(url), None
+        raise RegistryProtocolError(
+            f"{request.wanted}: {self._origin} redirects more than "
+            f"{_MOST_REDIRECTS} times"
+        )
+
+
+def _redirected(url: str, answer: Answer, wanted: str) -> str:
+    location = answer.headers.get("Location", "")
+    if not location.isascii() or not location.isprintable() or not location:
+        raise RegistryProtocolError(
+            f"{wanted}: {answer.origin} redirects without a usable Location"
+        )
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise RegistryProtocolError(
+            f"{wanted}: {answer.origin} redirects to a broken URL"
+        ) from error
+    origin = Origin.of(target)
+    if answer.origin.scheme == "https" and origin.scheme != "https":
+        raise RegistryProtocolError(
+            f"{wanted}: {answer.origin} redirects to {origin}, away from TLS"
+        )
+    return target

@@ -1,0 +1,71 @@
+"""Lists of tags, page by page.
+
+Pure. A list decides what is watched and what may be removed, so it is complete or it is
+an error: nothing unreadable is passed over.
+
+Source: distribution-spec "Listing Tags"; RFC 8288 3 (Link).
+"""
+
+import json
+import re
+from urllib.parse import urljoin, urlsplit
+
+from workers.reference import InvalidReference, parse_tag
+from workers.registry.answers import RegistryProtocolError
+from workers.registry.origin import Origin
+
+# Registries that know no pages give all tags at once.
+LARGEST_PAGE_BYTES = 16 * 1024 * 1024
+
+_LINK = re.compile(r"<([^<>]*)>([^<>]*)")
+_NEXT = re.compile(r";\s*rel\s*=\s*(?:next|\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\")(?:\W|$)")
+
+
+def parse_page(body: bytes, subject: str) -> list[str]:
+    """Return the tags of one page, in its order.
+
+    Raises:
+        RegistryProtocolError: it is no list of tags.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RegistryProtocolError(
+            f"{subject}: the list of tags is not JSON"
+        ) from error
+    # Distribution answers null where there is none.
+    tags = document.get("tags", document) if isinstance(document, dict) else document
+    if tags is None:
+        return []
+    if not isinstance(tags, list):
+        raise RegistryProtocolError(f"{subject}: the answer is no list of tags")
+    try:
+        return [parse_tag(tag if isinstance(tag, str) else repr(tag)) for tag in tags]
+    except InvalidReference as error:
+        raise RegistryProtocolError(
+            f"{subject}: in the list of tags, {error}"
+        ) from error
+
+
+def next_page(link: str | None, url: str, subject: str) -> str | None:
+    """Return the path and query of the page after ``url``; None: it was the last.
+
+    Raises:
+        RegistryProtocolError: it is at another host, or no page of a registry.
+    """
+    for target, parameters in _LINK.findall(link or ""):
+        if not _NEXT.search(parameters):
+            continue
+        try:
+            following = urljoin(url, target)
+        except ValueError as error:
+            raise RegistryProtocolError(f"{subject}: a broken next page") from error
+        # The host only: a registry behind a proxy may believe it has another scheme.
+        host = Origin.of(following).host
+        parts = urlsplit(following)
+        if host != Origin.of(url).host or not parts.path.startswith("/v2/"):
+            raise RegistryProtocolError(
+                f"{subject}: the next page of tags is at {host}, outside the registry"
+            )
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return None
