@@ -1,0 +1,209 @@
+"""Takes events in, whoever brings them: decided by the policy, kept, then queued.
+
+What ``Intake.receive`` answers is on disk. Where it raises nothing is promised, and the
+sender has to come again.
+"""
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from webhook.event import PushEvent
+from webhook.judging import Judgement, judge
+from workers.errors import TransientError, WorkerError
+from workers.jobqueue import JobQueue
+from workers.ledger import (
+    Accepted,
+    Delivery,
+    Hint,
+    Ledger,
+    LedgerUnavailable,
+    Verdict,
+    Wanted,
+)
+from workers.policy import PolicyFile
+
+logger = logging.getLogger(__name__)
+
+# Asking Redis how it keeps data takes six questions, too many for each notification.
+_SAFE_SECONDS = 5.0
+_UNSAFE_SECONDS = 1.0
+
+
+class NotKept(TransientError):
+    """What came in could be lost, so it was not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAnswer:
+    """What a sender is told of one image: design section 5.4."""
+
+    reference: str | None
+    decision: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAnswer:
+    """What a sender is told of its notification.
+
+    Attributes:
+        id: of the delivery.
+        images: in the notification's order; parts of images and pulls left out.
+    """
+
+    id: str
+    images: tuple[ImageAnswer, ...]
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether there is work to do because of it."""
+        return any(image.decision is Verdict.QUEUED for image in self.images)
+
+
+class DurabilityCheck:
+    """Whether Redis keeps what it acknowledges; remembered for some seconds.
+
+    Args:
+        ask: says what is wrong, or None; ``Ledger.durability_problem``.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, ask: Callable[[], str | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._lock = Lock()
+        self._problem: str | None = None
+        self._until = -math.inf
+
+    def problem(self) -> str | None:
+        """Return what is wrong, in one line; None while all is well."""
+        if self._clock() >= self._until:
+            with self._lock:
+                # Whoever waited here for somebody else's question has its answer.
+                if self._clock() >= self._until:
+                    self._problem = self._ask()
+                    lasts = _UNSAFE_SECONDS if self._problem else _SAFE_SECONDS
+                    self._until = self._clock() + lasts
+        return self._problem
+
+
+class Intake:
+    """The one way in, for notifications and whatever else brings events.
+
+    Args:
+        ledger: keeps them.
+        queue: carries the work.
+        policy_file: decides.
+        durability: what speaks against trusting Redis; None while nothing does.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: JobQueue,
+        policy_file: PolicyFile,
+        *,
+        durability: Callable[[], str | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._policy_file = policy_file
+        self._durability = durability
+        self._clock = clock
+
+    def receive(
+        self, source: str, events: Sequence[PushEvent], *, sender: str | None = None
+    ) -> DeliveryAnswer:
+        """Keep a delivery's events and have the allowed ones worked on.
+
+        Args:
+            source: name of the source.
+            events: all of one notification.
+            sender: network address that it came from.
+
+        Raises:
+            NotKept: nothing is promised of any of them.
+        """
+        delivery = Delivery(new_delivery_id(), source, self._clock(), sender)
+        policy = self._policy_file.current()
+        judgements = [
+            judgement
+            for judgement in (judge(event, policy) for event in events)
+            if judgement.is_about_image
+        ]
+        if not judgements:
+            return DeliveryAnswer(delivery.id, ())
+        accepted = self._keep(delivery, [_wanted(j, delivery) for j in judgements])
+        return DeliveryAnswer(
+            delivery.id,
+            tuple(
+                ImageAnswer(judgement.name, kept.verdict, kept.reason)
+                for judgement, kept in zip(judgements, accepted, strict=True)
+            ),
+        )
+
+    def note_unreadable(
+        self, source: str, reason: str, *, sender: str | None = None
+    ) -> str:
+        """Record a notification that nothing can be made of; return its delivery's id.
+
+        It is refused whether or not this succeeds, so this does not raise.
+        """
+        delivery = Delivery(new_delivery_id(), source, self._clock(), sender)
+        wanted = Wanted(None, Verdict.REFUSED, reason, action="unreadable")
+        try:
+            self._ledger.accept(delivery, [wanted])
+        except LedgerUnavailable as exc:
+            logger.warning("delivery=%s not recorded: %s", delivery.id, exc)
+        return delivery.id
+
+    def _keep(self, delivery: Delivery, wanted: Sequence[Wanted]) -> list[Accepted]:
+        problem = self._durability()
+        if problem is not None:
+            raise NotKept(problem)
+        try:
+            accepted = self._ledger.accept(delivery, wanted)
+        except LedgerUnavailable as exc:
+            raise NotKept(str(exc)) from exc
+        try:
+            self._queue.enqueue_accepted(accepted)
+        except WorkerError as exc:
+            # It is kept and owed; the workers' sweep finds it within seconds.
+            logger.warning("delivery=%s not queued yet: %s", delivery.id, exc)
+        return accepted
+
+
+def new_delivery_id() -> str:
+    """Return an id for a delivery, which nobody can guess."""
+    return secrets.token_hex(12)
+
+
+def _wanted(judgement: Judgement, delivery: Delivery) -> Wanted:
+    event = judgement.event
+    unique_id = None
+    if event.is_id_unique and event.event_id is not None:
+        # One envelope may carry one id twice, for a pull and the push after it.
+        unique_id = f"{event.event_id} {event.reference} {event.digest}"
+    return Wanted(
+        reference=event.reference,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        hint=Hint(
+            digest=event.digest,
+            time=delivery.time if event.time is None else event.time,
+            source=delivery.source,
+            event_id=event.event_id,
+            actor=event.actor,
+        ),
+        unique_id=unique_id,
+        action=event.action,
+    )
