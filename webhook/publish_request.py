@@ -1,11 +1,15 @@
 """A person asks for an image: the same policy, ledger and queue as for a push."""
 
+import logging
 from dataclasses import dataclass
 
+from workers.errors import WorkerError
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import Decision, PolicyFile
 from workers.reference import InvalidReference, Reference
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class PublishRequests:
             accepted = self.ledger.request(
                 str(reference), source="operator", forced=forced
             )
-            # Should this fail, the sweep finds the job that is owed.
-            self.queue.enqueue_accepted([accepted])
+            try:
+                self.queue.enqueue_accepted([accepted])
+            except WorkerError as error:
+                # It is kept and owed; the workers' sweep finds it within seconds.
+                log.warning("reference=%s not queued yet: %s", reference, error)
         return decision

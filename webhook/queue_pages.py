@@ -145,6 +145,11 @@ def _prepare(app: App, connection: redis.Redis) -> None:
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("the queue of cvmfs-webhook",)
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = POLL_MILLISECONDS
+    if "static" not in app.view_functions:
+        # The one address that its pages ask of the application itself.
+        app.add_url_rule(
+            f"{PREFIX}/icon", endpoint="static", view_func=rq_dashboard.web.favicon
+        )
     # Its views look for the connection there.
     app.redis_conn = connection  # type: ignore[attr-defined]
 

@@ -102,12 +102,14 @@ def _add_home(pages: Blueprint, sources: Sources) -> None:
         waiting: list[ImageView] = []
         if is_front:
             running, waiting = _at_work(sources, counts)
+        shown = {view.record.reference for view in running + waiting}
         busy = sum(counts[each] for each in (*words.RUNNING, State.QUEUED))
-        followed = {"q": search, "state": state or "", "offset": offset}
+        query = {"q": search, "state": state or "", "offset": offset or ""}
+        followed = {name: value for name, value in query.items() if value}
         return render_template(
             "dashboard/home.html",
             here="home",
-            poll=f"{url_for('api.images')}?{urlencode(followed)}",
+            poll=f"{url_for('api.images')}?{urlencode(followed)}".rstrip("?"),
             problems=_problems(sources),
             now=sources.clock(),
             search=search,
@@ -119,7 +121,12 @@ def _add_home(pages: Blueprint, sources: Sources) -> None:
             running=running,
             waiting=waiting,
             more_at_work=busy - len(running) - len(waiting),
-            images=[image_view(each, sources.ttls) for each in found.images],
+            # What is at work stands above already.
+            images=[
+                image_view(each, sources.ttls)
+                for each in found.images
+                if each.reference not in shown
+            ],
             total=found.total,
             first=offset + 1,
             page=page,
@@ -206,16 +213,16 @@ def _add_deliveries(pages: Blueprint, sources: Sources) -> None:
 
 
 def _problems(sources: Sources) -> list[str]:
-    sources.policy.current()  # reads the file again if it has changed
+    rules = sources.policy.current()  # reads the file again if it has changed
     found = list(sources.problems())
     if sources.policy.problem is not None:
         # What is wrong with it may quote the file, which is not everybody's.
-        detail = ""
-        if sources.login.identity().is_operator:
-            detail = f" {sources.policy.problem}"
-        found.insert(
-            0, f"The policy file is broken; the last good one is in force.{detail}"
+        is_operator = sources.login.identity().is_operator
+        detail = f" {sources.policy.problem}" if is_operator else ""
+        meanwhile = (
+            "the last good one is in force" if rules.digest else "all is refused"
         )
+        found.insert(0, f"The policy file is broken, so {meanwhile}.{detail}")
     return found
 
 

@@ -77,11 +77,17 @@ def image_view(record: ImageRecord, ttls: Mapping[str, int]) -> ImageView:
         registry=registry,
         name=name,
         tag=tag,
-        words=words.STATES[record.state],
+        words=_words(record),
         path=cvmfs_path(record),
         visible_by=visible_by(record, ttls),
         progress=_progress_view(record),
     )
+
+
+def _words(record: ImageRecord) -> words.StateWords:
+    if record.state is State.FAILED and record.next_try is not None:
+        return words.RETRYING
+    return words.STATES[record.state]
 
 
 def _progress_view(record: ImageRecord) -> ProgressView | None:

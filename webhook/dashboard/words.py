@@ -58,6 +58,9 @@ STATES = {
     State.REMOVED: StateWords("Removed", "bin", "gone", "No. It was removed."),
 }
 
+# A failure that may pass; the ledger calls it failed, with a time for the next try.
+RETRYING = StateWords("Retrying", "clock", "warn", "Not yet. The last try failed.")
+
 RUNNING = (State.PUBLISHING, State.CONVERTING, State.FETCHING, State.RESOLVING)
 
 
@@ -112,7 +115,9 @@ def relative(moment: float, now: float) -> str:
 
 
 def exact_seconds(seconds: float) -> str:
-    """Return a short length of time: ``0.3 s``, ``12 s``, ``4 min 7 s``."""
+    """Return a length of time: ``< 0.1 s``, ``0.3 s``, ``12 s``, ``4 min 7 s``."""
+    if seconds < 0.1:  # noqa: PLR2004
+        return "< 0.1 s"
     if seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _MINUTE)

@@ -34,6 +34,10 @@ function tell(root) {
     const words = relative(Date.parse(element.dateTime) / 1000, Date.now() / 1000);
     if (element.textContent !== words) element.textContent = words;
   }
+  for (const element of root.querySelectorAll("time[data-lasting]")) {
+    const words = duration((Date.now() - Date.parse(element.dateTime)) / 1000);
+    if (element.textContent !== words) element.textContent = words;
+  }
 }
 
 function offerCopying(root) {
