@@ -34,12 +34,14 @@ class Content(NamedTuple):
         size: uncompressed bytes.
         compression: ``ZLIB`` or ``STORED``, the same for all chunks.
         chunks: contiguous from offset 0, empty for a file stored as one object.
+        algorithm: of all its hashes, as ``hash.Algorithm`` counts; 0 is SHA-1.
     """
 
     hash: bytes | None
     size: int
     compression: int = ZLIB
     chunks: tuple[Chunk, ...] = ()
+    algorithm: int = 0
 
 
 class Dirent(NamedTuple):

@@ -1,0 +1,216 @@
+"""One file catalog, opened for reading.
+
+A catalog is an SQLite database of the entries below one path, its mountpoint; entries
+below the mountpoints of catalogs nested in it are in those. This room reads a single
+catalog and follows nothing; ``snapshot.py`` reads across them.
+
+Source: cvmfs/catalog.cc, catalog_sql.cc; cvmfs-format.md section 3.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from workers.cvmfs.counters import Statistics
+from workers.cvmfs.database import open_database, read_properties, translated
+from workers.cvmfs.dirent import Chunk
+from workers.cvmfs.errors import Malformed
+from workers.cvmfs.hash import ContentHash, path_key
+from workers.cvmfs.rows import Row, select_checked_rows, select_rows
+from workers.cvmfs.schema import SCHEMA
+
+Key = tuple[int, int]
+
+_SELECT_CHUNKS = """
+SELECT md5path_1, md5path_2, offset, size, hash,
+  typeof(md5path_1)='integer' AND typeof(md5path_2)='integer'
+  AND typeof(offset)='integer' AND typeof(size)='integer'
+  AND typeof(hash)='blob' AND length(hash)=20
+FROM chunks"""
+
+
+class NestedCatalog(NamedTuple):
+    """A row of ``nested_catalogs`` or ``bind_mountpoints``.
+
+    Attributes:
+        path: the mountpoint, from the root of the repository.
+        hash: of the catalog's object.
+        size: of its database in bytes, uncompressed; 0 if not known.
+    """
+
+    path: bytes
+    hash: ContentHash
+    size: int
+
+
+class Catalog:
+    """An open catalog.
+
+    Args:
+        data: the bytes of its database.
+        mountpoint: where it is mounted, ``b""`` for the root catalog.
+
+    Raises:
+        Malformed: not a catalog of schema 2.5, or one of another mountpoint.
+    """
+
+    def __init__(self, data: bytes, mountpoint: bytes) -> None:
+        self._what = f"catalog of {mountpoint.decode(errors='replace') or '/'}"
+        self._connection = open_database(data, self._what)
+        self.mountpoint = mountpoint
+        self.size = len(data)
+        self.properties: Mapping[str, str] = read_properties(
+            self._connection, self._what
+        )
+        if self.properties.get("schema") != SCHEMA:
+            raise Malformed(
+                f"{self._what} has schema {self.properties.get('schema')!r},"
+                f" not {SCHEMA}"
+            )
+        prefix = self.properties.get("root_prefix", "").encode()
+        if prefix != mountpoint:
+            raise Malformed(f"{self._what} was made for {prefix!r}")
+        self._catalog_columns = self._columns("catalog")
+        self._select = select_checked_rows(self._catalog_columns)
+
+    def close(self) -> None:
+        """Free its memory."""
+        self._connection.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The database itself, text as bytes."""
+        return self._connection
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Its 24 counters, as they stand in it.
+
+        Raises:
+            Malformed: one is missing.
+        """
+        with translated(self._what):
+            rows = self._connection.execute(
+                "SELECT counter, CAST(value AS INTEGER) FROM statistics"
+            ).fetchall()
+            return Statistics.of_rows({bytes(key).decode(): n for key, n in rows})
+
+    @property
+    def revision(self) -> int:
+        """Its ``revision`` property; only the root's means something to clients."""
+        return self._integer("revision")
+
+    @property
+    def last_modified(self) -> int:
+        """When it was written, in seconds."""
+        return self._integer("last_modified")
+
+    @property
+    def previous_revision(self) -> ContentHash | None:
+        """The catalog it replaced, ``None`` for the first."""
+        text = self.properties.get("previous_revision", "")
+        return ContentHash.parse(text) if text.strip("0") else None
+
+    def row(self, path: bytes) -> Row | None:
+        """Return the row of one path, ``None`` when this catalog has none."""
+        query = f"{self._select} WHERE md5path_1=? AND md5path_2=?"
+        return next(self._rows(query, path_key(path)), None)
+
+    def children(self, path: bytes) -> list[Row]:
+        """Return the rows of a directory's entries, those below a mountpoint: none."""
+        query = f"{self._select} WHERE parent_1=? AND parent_2=?"
+        return list(self._rows(query, path_key(path)))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows, in no particular order."""
+        return self._rows(self._select, ())
+
+    def scan(self) -> sqlite3.Cursor:
+        """Start reading all rows as plain tuples, for those in a hurry.
+
+        Each tuple has the fields of ``Row`` in order, of whatever types stand in the
+        database. The caller wraps the reading into ``database.translated``.
+        """
+        return self._connection.execute(select_rows(self._catalog_columns))
+
+    def chunks(self, key: Key) -> tuple[Chunk, ...]:
+        """Return the chunks of one file by its ``Row.key``."""
+        return self._chunks("WHERE md5path_1=? AND md5path_2=?", key).get(key, ())
+
+    def all_chunks(self) -> dict[Key, tuple[Chunk, ...]]:
+        """Return the chunks of all chunked files."""
+        return self._chunks("", ())
+
+    def nested(self) -> list[NestedCatalog]:
+        """Return the catalogs nested directly in this one, sorted by path."""
+        return self._mounts("nested_catalogs", "ORDER BY path", ())
+
+    def nested_at(self, path: bytes) -> NestedCatalog | None:
+        """Return the nested catalog mounted at ``path``."""
+        found = self._mounts("nested_catalogs", "WHERE path = CAST(? AS TEXT)", (path,))
+        return found[0] if found else None
+
+    def bind_mountpoints(self) -> list[NestedCatalog]:
+        """Return the root catalogs of other revisions mounted in this one."""
+        return self._mounts("bind_mountpoints", "ORDER BY path", ())
+
+    def _rows(self, query: str, values: tuple[int, ...]) -> Iterator[Row]:
+        with translated(self._what):
+            for *columns, sound in self._connection.execute(query, values):
+                if not sound:
+                    raise Malformed(f"{self._what} has an unsound row: {columns}")
+                yield Row(*columns)
+
+    def _chunks(self, where: str, key: tuple[int, ...]) -> dict[Key, tuple[Chunk, ...]]:
+        query = f"{_SELECT_CHUNKS} {where} ORDER BY md5path_1, md5path_2, offset"
+        found: dict[Key, tuple[Chunk, ...]] = {}
+        with translated(self._what):
+            for first, second, *columns, sound in self._connection.execute(query, key):
+                if not sound:
+                    raise Malformed(f"{self._what} has an unsound chunk: {columns}")
+                file = (first, second)
+                found[file] = (*found.get(file, ()), Chunk(*columns))
+        return found
+
+    def _mounts(
+        self, table: str, rest: str, values: tuple[bytes, ...]
+    ) -> list[NestedCatalog]:
+        if table not in self._mount_queries:
+            return []
+        with translated(self._what):
+            query = f"{self._mount_queries[table]} {rest}"
+            rows = self._connection.execute(query, values).fetchall()
+        try:
+            return [
+                NestedCatalog(path, ContentHash.parse(text.decode("ascii")), size or 0)
+                for path, text, size in rows
+            ]
+        except (AttributeError, UnicodeDecodeError) as error:
+            raise Malformed(f"{self._what} has an unsound row in {table}") from error
+
+    @cached_property
+    def _mount_queries(self) -> Mapping[str, str]:
+        """Per table of mountpoints the SELECT; older revisions lack what came later."""
+        queries = {}
+        for table in ("nested_catalogs", "bind_mountpoints"):
+            columns = self._columns(table)
+            size = "CAST(size AS INTEGER)" if "size" in columns else "0"
+            if columns:
+                queries[table] = (
+                    "SELECT coalesce(CAST(path AS TEXT), ''), CAST(sha1 AS TEXT),"  # noqa: S608 - all our own constants
+                    f" {size} FROM {table}"
+                )
+        return queries
+
+    def _columns(self, table: str) -> frozenset[str]:
+        with translated(self._what):
+            rows = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
+        return frozenset(row[1].decode(errors="replace") for row in rows)
+
+    def _integer(self, key: str) -> int:
+        text = self.properties.get(key, "0")
+        try:
+            return int(text)
+        except ValueError as error:
+            raise Malformed(f"{self._what} has {key} {text[:40]!r}") from error

@@ -1,0 +1,108 @@
+"""SQLite databases as values: bytes in, bytes out, no file in between.
+
+Catalogs, histories and reflogs are SQLite files. They are opened in memory and written
+back with ``serialize``, which gives exactly the bytes the file would have had.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from workers.cvmfs.errors import FormatError, Malformed
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_WASTE_SHARE = 0.2
+
+
+@contextmanager
+def translated(what: str, into: type[FormatError] = Malformed) -> Iterator[None]:
+    """Turn what SQLite raises into an error of ours.
+
+    ``OverflowError`` and ``TypeError`` come from values that no column can hold,
+    ``MemoryError`` from a database of no pages.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OverflowError, TypeError, MemoryError) as error:
+        raise into(f"{what}: {error}") from error
+
+
+def create_database(tables: str, page_bytes: int) -> sqlite3.Connection:
+    """Return a new database in memory.
+
+    Text comes back as bytes, since names in a file system are not always UTF-8.
+    """
+    connection = _connect()
+    connection.execute(f"PRAGMA page_size={page_bytes:d}")
+    connection.executescript(tables)
+    return connection
+
+
+def open_database(data: bytes, what: str) -> sqlite3.Connection:
+    """Open a copy of a database in memory.
+
+    Args:
+        data: the bytes of the file.
+        what: how error messages call it.
+
+    Raises:
+        Malformed: not an SQLite file.
+    """
+    if not data.startswith(_SQLITE_MAGIC):
+        raise Malformed(f"{what} is not an SQLite database")
+    connection = _connect()
+    with translated(what):
+        connection.deserialize(data)
+        # It may come from anywhere: run nothing that it brings along.
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return connection
+
+
+def serialized(connection: sqlite3.Connection) -> bytes:
+    """Return the bytes of the database, vacuumed if a fifth of it is unused."""
+    pages = _number(connection, "PRAGMA page_count")
+    free = _number(connection, "PRAGMA freelist_count")
+    if free > _WASTE_SHARE * pages:
+        connection.execute("VACUUM")
+    data: bytes = connection.serialize()
+    return data
+
+
+def read_properties(connection: sqlite3.Connection, what: str) -> Mapping[str, str]:
+    """Read a ``properties`` table, which all three sorts of database have.
+
+    Raises:
+        Malformed: it is not there, or holds something else than text.
+    """
+    with translated(what):
+        rows = connection.execute(
+            "SELECT CAST(key AS TEXT), CAST(value AS TEXT) FROM properties"
+        ).fetchall()
+    try:
+        return {key.decode(): value.decode() for key, value in rows}
+    except (AttributeError, UnicodeDecodeError) as error:
+        raise Malformed(f"{what} has a property that is not text") from error
+
+
+def write_properties(
+    connection: sqlite3.Connection, properties: Mapping[str, str]
+) -> None:
+    """Set properties, each replacing the one of the same key."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO properties VALUES (?, ?)", properties.items()
+    )
+
+
+def _connect() -> sqlite3.Connection:
+    # Threads of one process may share a reader; they take turns (see Snapshot).
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = bytes
+    return connection
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])

@@ -1,0 +1,175 @@
+"""A catalog's row as a value, and what it says about a file-system object.
+
+Source: cvmfs/catalog_sql.cc, ``SqlDirent``; cvmfs-format.md sections 3.3 and 3.4.
+"""
+
+import stat
+from typing import NamedTuple
+
+from workers.cvmfs.dirent import Chunk, Content, Dirent
+from workers.cvmfs.errors import Malformed
+from workers.cvmfs.schema import (
+    ALGORITHM_SHIFT,
+    COLUMNS,
+    COMPRESSION_SHIFT,
+    FLAG_BIND_MOUNTPOINT,
+    FLAG_CHUNKED,
+    FLAG_EXTERNAL,
+    FLAG_HIDDEN,
+    FLAG_MOUNTPOINT,
+    FLAG_NESTED_ROOT,
+    LINK_COUNT_MASK,
+    LINK_GROUP_SHIFT,
+    THREE_BITS,
+)
+from workers.cvmfs.xattrs import decode_xattrs
+
+_SOUND = {
+    **{column: f"typeof({column})='integer'" for column in COLUMNS},
+    "name": "typeof(name)='text'",
+    "symlink": "typeof(symlink)='text'",
+    "hash": "(hash IS NULL OR (typeof(hash)='blob' AND length(hash)=20))",
+    "mtimens": "(mtimens IS NULL OR mtimens BETWEEN 0 AND 999999999)",
+    "xattr": "(xattr IS NULL OR typeof(xattr)='blob')",
+}
+"""Per column the SQL that is true for a sound value: SQLite itself lets any value into
+any column."""
+
+
+class Row(NamedTuple):
+    """A row of the table ``catalog``, columns as they are; text as bytes."""
+
+    md5path_1: int
+    md5path_2: int
+    parent_1: int
+    parent_2: int
+    hardlinks: int
+    hash: bytes | None
+    size: int
+    mode: int
+    mtime: int
+    mtimens: int | None
+    flags: int
+    name: bytes
+    symlink: bytes
+    uid: int
+    gid: int
+    xattr: bytes | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The ``path_key`` of the object's path."""
+        return self.md5path_1, self.md5path_2
+
+    @property
+    def parent(self) -> tuple[int, int]:
+        """The ``path_key`` of the directory it is in; (0, 0) for the root."""
+        return self.parent_1, self.parent_2
+
+    @property
+    def link_count(self) -> int:
+        """What ``st_nlink`` shall say."""
+        return self.hardlinks & LINK_COUNT_MASK
+
+    @property
+    def link_group(self) -> int:
+        """The hard link group in this catalog, 0 for none."""
+        return self.hardlinks >> LINK_GROUP_SHIFT
+
+    @property
+    def is_directory(self) -> bool:
+        """By its mode, which is what clients show."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_mountpoint(self) -> bool:
+        """Whether the directory's entries are in a nested catalog."""
+        return bool(self.flags & FLAG_MOUNTPOINT)
+
+    @property
+    def is_bind_mountpoint(self) -> bool:
+        """Whether the directory shows the root catalog of another revision."""
+        return bool(self.flags & FLAG_BIND_MOUNTPOINT)
+
+    @property
+    def is_nested_root(self) -> bool:
+        """Whether this is the first row of a nested catalog."""
+        return bool(self.flags & FLAG_NESTED_ROOT)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the content is in the rows of ``chunks``."""
+        return bool(self.flags & FLAG_CHUNKED)
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the content is kept outside of the repository."""
+        return bool(self.flags & FLAG_EXTERNAL)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether listings leave it out."""
+        return bool(self.flags & FLAG_HIDDEN)
+
+    @property
+    def algorithm(self) -> int:
+        """The hash algorithm of the content; see ``hash.Algorithm``."""
+        return (self.flags >> ALGORITHM_SHIFT) & THREE_BITS
+
+    @property
+    def compression(self) -> int:
+        """The compression of the content; see ``dirent.ZLIB``."""
+        return (self.flags >> COMPRESSION_SHIFT) & THREE_BITS
+
+    def dirent(self, chunks: tuple[Chunk, ...] = ()) -> Dirent:
+        """Return what the row says about the object.
+
+        Args:
+            chunks: of a chunked file, in the order of their offsets.
+
+        Raises:
+            Malformed: the row contradicts itself.
+        """
+        kind = stat.S_IFMT(self.mode)
+        content = None
+        if kind == stat.S_IFREG:
+            if self.hash is None and not self.is_chunked and not self.is_external:
+                raise Malformed(f"file {self.name!r} has no content hash")
+            content = Content(
+                None if self.is_chunked else self.hash,
+                self.size,
+                self.compression,
+                chunks,
+                self.algorithm,
+            )
+        return Dirent(
+            self.mode,
+            self.uid,
+            self.gid,
+            self.mtime,
+            self.mtimens or 0,
+            content,
+            self.symlink if kind == stat.S_IFLNK else b"",
+            self.size if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0,
+            decode_xattrs(self.xattr) if self.xattr is not None else (),
+            self.link_group,
+        )
+
+
+def select_rows(columns: frozenset[str], more: str = "") -> str:
+    """Return the SELECT for the fields of ``Row``.
+
+    Args:
+        columns: those the table has; revisions before 7 lack some.
+        more: a column to append.
+    """
+    wanted = [
+        column if column in columns else f"NULL AS {column}" for column in COLUMNS
+    ]
+    return f"SELECT {', '.join(wanted)} {more} FROM catalog"  # noqa: S608 - constants
+
+
+def select_checked_rows(columns: frozenset[str]) -> str:
+    """Return the same SELECT, with whether the row's types are sound as last column."""
+    sound = " AND ".join(_SOUND[column] for column in COLUMNS if column in columns)
+    return select_rows(columns, f", {sound}")

@@ -1,0 +1,104 @@
+"""Where a repository lies: the few operations the format needs of a storage.
+
+Paths are relative to the repository's base and written with slashes, as
+``data/28/d94b…`` or ``.cvmfspublished``. Two sorts of files exist. *Objects* lie under
+``data/``, are named by their content and never change, so storing one twice is storing
+it once. *Mutable files* are the few at the top; each is replaced as a whole.
+
+Every write of this library goes through a method of ``Storage``: a test that lets the
+n-th of them fail has been everywhere a crash can be.
+
+Source: cvmfs-format.md sections 1 and 7.1.
+"""
+
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+MANIFEST = ".cvmfspublished"
+WHITELIST = ".cvmfswhitelist"
+REFLOG = ".cvmfsreflog"
+MASTER_REPLICA = ".cvmfs_master_replica"
+
+
+class ObjectSource(Protocol):
+    """What a reader needs; a directory, a bucket and a web server can all be one."""
+
+    def get(self, path: str) -> bytes:
+        """Return the whole file.
+
+        Raises:
+            NotFound: there is no such file.
+            StorageFailed: it cannot be read.
+        """
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the file for reading in pieces; the caller closes it.
+
+        Raises:
+            NotFound: there is no such file.
+            StorageFailed: it cannot be read.
+        """
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the file is there."""
+        ...
+
+
+class StagedObject(Protocol):
+    """An object that is being written before its name is known."""
+
+    def write(self, data: bytes) -> None:
+        """Append stored bytes."""
+        ...
+
+    def publish(self, path: str) -> bool:
+        """Give the object its name; success means "it is there".
+
+        Returns:
+            Whether it was new.
+        """
+        ...
+
+
+class Storage(ObjectSource, Protocol):
+    """What a writer needs. All methods raise ``StorageFailed`` when refused."""
+
+    def prepare(self) -> None:
+        """Make the folders a repository wants, as far as they are missing."""
+        ...
+
+    def put(self, path: str, data: bytes) -> bool:
+        """Store an object; success means "it is there", not "I put it there".
+
+        Appears whole or not at all. It need not survive a power failure before the
+        next ``sync``; what a power failure left incomplete is stored again. May be
+        called from several threads.
+
+        Returns:
+            Whether it was new.
+        """
+        ...
+
+    def stage(self) -> AbstractContextManager[StagedObject]:
+        """Begin an object too large for memory; left unpublished, it leaves nothing."""
+        ...
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Replace a mutable file: afterwards all of the new one is there, on disk."""
+        ...
+
+    def sync(self) -> None:
+        """Return once everything put before is on disk."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the one lock under which mutable files change.
+
+        It dies with its holder, whatever kills it.
+
+        Raises:
+            RepositoryBusy: it was not free within the storage's patience.
+        """
+        ...
