@@ -92,11 +92,10 @@ def _open(path: Path) -> BinaryIO:
         if error.errno == errno.ELOOP:
             raise FileNotFoundError(path) from error
         raise
-    stored = os.fdopen(handle, "rb")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-        stored.close()
+        os.close(handle)
         raise FileNotFoundError(path)
-    return stored
+    return os.fdopen(handle, "rb")
 
 
 def _answer(stored: BinaryIO, kind: str) -> Response:
