@@ -14,7 +14,7 @@ import socketserver
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from tests.support.certificates import ServerCertificate
 
+_SUCCESS = frozenset({200, 206})
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time
 
 
@@ -66,11 +67,12 @@ class _Fault:
     pattern: re.Pattern[str]
     times: int | None
     spoil: Callable[[str, Reply], Reply]
+    statuses: Collection[int]
 
-    def applies(self, method: str, path: str) -> bool:
+    def applies(self, method: str, path: str, status: int) -> bool:
         if self.method not in {"", method} or self.times == 0:
             return False
-        if not self.pattern.search(path):
+        if status not in self.statuses or not self.pattern.search(path):
             return False
         if self.times is not None:
             self.times -= 1
@@ -128,9 +130,14 @@ class MisbehavingServer:
         spoil: Callable[[str, Reply], Reply],
         *,
         times: int | None = None,
+        statuses: Collection[int] = range(600),
     ) -> None:
-        """Send what ``spoil`` makes of a request's path and its right answer."""
-        self._faults.append(_Fault(method, re.compile(pattern), times, spoil))
+        """Send what ``spoil`` makes of a request's path and its right answer.
+
+        Only right answers of a status in ``statuses`` are touched, and counted.
+        """
+        fault = _Fault(method, re.compile(pattern), times, spoil, statuses)
+        self._faults.append(fault)
 
     def mend(self) -> None:
         """Behave again."""
@@ -153,7 +160,7 @@ class MisbehavingServer:
 
     def cut(self, pattern: str, after: int, *, times: int | None = None) -> None:
         """Close the connection after so many bytes of a GET's body."""
-        self._edit("GET", pattern, times, cut=after)
+        self._edit("GET", pattern, times, _SUCCESS, cut=after)
 
     def corrupt(self, pattern: str, *, times: int | None = None) -> None:
         """Change the last byte of a GET's body."""
@@ -162,25 +169,25 @@ class MisbehavingServer:
             body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
             return dataclasses.replace(reply, body=body)
 
-        self.spoil("GET", pattern, flip, times=times)
+        self.spoil("GET", pattern, flip, times=times, statuses=_SUCCESS)
 
     def hang(self, method: str, pattern: str, *, times: int | None = None) -> None:
         """Accept the request and say nothing."""
-        self._edit(method, pattern, times, is_silent=True)
+        self._edit(method, pattern, times, range(600), is_silent=True)
 
     def reset(self, method: str, pattern: str, *, times: int | None = None) -> None:
         """Break the connection in place of an answer."""
-        self._edit(method, pattern, times, is_reset=True)
+        self._edit(method, pattern, times, range(600), is_reset=True)
 
     def drip(
         self, pattern: str, *, block: int, pause: float, times: int | None = None
     ) -> None:
         """Send a GET's body in small pieces, with a pause before each."""
-        self._edit("GET", pattern, times, block=block, pause=pause)
+        self._edit("GET", pattern, times, _SUCCESS, block=block, pause=pause)
 
     def chunk(self, pattern: str, *, times: int | None = None) -> None:
         """Send a GET's body without saying how long it is."""
-        self._edit("GET", pattern, times, is_chunked=True)
+        self._edit("GET", pattern, times, _SUCCESS, is_chunked=True)
 
     def redirect(
         self,
@@ -220,18 +227,23 @@ class MisbehavingServer:
     def ignore_ranges(self, pattern: str = "/blobs/") -> None:
         """Answer a request for a part with the whole."""
 
-        def whole(path: str, reply: Reply) -> Reply:
-            return self.right_reply("GET", path, {}) if reply.status == 206 else reply
+        def whole(path: str, _reply: Reply) -> Reply:
+            return self.right_reply("GET", path, {})
 
-        self.spoil("GET", pattern, whole)
+        self.spoil("GET", pattern, whole, statuses={206})
 
     def _edit(
-        self, method: str, pattern: str, times: int | None, **changes: object
+        self,
+        method: str,
+        pattern: str,
+        times: int | None,
+        statuses: Collection[int],
+        **changes: object,
     ) -> None:
         def edit(_path: str, reply: Reply) -> Reply:
             return dataclasses.replace(reply, **changes)  # type: ignore[arg-type] # fields of Reply, by name
 
-        self.spoil(method, pattern, edit, times=times)
+        self.spoil(method, pattern, edit, times=times, statuses=statuses)
 
     def seen(self, method: str = "", pattern: str = "") -> list[Seen]:
         """Return the requests so far, in their order."""
@@ -246,7 +258,7 @@ class MisbehavingServer:
         reply = self.right_reply(method, path, headers)
         with self._lock:
             for fault in self._faults:
-                if fault.applies(method, path):
+                if fault.applies(method, path, reply.status):
                     reply = fault.spoil(path, reply)
             self._seen.append(Seen(method, path, headers, reply.status))
         return reply

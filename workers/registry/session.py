@@ -20,7 +20,7 @@ from workers.registry.answers import (
     RegistryProtocolError,
     as_error,
 )
-from workers.registry.challenge import parse_challenges
+from workers.registry.challenge import MalformedChallenge, parse_challenges
 from workers.registry.origin import Origin
 from workers.registry.tokens import Authenticator
 from workers.registry.transport import Answer, Transport
@@ -28,8 +28,6 @@ from workers.registry.transport import Answer, Transport
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UNAUTHORIZED = 401
-# With what worked last time, if anything; then with a fresh answer to the challenge.
-_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +78,17 @@ class RegistrySession:
             RefusedAddress: it, or a redirect, leads into a private network.
         """
         authorization = self._authenticator.known(request.repository)
-        for attempt in range(_ATTEMPTS):
+        answer = self._follow(request, authorization)
+        if answer.status in accept:
+            return answer
+        refusal = self._refusal(answer)
+        another = self._answer_challenge(refusal, request, authorization)
+        if another is not None:
+            authorization = another
             answer = self._follow(request, authorization)
             if answer.status in accept:
                 return answer
-            with answer:
-                refusal = self._refusal(answer)
-            another = None
-            if attempt + 1 < _ATTEMPTS and not refusal.is_storage:
-                another = self._answer_challenge(refusal, request, authorization)
-            if another is None:
-                break
-            authorization = another
+            refusal = self._refusal(answer)
         hide = self._authenticator.secrets(authorization)
         raise as_error(refusal, request.wanted, hide=hide, now=self._now())
 
@@ -99,19 +96,23 @@ class RegistrySession:
         self, refusal: Refusal, request: Request, authorization: str | None
     ) -> str | None:
         """Return what to send instead of ``authorization``; None: nothing is left."""
-        if refusal.status != _UNAUTHORIZED:
+        if refusal.status != _UNAUTHORIZED or refusal.is_storage:
             return None
-        challenges = parse_challenges(refusal.headers.get("WWW-Authenticate", ""))
+        try:
+            challenges = parse_challenges(refusal.headers.get("WWW-Authenticate", ""))
+        except MalformedChallenge as error:
+            raise MalformedChallenge(f"{request.wanted}: {error}") from error
         return self._authenticator.answer(challenges, request.repository, authorization)
 
     def _refusal(self, answer: Answer) -> Refusal:
-        return Refusal(
-            answer.status,
-            answer.headers,
-            answer.excerpt(ERROR_BODY_BYTES),
-            str(answer.origin),
-            is_storage=answer.origin != self._origin,
-        )
+        with answer:
+            return Refusal(
+                answer.status,
+                answer.headers,
+                answer.excerpt(ERROR_BODY_BYTES),
+                str(answer.origin),
+                is_storage=answer.origin != self._origin,
+            )
 
     def _follow(self, request: Request, authorization: str | None) -> Answer:
         url = f"{self.base_url}{request.path}"

@@ -33,14 +33,15 @@ def parse_page(body: bytes, subject: str) -> list[str]:
         raise RegistryProtocolError(
             f"{subject}: the list of tags is not JSON"
         ) from error
-    # Distribution answers null where there is none.
-    tags = document.get("tags", document) if isinstance(document, dict) else document
-    if tags is None:
+    if not isinstance(document, dict) or "tags" not in document:
+        raise RegistryProtocolError(f"{subject}: the answer is no list of tags")
+    tags = document["tags"]
+    if tags is None:  # how Distribution says that there are none
         return []
-    if not isinstance(tags, list):
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise RegistryProtocolError(f"{subject}: the answer is no list of tags")
     try:
-        return [parse_tag(tag if isinstance(tag, str) else repr(tag)) for tag in tags]
+        return [parse_tag(tag) for tag in tags]
     except InvalidReference as error:
         raise RegistryProtocolError(
             f"{subject}: in the list of tags, {error}"
