@@ -55,11 +55,8 @@ class _Hooks:
     def answer(self, request: Request, rest: str) -> _Outcome:
         """Return the answer to a request for ``/hooks/<rest>``."""
         name, slash, secret = rest.partition("/")
-        try:
-            # gunicorn ends a chunked body for us, and this stops reading it in time.
-            request.max_content_length = self.limits.body_bytes
-            body = request.get_data(cache=False, parse_form_data=False)
-        except RequestEntityTooLarge:
+        body = _body(request, self.limits.body_bytes)
+        if body is None:
             return _Outcome(_error(413, "the notification is too large"), "too large")
         incoming = IncomingRequest(
             headers={key.lower(): value for key, value in request.headers.items()},
@@ -145,6 +142,18 @@ def _logged(answer: Callable[[], _Outcome]) -> Response:
         done.reason,
     )
     return _sealed(done.response)
+
+
+def _body(request: Request, largest: int) -> bytes | None:
+    """Return the body, of which no more than needed is read; None: it is too large."""
+    # A chunked body is cut at this length without a word, so one byte more is asked
+    # for than is taken: whatever reaches it was too large.
+    request.max_content_length = largest + 1
+    try:
+        body = request.get_data(cache=False, parse_form_data=False)
+    except RequestEntityTooLarge:
+        return None
+    return body if len(body) <= largest else None
 
 
 def _check_type(request: Request, sender: Sender) -> None:
