@@ -1,0 +1,86 @@
+"""What the first ``up`` writes into an empty state directory.
+
+A configuration that works as it is, with fresh secrets, and a policy that allows
+nothing yet. Both are the operator's from then on: they are never written again.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+FQRN = "unpacked.local"
+
+_CONFIG = """\
+# Configuration of cvmfs-webhook, written at the first start; it is yours now.
+# Every setting is in the README. Paths are relative to this folder.
+
+listen: {listen}
+# How senders reach this machine, for the URLs that are printed:
+# public_url: https://cvmfs-webhook.example.org
+
+# Without `queue: {{url: redis://...}}` a queue server of our own runs, with its
+# append-only file in this folder.
+state: .
+policy: policy.yaml
+workers: 2
+
+# Who may steer: log in with it on the dashboard, or send `Authorization: Bearer ...`.
+operator: {{token: {operator}}}
+
+# One route /hooks/<name> for each sender of notifications.
+sources:
+  hub: {{kind: dockerhub, secret: {hub}}}
+  local: {{kind: distribution, registry: "127.0.0.1:5000", secret: {local}}}
+  # gitlab: {{kind: gitlab, registry: registry.gitlab.example.org, secret: {gitlab}}}
+
+registries:
+  "127.0.0.1:5000": {{plain_http: true}}
+  # docker.io: {{username: robot, password_file: hub-password}}
+
+repositories:
+  {fqrn}:
+    publisher: native
+    storage: {storage}
+    keys: keys
+    ttl: 60
+"""
+
+_POLICY = """\
+# Which images are published: the first rule whose image and tags match decides, and
+# what no rule matches is refused. Changes count at once, without a restart.
+version: 1
+rules: []
+#  - allow: docker.io/atlas/*          # * is one path component, ** any depth
+#  - allow: 127.0.0.1:5000/**
+#    tags: ["v*", latest]
+#  - deny: docker.io/unknownuser/**
+#    reason: not a namespace of the experiment
+"""
+
+
+def write_first_files(state: Path, listen: str) -> Path:
+    """Write what is missing; return the path of the configuration."""
+    state.mkdir(parents=True, exist_ok=True)
+    config = state / "config.yaml"
+    if not config.exists():
+        fresh = {name: secrets.token_urlsafe(24) for name in _SECRETS}
+        storage = (state.resolve() / "cvmfs" / FQRN).as_uri()
+        text = _CONFIG.format(listen=listen, storage=storage, fqrn=FQRN, **fresh)
+        _write(config, text, 0o600)
+    policy = state / "policy.yaml"
+    if not policy.exists():
+        _write(policy, _POLICY, 0o644)
+    return config
+
+
+_SECRETS = ("operator", "hub", "local", "gitlab")
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write a file that is there whole or not at all, readable as ``mode`` says."""
+    aside = path.with_name(f"{path.name}.new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    aside.replace(path)

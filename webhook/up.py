@@ -1,0 +1,188 @@
+"""Everything on one machine: what ``cvmfs-webhook up`` does.
+
+Queue server, receiver and workers are processes of their own under one supervisor; a
+state directory holds all that they keep.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from webhook.first_start import write_first_files
+from webhook.server import listening_on
+from webhook.supervisor import Child, Supervisor
+from workers.config import Config, load_config
+from workers.errors import TransientError
+from workers.queue_server import EmbeddedServer
+
+DEFAULT_STATE = Path(".state")
+DEFAULT_LISTEN = "127.0.0.1:8080"
+
+
+class CannotStart(TransientError):
+    """Something is in the way: another instance, or a port that is taken."""
+
+
+def up(
+    *,
+    config_path: Path | None,
+    state: Path | None,
+    listen: str | None,
+    prepare: Callable[[Config], None],
+) -> None:
+    """Run everything until SIGINT or SIGTERM.
+
+    Args:
+        config_path: None: the one in the state directory, made if missing.
+        state: the state directory; None: the default.
+        listen: instead of the configuration's.
+        prepare: makes what has to be there before anything runs: repositories.
+
+    Raises:
+        CannotStart: another instance runs here, or the port is taken.
+        ConfigError: the configuration is wrong.
+    """
+    if config_path is None:
+        config_path = write_first_files(
+            state or DEFAULT_STATE, listen or DEFAULT_LISTEN
+        )
+    path = config_path.resolve()
+    os.environ["CVMFS_WEBHOOK_CONFIG"] = str(path)
+    config = listening_on(load_config(path, os.environ), listen)
+    config.state.mkdir(parents=True, exist_ok=True)
+    with _only_one(config.state):
+        _check_port(config.listen)
+        prepare(config)
+        supervisor = _supervisor(config, path)
+        signal.signal(signal.SIGTERM, supervisor.stop)
+        signal.signal(signal.SIGINT, supervisor.stop)
+        try:
+            if supervisor.server is not None:
+                supervisor.server.start()
+            click.echo(welcome(config))
+            supervisor.watch()
+        finally:
+            supervisor.end()
+            click.echo("Ended; everything that was accepted is kept.")
+
+
+def _supervisor(config: Config, path: Path) -> Supervisor:
+    server = None
+    wait = None
+    if config.queue.url is None:
+        embedded = EmbeddedServer(config.state)
+        server = Child(
+            "queue server",
+            lambda: embedded.command,
+            folder=embedded.folder,
+            inherited=lambda: embedded.inherited,
+            before=embedded.configure,
+        )
+        wait = embedded.wait_until_loaded
+
+    def command(*verb: str) -> Callable[[], list[str]]:
+        words = [sys.executable, "-m", "webhook.cli", *verb, "--config", str(path)]
+        return lambda: words
+
+    def queue_answers() -> None:
+        if server is not None and wait is not None:
+            wait(lambda: server.is_alive)
+
+    serve = command("serve", "--listen", config.listen)
+    return Supervisor(
+        server,
+        [
+            Child("receiver", serve, before=queue_answers),
+            *(
+                Child(f"worker {number}", command("worker"), before=queue_answers)
+                for number in range(1, config.workers + 1)
+            ),
+        ],
+    )
+
+
+@contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Hold the state directory for ourselves; the kernel lets go when we die."""
+    lock = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another cvmfs-webhook runs on {state}: end it, or give --state DIR"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def _check_port(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {listen} ({error.strerror}): give --listen HOST:PORT"
+            ) from error
+
+
+def welcome(config: Config) -> str:
+    """Return what an operator needs to know to go on from here."""
+    url = config.public_url
+    lines = [f"cvmfs-webhook runs: {url}/", ""]
+    for name, source in config.sources.items():
+        secret = source.secrets[0].reveal()
+        if source.kind == "dockerhub":
+            lines += [
+                "Docker Hub: on a repository's page, Webhooks, paste this URL:",
+                f"  {url}/hooks/{name}/{secret}",
+                "",
+            ]
+        elif source.kind == "gitlab":
+            lines += [
+                f"GitLab ({source.registry}): in gitlab.rb",
+                "  registry['notifications'] = [{",
+                f"    'name' => 'cvmfs', 'url' => '{url}/hooks/{name}',",
+                "    'timeout' => '5s', 'threshold' => 5, 'backoff' => '1s',",
+                f"    'headers' => {{ 'Authorization' => ['Bearer {secret}'] }} }}]",
+                "",
+            ]
+        else:
+            lines += [
+                f"Distribution registry {source.registry}: in its config.yml",
+                "  notifications:",
+                "    endpoints:",
+                "      - name: cvmfs",
+                f"        url: {url}/hooks/{name}",
+                f"        headers: {{Authorization: [Bearer {secret}]}}",
+                "        timeout: 5s",
+                "        threshold: 5",
+                "        backoff: 1s",
+                "        ignoredmediatypes: [application/octet-stream]",
+                "",
+            ]
+    for fqrn, repository in config.repositories.items():
+        key = repository.keys / f"{fqrn}.pub"
+        lines += [
+            f"Mount {fqrn}: install {key} on the client, and in"
+            f" /etc/cvmfs/config.d/{fqrn}.conf",
+            f"  CVMFS_SERVER_URL={url}/cvmfs/@fqrn@",
+            "  CVMFS_HTTP_PROXY=DIRECT",
+            f"  CVMFS_PUBLIC_KEY=/etc/cvmfs/keys/{fqrn}.pub",
+            "",
+        ]
+    lines.append(f"The policy says what is published: {config.policy}")
+    if config.operator.tokens:
+        lines.append(f"The operator's token: {config.operator.tokens[0].reveal()}")
+    return "\n".join(lines)
