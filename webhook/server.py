@@ -24,7 +24,7 @@ _PROCESSES = 2
 _THREADS = 16
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+class _Server(BaseApplication):
     """Gunicorn, told everything here and nothing by a file or the environment."""
 
     def __init__(self, config: Config) -> None:

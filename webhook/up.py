@@ -175,8 +175,8 @@ def welcome(config: Config) -> str:
     for fqrn, repository in config.repositories.items():
         key = repository.keys / f"{fqrn}.pub"
         lines += [
-            f"Mount {fqrn}: install {key} on the client, and in"
-            f" /etc/cvmfs/config.d/{fqrn}.conf",
+            f"Mount {fqrn}: install {key} on the client, and write into",
+            f"/etc/cvmfs/config.d/{fqrn}.conf",
             f"  CVMFS_SERVER_URL={url}/cvmfs/@fqrn@",
             "  CVMFS_HTTP_PROXY=DIRECT",
             f"  CVMFS_PUBLIC_KEY=/etc/cvmfs/keys/{fqrn}.pub",
