@@ -338,6 +338,19 @@ def test_a_registry_is_known_by_its_canonical_name(tmp_path: Path) -> None:
     assert config.registries["docker.io"].token_hosts == ("auth.x",)
 
 
+def test_names_are_absolute_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "state: .\nrepositories: {a.b: {storage: file:///srv, keys: keys}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load_config(Path("config.yaml"), {})
+    assert config.path == tmp_path / "config.yaml"
+    assert config.state == tmp_path
+    assert config.repositories["a.b"].keys == tmp_path / "keys"
+
+
 def test_a_certificate_file_is_looked_for_beside_the_configuration(
     tmp_path: Path,
 ) -> None:

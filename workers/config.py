@@ -204,8 +204,9 @@ class _Builder:
     """
 
     def __init__(self, path: Path, document: ConfigDocument) -> None:
-        self._path = path
-        self._folder = path.parent
+        # A process may go elsewhere later, a name beside the file must not.
+        self._path = path.absolute()
+        self._folder = self._path.parent
         self._raw = document.values
         self._problems = document.problems
         self._known = [problem.path for problem in document.problems]
