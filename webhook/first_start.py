@@ -49,7 +49,7 @@ _POLICY = """\
 # Which images are published: the first rule whose image and tags match decides, and
 # what no rule matches is refused. Changes count at once, without a restart.
 version: 1
-rules: []
+rules:
 #  - allow: docker.io/atlas/*          # * is one path component, ** any depth
 #  - allow: 127.0.0.1:5000/**
 #    tags: ["v*", latest]
