@@ -55,16 +55,28 @@ def distribution_registry(
     *,
     endpoints: Sequence[NotificationEndpoint] = (),
     port: int | None = None,
+    htpasswd: str | None = None,
 ) -> Iterator[str]:
     """Run a registry that stores in ``folder`` and yield its host:port.
 
     Starting again in the same folder, on the same port, continues it.
+
+    Args:
+        folder: for its storage, configuration and ``log``.
+        endpoints: whom it notifies.
+        port: None: any that is free.
+        htpasswd: lines of ``user:bcrypt``; None: everybody may do everything.
     """
     program = tool("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = folder / "config.json"  # which is YAML, too
-    config.write_text(json.dumps(_configuration(folder, host, endpoints)))
+    configuration = _configuration(folder, host, endpoints)
+    if htpasswd is not None:
+        (folder / "htpasswd").write_text(htpasswd)
+        basic = {"realm": "registry", "path": str(folder / "htpasswd")}
+        configuration["auth"] = {"htpasswd": basic}
+    config.write_text(json.dumps(configuration))
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [program, "serve", str(config)], stdout=log, stderr=log

@@ -179,11 +179,15 @@ def _platform(text: str) -> dict[str, str]:
     return dict(zip(names, text.split("/"), strict=False))
 
 
-def write_layout(folder: Path, tag: str, image: Image) -> None:
+def write_layout(folder: Path, tag: str, image: Image | Index) -> None:
     """Write an OCI layout that ``skopeo copy oci:<folder>:<tag>`` reads."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    for data in (image.manifest, *image.blobs):
+    images = image.images if isinstance(image, Index) else (image,)
+    contents = [image.manifest]
+    for child in images:
+        contents += [child.manifest, *child.blobs]
+    for data in contents:
         (blobs / digest_of(data).partition(":")[2]).write_bytes(data)
     named = descriptor(
         image.manifest,
