@@ -67,7 +67,7 @@ elseif number(record, 'requested') == lease_number then
 else
   put(record, 'next_try', nil)
   enter_queued(record)
-  job = fields.job or carry(record)
+  job = carry(record)
 end
 save(record)
 return job

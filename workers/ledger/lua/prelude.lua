@@ -140,8 +140,12 @@ local function enter_queued(record)
   enter(record, 'queued')
 end
 
--- Hand out a new job for the reference; the caller of the script must enqueue it.
+-- See that a job waits for the reference. Returns its id, which the caller of the script
+-- must enqueue, or '' when one waits already.
 local function carry(record)
+  if record.fields.job then
+    return ''
+  end
   local job = string.sub(redis.sha1hex(record.reference), 1, 20)
     .. '-' .. redis.call('INCR', PREFIX .. 'jobs')
   put(record, 'job', job)
@@ -181,9 +185,6 @@ local function want(record, source, hint, forced)
     return ''
   end
   enter_queued(record)
-  if fields.job then
-    return ''
-  end
   return carry(record)
 end
 
