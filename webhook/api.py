@@ -6,6 +6,7 @@ operator's. Errors are ``{"error": "one line"}`` with the code that fits.
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -27,6 +28,7 @@ LONGEST_PAGE = 500
 LONGEST_SEARCH = 300
 LONGEST_BODY = 16_384
 LATEST_RUNS = 20
+_CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
 # A route that is added and not named here is the operator's.
 OPEN_TO_ALL = frozenset({"api.images", "api.image", "api.badge", "api.nothing_here"})
 
@@ -129,7 +131,9 @@ def _add_operators(
 
     @pages.get("/api/v1/events")
     def events() -> Response:
-        after = _text("after", 100)
+        after = _text("after", 40)
+        if after is not None and not _CURSOR.fullmatch(after):
+            abort(400, "after is the cursor of an earlier answer")
         limit = _number("limit", PAGE_LENGTH, 1, LONGEST_PAGE)
         found = ledger.events(after, limit)
         return _fresh(

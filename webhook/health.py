@@ -1,6 +1,7 @@
 """``/healthz``: the process answers. ``/readyz``: what is accepted now is kept.
 
-Both are open: whoever probes has no token. They name what is wrong and no address.
+Both are open: whoever probes has no token. They say what is wrong, but no address, no
+path and nothing out of a file; the log and the operator's pages have those.
 """
 
 from collections.abc import Mapping
@@ -29,33 +30,35 @@ def blueprint(
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        blocking = {
-            "redis": _redis_problem(ledger),
-            "durability": (
-                None if is_durability_trusted else ledger.durability_problem()
-            ),
-            "policy": None,
-        }
-        is_ready = not any(blocking.values())
+        checks = {"redis": "ok", "durability": "ok", "policy": "ok"}
+        is_ready = True
+        if not _answers(ledger):
+            checks |= {"redis": "does not answer", "durability": "not known"}
+            is_ready = False
+        elif not is_durability_trusted:
+            problem = ledger.durability_problem()
+            checks["durability"] = problem or "ok"
+            is_ready = problem is None
         rules = policy.current()
-        checks = {name: problem or "ok" for name, problem in blocking.items()}
-        if policy.problem is not None:
-            checks["policy"] = policy.problem
+        if policy.problem is not None and rules.digest:
             # A file that was broken by hand leaves the old policy in force, and us at
             # work: to turn every notification away would be the greater harm.
-            is_ready = is_ready and bool(rules.digest)
+            checks["policy"] = "broken; the last good one is in force"
+        elif policy.problem is not None:
+            checks["policy"] = "cannot be used, so nothing is allowed"
+            is_ready = False
         content = {"status": "ready" if is_ready else "not ready", "checks": checks}
         return _answer(content, 200 if is_ready else 503)
 
     return pages
 
 
-def _redis_problem(ledger: Ledger) -> str | None:
+def _answers(ledger: Ledger) -> bool:
     try:
         ledger.counts()
-    except LedgerUnavailable as error:
-        return str(error)
-    return None
+    except LedgerUnavailable:
+        return False
+    return True
 
 
 def _answer(content: Mapping[str, object], code: int) -> Response:

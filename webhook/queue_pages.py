@@ -15,6 +15,7 @@ ledger's own verbs do that. What rq-dashboard (0.9, ``web.py`` and its templates
 
 import re
 import secrets
+from enum import Enum
 from importlib.metadata import version
 
 import redis
@@ -111,6 +112,7 @@ def blueprint(*, connection: redis.Redis, login: Login) -> Blueprint:
     pages.before_request(lambda: _guard(login))
     pages.after_request(_dress)
     pages.register_error_handler(NoSuchJobError, _missing)
+    pages.register_error_handler(ValueError, _unreadable)
     ours: dict[str, RouteCallable] = {
         "job_info": _job_info,
         "job_view": _job_view,
@@ -175,6 +177,10 @@ def _refuse(**_: object) -> ResponseReturnValue:
 
 def _missing(_: Exception) -> ResponseReturnValue:
     return jsonify(error="RQ has forgotten this job; its image's page knows more"), 404
+
+
+def _unreadable(_: Exception) -> ResponseReturnValue:
+    return jsonify(error="RQ holds something that is not ours to read"), 500
 
 
 def _connection() -> redis.Redis:
@@ -269,6 +275,8 @@ def _current_job(worker: BaseWorker) -> object:
 
 
 def _harmless(value: object) -> str:
+    if isinstance(value, Enum):  # RQ's states
+        value = value.value
     return "" if value is None else str(escape(str(value)))
 
 

@@ -34,8 +34,7 @@ class ImageView:
         words: its state in words.
         path: where nodes find what is live.
         visible_by: when every client sees it; None unless it is live.
-        is_running: a worker is at it.
-        has_older_live: another digest than the registry's is live meanwhile.
+        progress: None unless it runs.
     """
 
     record: ImageRecord
@@ -53,8 +52,8 @@ class ImageView:
         return self.record.state in words.RUNNING
 
     @property
-    def has_older_live(self) -> bool:
-        """Whether something is live that is not what the registry has."""
+    def stays_live(self) -> bool:
+        """Whether something is live that may not be what the registry has."""
         is_other = self.record.state not in {State.LIVE, State.REMOVED}
         return is_other and self.record.live_digest is not None
 
