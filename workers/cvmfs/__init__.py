@@ -7,6 +7,7 @@ To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where byt
 """
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog
+from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import (
     Damaged,
@@ -23,19 +24,24 @@ from workers.cvmfs.errors import (
     WhitelistExpired,
 )
 from workers.cvmfs.hash import ContentHash, Kind, path_key
+from workers.cvmfs.history import Tag
 from workers.cvmfs.keys import KeyRing, parse_public_key
 from workers.cvmfs.local_storage import LocalStorage
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.prepare import PreparedTree
+from workers.cvmfs.repository import Repository, Revision
 from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import ObjectSource, Storage
+from workers.cvmfs.transaction import MountpointPolicy
 from workers.cvmfs.trust import load_head
+from workers.cvmfs.whitelist import Whitelist
 
 __all__ = [
     "STORED",
     "ZLIB",
     "Catalog",
+    "Change",
     "Chunk",
     "Content",
     "ContentHash",
@@ -44,6 +50,7 @@ __all__ = [
     "Directory",
     "Dirent",
     "FormatError",
+    "GraftTree",
     "InvalidChange",
     "InvalidKeys",
     "InvalidTree",
@@ -51,18 +58,26 @@ __all__ = [
     "Kind",
     "LocalStorage",
     "Malformed",
+    "MountpointPolicy",
     "NestedCatalog",
     "NotFound",
     "NotTrusted",
     "ObjectSource",
     "PreparedTree",
+    "PutFile",
+    "PutLink",
+    "RemovePath",
+    "Repository",
     "RepositoryBusy",
     "RepositoryExists",
     "RepositoryManifest",
+    "Revision",
     "Snapshot",
     "Storage",
     "StorageFailed",
+    "Tag",
     "Tree",
+    "Whitelist",
     "WhitelistExpired",
     "load_head",
     "parse_public_key",

@@ -16,9 +16,11 @@ from workers.cvmfs.counters import Statistics
 from workers.cvmfs.database import open_database, read_properties, translated
 from workers.cvmfs.dirent import Chunk
 from workers.cvmfs.errors import Malformed
-from workers.cvmfs.hash import ContentHash, path_key
+from workers.cvmfs.hash import ContentHash, Kind, path_key
+from workers.cvmfs.objects import get_object
 from workers.cvmfs.rows import Row, select_checked_rows, select_rows
 from workers.cvmfs.schema import SCHEMA
+from workers.cvmfs.storage import ObjectSource
 
 Key = tuple[int, int]
 
@@ -42,6 +44,18 @@ class NestedCatalog(NamedTuple):
     path: bytes
     hash: ContentHash
     size: int
+
+
+def load_catalog(source: ObjectSource, reference: NestedCatalog) -> "Catalog":
+    """Fetch a catalog by what names it, prove it and open it.
+
+    Raises:
+        NotFound: its object is not in the storage.
+        Damaged: its object is not what hash and size say.
+        Malformed: it is not a catalog of that mountpoint.
+    """
+    data = get_object(source, reference.hash, Kind.CATALOG, size=reference.size)
+    return Catalog(data, reference.path)
 
 
 class Catalog:

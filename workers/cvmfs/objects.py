@@ -19,7 +19,7 @@ from isal import isal_zlib
 from workers.cvmfs.dirent import STORED, ZLIB, Content
 from workers.cvmfs.errors import Damaged, Malformed, StorageFailed
 from workers.cvmfs.hash import Algorithm, ContentHash, Kind, new_hasher
-from workers.cvmfs.storage import ObjectSource
+from workers.cvmfs.storage import ObjectSource, Storage
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -90,6 +90,19 @@ def get_object(
     if size and len(content) != size:
         raise Damaged(f"{path} holds {len(content)} bytes, expected {size}")
     return content
+
+
+def put_object(
+    storage: Storage, content: bytes, kind: Kind, level: int = DEFAULT_LEVEL
+) -> tuple[ContentHash, bool]:
+    """Compress and store an object.
+
+    Returns:
+        Its hash, and whether it was new to the storage.
+    """
+    stored = pack(content, level)
+    content_hash = ContentHash.of(stored)
+    return content_hash, storage.put(content_hash.path(kind), stored)
 
 
 class _Piece(NamedTuple):

@@ -116,7 +116,7 @@ def draft_catalog(mountpoint: bytes, tree: Tree) -> CatalogDraft:
     """Write one catalog that holds all of a tree.
 
     Args:
-        mountpoint: where it is to be mounted.
+        mountpoint: where it is to be mounted; ``b""`` for a first root catalog.
         tree: with the contents of its files stored already.
 
     Raises:
@@ -141,7 +141,7 @@ def draft_catalog(mountpoint: bytes, tree: Tree) -> CatalogDraft:
         if MARKER in entries:
             kept = _without_marker(path, entries)
             lost_markers += 1
-        if not path:
+        if not path and mountpoint:
             kept = {**kept, MARKER: marker(tree.root)}
         inner = _subdirectories(path, kept, link_counts)
         directories_seen += len(inner)

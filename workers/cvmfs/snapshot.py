@@ -13,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from workers.cvmfs.catalog import Catalog, NestedCatalog
+from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.dirent import Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import Damaged, Malformed, NotFound
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.objects import get_object, open_content, read_content
+from workers.cvmfs.hash import ContentHash
+from workers.cvmfs.objects import open_content, read_content
 from workers.cvmfs.paths import check_path, joined_names, parents, printable
 from workers.cvmfs.rows import Row
 from workers.cvmfs.storage import ObjectSource
@@ -73,10 +73,8 @@ class Snapshot:
         """
         catalog = self._catalogs.get(reference)
         if catalog is None:
-            data = get_object(
-                self._source, reference.hash, Kind.CATALOG, size=reference.size
-            )
-            catalog = self._catalogs[reference] = Catalog(data, reference.path)
+            catalog = load_catalog(self._source, reference)
+            self._catalogs[reference] = catalog
             while len(self._catalogs) > _OPEN_CATALOGS:
                 self._catalogs.popitem(last=False)[1].close()
         else:

@@ -1,0 +1,70 @@
+"""What a commit can be asked to do, each at one path.
+
+A path that does not exist yet gets its directories made; whatever is at the path is
+replaced, be it a file or a whole directory. Asking for what is there already changes
+nothing.
+"""
+
+from dataclasses import dataclass
+
+from workers.cvmfs.dirent import Content
+from workers.cvmfs.prepare import PreparedTree
+
+
+@dataclass(frozen=True, slots=True)
+class GraftTree:
+    """Mount a prepared tree at the path it was prepared for."""
+
+    path: bytes
+    prepared: PreparedTree
+
+
+@dataclass(frozen=True, slots=True)
+class PutLink:
+    """Put a symbolic link.
+
+    Attributes:
+        path: of the link.
+        target: as ``readlink`` shall give it.
+        uid: numeric owner.
+        gid: numeric group.
+        mtime: in seconds; ``None`` for the time of the commit, which then does not
+            count as a difference to what is there.
+    """
+
+    path: bytes
+    target: bytes
+    uid: int = 0
+    gid: int = 0
+    mtime: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutFile:
+    """Put a regular file whose content is stored already.
+
+    Attributes:
+        path: of the file.
+        content: as the sink returned it.
+        mode: permission bits.
+        uid: numeric owner.
+        gid: numeric group.
+        mtime: as in ``PutLink``.
+    """
+
+    path: bytes
+    content: Content
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePath:
+    """Remove what is at a path, with all below it; nothing there is no error."""
+
+    path: bytes
+
+
+Change = GraftTree | PutLink | PutFile | RemovePath
