@@ -12,12 +12,15 @@ from threading import Event, Lock
 
 from workers.cvmfs import Tree
 from workers.errors import PermanentError
+from workers.images.budget import Budget
 from workers.images.content import ContentPool
-from workers.images.layer import ImageRejected, LayerTree, Limits, read_layer
+from workers.images.exact_reader import ByteStream
+from workers.images.layer import read_layer
+from workers.images.layer_tree import LayerTree
 from workers.images.manifest import Descriptor
 from workers.images.merge import merge
+from workers.images.rejected import ImageRejected
 from workers.images.singularity import add_singularity
-from workers.images.tar import ByteStream
 from workers.ledger import Progress
 from workers.plan import ContentSink
 from workers.policy import ImageLimits
@@ -100,7 +103,8 @@ def convert(
         ContentPool(sink, os.cpu_count() or 1) as pool,
         ThreadPoolExecutor(at_once, thread_name_prefix="layer") as executor,
     ):
-        reader = _LayerReader(client, image, pool, limits, _Meter(descriptors, tell))
+        budget = Budget(limits.size_bytes, limits.files)
+        reader = _LayerReader(client, image, pool, budget, _Meter(descriptors, tell))
         futures = [
             executor.submit(reader.read, number) for number in range(len(descriptors))
         ]
@@ -111,7 +115,6 @@ def convert(
             executor.shutdown(cancel_futures=True)
             failed.result()
         layers = [future.result() for future in futures]
-    _check_limits(layers, limits)
     tree = merge(layers)
     add_singularity(tree, image.config, sink.put_bytes)
     return tree
@@ -124,17 +127,16 @@ class _LayerReader:
     client: RegistryClient
     image: ResolvedImage
     pool: ContentPool
-    limits: ImageLimits
+    budget: Budget
     meter: _Meter
 
     def read(self, number: int) -> LayerTree:
         image = self.image
         layer = image.manifest.layers[number]
-        bounds = Limits(self.limits.size_bytes, self.limits.files)
         try:
             with self.client.blob(image.reference, layer.digest, layer.size) as blob:
                 watched = _Watched(blob, self.meter)
-                tree = read_layer(watched, self.pool, bounds)
+                tree = read_layer(watched, self.pool, self.budget)
                 while watched.read(1 << 16):
                     pass  # the digest covers what lies behind the tar, too
         except PermanentError as error:
@@ -149,16 +151,3 @@ class _LayerReader:
             )
         self.meter.add(layers=1)
         return tree
-
-
-def _check_limits(layers: list[LayerTree], limits: ImageLimits) -> None:
-    size = sum(layer.size for layer in layers)
-    if size > limits.size_bytes:
-        raise ImageRejected(
-            f"the image has {size} bytes, its rule allows {limits.size_bytes}"
-        )
-    files = sum(layer.entries for layer in layers)
-    if files > limits.files:
-        raise ImageRejected(
-            f"the image has {files} files, its rule allows {limits.files}"
-        )

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from workers.images.layer import ImageRejected
 from workers.images.manifest import (
     ImageConfig,
     ImageManifest,
@@ -18,6 +17,7 @@ from workers.images.manifest import (
     parse_config,
     parse_manifest,
 )
+from workers.images.rejected import ImageRejected
 from workers.ledger import Hint
 from workers.reference import Reference
 from workers.registry import (

@@ -6,6 +6,7 @@ large ones in pieces that are stored as chunks of their own. The bytes waiting a
 bounded, so that a fast registry cannot fill the memory.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
@@ -73,25 +74,23 @@ def _store_all(sink: ContentSink, batch: list[bytes]) -> list[Content]:
 
 
 class ContentWriter:
-    """Collects the files of one layer; a file's number finds its content at the end."""
+    """Stores the files of one layer and gives their contents in the same order."""
 
     def __init__(self, pool: ContentPool) -> None:
         self._pool = pool
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._stored: list[Future[list[Content]] | list[Future[Chunk]]] = []
-        self._count = 0
+        self._stored: deque[Future[list[Content]] | list[Future[Chunk]]] = deque()
+        self._ready: deque[Content] = deque()
 
-    def add(self, data: bytes) -> int:
-        """Store a whole small file; return its number."""
+    def add(self, data: bytes) -> None:
+        """Store a whole small file."""
         self._batch.append(data)
         self._batch_bytes += len(data)
-        self._count += 1
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
             self._flush()
-        return self._count - 1
 
-    def add_pieces(self, pieces: Iterator[bytes]) -> int:
+    def add_pieces(self, pieces: Iterator[bytes]) -> None:
         """Store a large file that comes in pieces of the sink's size."""
         self._flush()
         offset = 0
@@ -100,24 +99,25 @@ class ContentWriter:
             chunks.append(self._pool.store_piece(piece, offset))
             offset += len(piece)
         self._stored.append(chunks)
-        self._count += 1
-        return self._count - 1
 
-    def contents(self) -> list[Content]:
-        """Wait until all is stored; return the contents in the order of numbers.
+    def next_content(self) -> Content:
+        """Return the content of the first file that this has not been asked for yet.
+
+        Waits until it is stored. There must have been one ``add`` for each call.
 
         Raises:
-            whatever the sink raised first.
+            whatever the sink raised.
         """
-        self._flush()
-        contents: list[Content] = []
-        for stored in self._stored:
+        if not self._ready:
+            if not self._stored:
+                self._flush()
+            stored = self._stored.popleft()
             if isinstance(stored, list):
                 chunks = tuple(future.result() for future in stored)
-                contents.append(self._pool.sink.join_pieces(chunks))
+                self._ready.append(self._pool.sink.join_pieces(chunks))
             else:
-                contents += stored.result()
-        return contents
+                self._ready.extend(stored.result())
+        return self._ready.popleft()
 
     def _flush(self) -> None:
         if self._batch:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from workers.errors import PermanentError
-from workers.images.layer import ImageRejected
+from workers.images.rejected import ImageRejected
 from workers.reference import parse_digest
 
 _CONFIG_TYPES = frozenset(

@@ -1,8 +1,11 @@
 """Layers on top of each other: one root file system, put together as metadata.
 
-No byte of any file is touched. Where an upper layer adds a directory that lies on
-nothing, its dictionaries are taken over whole, so the work is by directory there and
-by entry only where layers really overlap.
+No byte of any file is touched, and most directories of an image are in one layer only:
+the work is by entry, and it is little.
+
+A layer's whiteouts and opaque directories speak of the layers below it alone, wherever
+in its tar they stand; so they come first. A directory that a layer only passes through
+leaves what is below as it is, and may be a symlink there.
 
 Source: https://github.com/opencontainers/image-spec/blob/main/layer.md ("Applying
 Changesets"); where it is silent, what umoci and containerd do.
@@ -12,16 +15,16 @@ import stat
 from collections.abc import Sequence
 
 from workers.cvmfs import Dirent, Tree
-from workers.images.layer import (
+from workers.images.layer_tree import LayerTree
+from workers.images.names import join
+from workers.images.places import (
     IMPLIED,
-    ImageRejected,
-    LayerTree,
+    find,
     find_directory,
-    join,
-    printable,
+    make_directories,
     remove,
-    resolve_directory,
 )
+from workers.images.rejected import ImageRejected, printable
 
 
 def merge(layers: Sequence[LayerTree]) -> Tree:
@@ -32,93 +35,120 @@ def merge(layers: Sequence[LayerTree]) -> Tree:
     Raises:
         ImageRejected: a hard link has no target in any layer below.
     """
-    merged = _Merge()
+    tree = Tree(IMPLIED)
+    groups = 0  # highest number of a hard link group so far
     for layer in layers:
-        merged.apply(layer)
-    return merged.tree
+        merging = _Merging(tree, layer, groups)
+        merging.apply()
+        groups = merging.groups
+    return tree
 
 
-class _Merge:
-    """A tree that grows by one layer at a time.
+class _Merging:
+    """Puts one layer on a tree.
 
     Directories wait on a list and not on the stack: a hostile layer can nest two
     thousand of them.
     """
 
-    def __init__(self) -> None:
-        self.tree = Tree(IMPLIED)
-        self._groups = 0  # highest hard link group so far
-        self._layer: LayerTree
-        self._leading: set[bytes]
-        self._renumber: dict[int, int]
-        self._waiting: list[tuple[bytes, bytes]]
-
-    def apply(self, layer: LayerTree) -> None:
-        """Put one layer on top."""
+    def __init__(self, tree: Tree, layer: LayerTree, groups: int) -> None:
+        self.groups = groups
+        self._tree = tree
         self._layer = layer
         self._leading = _leading(layer)
-        self._renumber = {}
-        links = [self._lower_link(link.target) for link in layer.links]
-        if b"" not in layer.implied:
-            self.tree.root = layer.tree.root
+        self._renumbered: dict[int, int] = {}
+        # Directories of the layer, each with its place in the tree.
+        self._waiting: list[tuple[bytes, bytes]] = []
+
+    def apply(self) -> None:
+        """Do it."""
+        # What links point to may be hidden by the same layer, or replaced.
+        links = [
+            (directory, name, self._lower_target(target))
+            for directory, names in self._layer.links.items()
+            for name, target in names.items()
+        ]
+        for path in sorted(self._layer.opaque | self._layer.whiteouts.keys()):
+            self._hide(path)
+        if b"" not in self._layer.implied:
+            self._tree.root = self._layer.tree.root
         self._waiting = [(b"", b"")]
         while self._waiting:
             source, place = self._waiting.pop()
-            self._hide(source, place)
-            if self.tree.directories[place]:
+            if self._tree.directories[place]:
                 self._overlay(source, place)
             else:
                 self._take_over(source, place)
-        for link, dirent in zip(layer.links, links, strict=True):
-            directory = resolve_directory(self.tree, link.directory, set())
-            remove(self.tree, directory, link.name)
-            self.tree.directories[directory][link.name] = dirent
+        for directory, name, dirent in links:
+            place = make_directories(self._tree, directory)
+            remove(self._tree, place, name)
+            self._tree.directories[place][name] = dirent
 
-    def _lower_link(self, target: bytes) -> Dirent:
+    def _lower_target(self, path: bytes) -> Dirent:
         """Return what a hard link of this layer points to in those below."""
-        parent, _, name = target.rpartition(b"/")
-        real = find_directory(self.tree, parent)
-        dirent = None if real is None else self.tree.directories[real].get(name)
-        if real is None or dirent is None or stat.S_ISDIR(dirent.mode):
+        real, dirent = find(self._tree, path)
+        if dirent is None or stat.S_ISDIR(dirent.mode):
             raise ImageRejected(
-                f"a layer has a hard link to {printable(target)}, which is not a file"
+                f"a layer has a hard link to {printable(path)}, which is not a file"
             )
         if not dirent.link_group:
-            self._groups += 1
-            dirent = dirent._replace(link_group=self._groups)
-            self.tree.directories[real][name] = dirent
+            self.groups += 1
+            dirent = dirent._replace(link_group=self.groups)
+            directory, _, name = real.rpartition(b"/")
+            self._tree.directories[directory][name] = dirent
         return dirent
 
-    def _hide(self, source: bytes, place: bytes) -> None:
-        """Delete from ``place`` what the layer's whiteouts say."""
-        entries = self.tree.directories[place]
-        if source in self._layer.opaque:
-            for name in list(entries):
-                remove(self.tree, place, name)
-        for name in self._layer.whiteouts.get(source, ()):
-            if name in entries:
-                remove(self.tree, place, name)
+    def _hide(self, source: bytes) -> None:
+        """Delete what the layer hides in one directory."""
+        place = self._lower_place(source)
+        if place is None:
+            return
+        entries = self._tree.directories[place]
+        is_opaque = source in self._layer.opaque
+        names = set(entries) if is_opaque else self._layer.whiteouts[source]
+        for name in names & entries.keys():
+            remove(self._tree, place, name)
+
+    def _lower_place(self, path: bytes) -> bytes | None:
+        """Return where a directory of the layer will lie, if it is there already.
+
+        Where the layer names a directory it replaces a symlink; where it does not, it
+        goes through it.
+        """
+        source, place = b"", b""
+        for part in path.split(b"/") if path else ():
+            source, below = join(source, part), join(place, part)
+            if source in self._layer.implied:
+                found = find_directory(self._tree, below)
+                if found is None:
+                    return None
+                place = found
+            elif below in self._tree.directories:
+                place = below
+            else:
+                return None
+        return place
 
     def _overlay(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on one that has entries already."""
-        layer, directories = self._layer, self.tree.directories
+        layer, directories = self._layer, self._tree.directories
         entries = directories[place]
         for name, dirent in layer.tree.directories[source].items():
             path, below = join(source, name), join(place, name)
             if not stat.S_ISDIR(dirent.mode):
                 if below in directories:
-                    remove(self.tree, place, name)
+                    remove(self._tree, place, name)
                 entries[name] = self._numbered(dirent)
-            elif path in layer.implied:
-                self._pass_through(path, below)
-            else:
+            elif path not in layer.implied:
                 directories.setdefault(below, {})
                 entries[name] = dirent
                 self._waiting.append((path, below))
+            elif path in self._leading:
+                self._waiting.append((path, make_directories(self._tree, below)))
 
     def _take_over(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on an empty one; most of an image is that."""
-        layer, directories = self._layer, self.tree.directories
+        layer, directories = self._layer, self._tree.directories
         entries = directories[place]
         for name, dirent in layer.tree.directories[source].items():
             if stat.S_ISDIR(dirent.mode):
@@ -134,28 +164,21 @@ class _Merge:
             else:
                 entries[name] = dirent
 
-    def _pass_through(self, path: bytes, below: bytes) -> None:
-        """Enter a directory that the layer does not name, symlinks followed."""
-        if path not in self._leading and find_directory(self.tree, below) is None:
-            return  # only whiteouts, and nothing there to hide
-        place = resolve_directory(self.tree, below, set())
-        self._waiting.append((path, place))
-
     def _numbered(self, dirent: Dirent) -> Dirent:
         """Return the entry with a hard link group that no other layer uses."""
         if not dirent.link_group:
             return dirent
-        group = self._renumber.get(dirent.link_group)
+        group = self._renumbered.get(dirent.link_group)
         if group is None:
-            self._groups += 1
-            group = self._renumber[dirent.link_group] = self._groups
+            self.groups += 1
+            group = self._renumbered[dirent.link_group] = self.groups
         return dirent._replace(link_group=group)
 
 
 def _leading(layer: LayerTree) -> set[bytes]:
-    """Return the implied directories with anything but whiteouts in or below them."""
+    """Return the implied directories with more in or below them than whiteouts."""
     leading: set[bytes] = set()
-    sources = [link.directory for link in layer.links]
+    sources = [directory for directory, names in layer.links.items() if names]
     for path, entries in layer.tree.directories.items():
         if path not in layer.implied or any(
             not stat.S_ISDIR(dirent.mode) for dirent in entries.values()

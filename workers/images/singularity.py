@@ -17,8 +17,9 @@ import stat
 from collections.abc import Callable
 
 from workers.cvmfs import Content, Dirent, Tree
-from workers.images.layer import find_directory, join, remove
 from workers.images.manifest import ImageConfig
+from workers.images.names import join
+from workers.images.places import find_directory, remove
 
 # Directories that apptainer mounts something on, or works in.
 MOUNT_POINTS = (b"dev", b"proc", b"root", b"var/tmp", b"tmp", b"etc", b"sys", b"home")

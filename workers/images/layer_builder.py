@@ -1,0 +1,172 @@
+"""The members of one layer, applied in order to an empty tree.
+
+Source: https://github.com/opencontainers/image-spec/blob/main/layer.md ("Applying
+Changesets"); where it is silent, what umoci and containerd do.
+"""
+
+import stat
+
+from workers.cvmfs import Content, Dirent, Tree
+from workers.images import tar
+from workers.images.budget import Budget
+from workers.images.dirents import dirent_of
+from workers.images.layer_tree import LayerTree
+from workers.images.names import AUFS, OPAQUE, WHITEOUT, hidden_name, join, split_name
+from workers.images.places import (
+    IMPLIED,
+    find,
+    follow,
+    missing_directories,
+    remove,
+)
+from workers.images.rejected import ImageRejected, printable
+from workers.images.tar import Member
+
+# What a directory costs in memory besides its path.
+_DIRECTORY_BYTES = 256
+
+
+class LayerBuilder:
+    """Grows a ``LayerTree`` by one member at a time."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._layer = LayerTree(Tree(IMPLIED))
+        self._tree = self._layer.tree
+        self._budget = budget
+        self._groups = 0
+        self._aufs: list[tuple[bytes, bytes]] = []
+        # Most members share their parent with the one before.
+        self._last: tuple[bytes, bytes] = (b"", b"")
+
+    def add(
+        self, parent: bytes, name: bytes, member: Member, content: Content | None
+    ) -> None:
+        """Apply one member.
+
+        Args:
+            parent: with ``name``, what ``split_name`` makes of its name.
+            name: see there.
+            member: as read.
+            content: of a regular file that is no whiteout.
+
+        Raises:
+            ImageRejected: no file system could take it.
+        """
+        if not name:
+            self._set_root(member)
+            return
+        directory = self._directory(parent)
+        if name.startswith(WHITEOUT):
+            self._white_out(directory, name)
+        elif member.kind == tar.DIRECTORY:
+            self._add_directory(directory, name, dirent_of(member))
+        elif member.kind == tar.HARD_LINK:
+            self._link(directory, name, member.link)
+        else:
+            self._put(directory, name, dirent_of(member, content))
+
+    def finish(self) -> LayerTree:
+        """Return what has come of it; nothing may be added any more."""
+        # Only now, because hard links may have pointed into AUFS's directories.
+        for directory, name in self._aufs:
+            if directory in self._tree.directories:
+                self._take_away(directory, name)
+        return self._layer
+
+    def _set_root(self, member: Member) -> None:
+        if member.kind != tar.DIRECTORY:
+            raise ImageRejected("a layer makes its root something else")
+        self._tree.root = dirent_of(member)
+        self._layer.implied.discard(b"")
+
+    def _directory(self, path: bytes) -> bytes:
+        """Return where ``path`` really is, symlinks followed, made if missing."""
+        directories = self._tree.directories
+        if path == self._last[0] and self._last[1] in directories:
+            return self._last[1]
+        real = path if path in directories else self._make_directories(path)
+        self._last = (path, real)
+        return real
+
+    def _make_directories(self, path: bytes) -> bytes:
+        real = follow(self._tree, path)
+        for place, name in missing_directories(self._tree, real):
+            made = join(place, name)
+            self._budget.spend_metadata(len(made) + _DIRECTORY_BYTES)
+            if not self._make_directory(place, name, IMPLIED):
+                self._layer.implied.add(made)
+            if name.startswith(AUFS):
+                self._aufs.append((place, name))
+        return real
+
+    def _make_directory(self, place: bytes, name: bytes, dirent: Dirent) -> bool:
+        """Make a directory; return whether it replaces something of the layer.
+
+        That something has itself replaced all that lies below it in lower layers.
+        """
+        path = join(place, name)
+        replaced = self._take_away(place, name)
+        if replaced:
+            self._layer.opaque.add(path)
+        self._tree.directories[place][name] = dirent
+        self._tree.directories[path] = {}
+        return replaced
+
+    def _add_directory(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
+        path = join(directory, name)
+        if path in self._tree.directories:
+            self._tree.directories[directory][name] = dirent
+            self._layer.implied.discard(path)
+        else:
+            self._make_directory(directory, name, dirent)
+
+    def _white_out(self, directory: bytes, name: bytes) -> None:
+        if name == OPAQUE:
+            self._layer.opaque.add(directory)
+        elif not name.startswith(AUFS):
+            hidden = self._layer.whiteouts.setdefault(directory, set())
+            hidden.add(hidden_name(name))
+
+    def _link(self, directory: bytes, name: bytes, link: bytes) -> None:
+        """Make a hard link. Its target's metadata counts, whatever the member says.
+
+        The target may be absolute, as Kaniko writes it.
+        """
+        path, target = find(self._tree, join(*split_name(link.lstrip(b"/"))))
+        if target is None:
+            place, _, last = path.rpartition(b"/")
+            lower = self._layer.links.get(place, {}).get(last, path)
+            self._take_away(directory, name)
+            self._layer.links.setdefault(directory, {})[name] = lower
+            return
+        if stat.S_ISDIR(target.mode):
+            raise ImageRejected(
+                f"a layer has a hard link to a directory: {printable(link)}"
+            )
+        if not target.link_group:
+            self._groups += 1
+            target = target._replace(link_group=self._groups)
+            place, _, last = path.rpartition(b"/")
+            self._tree.directories[place][last] = target
+        self._put(directory, name, target)
+
+    def _put(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
+        siblings = self._tree.directories[directory]
+        if name in siblings or self._layer.links:
+            self._take_away(directory, name)
+        siblings[name] = dirent
+
+    def _take_away(self, directory: bytes, name: bytes) -> bool:
+        """Remove what the layer has there so far; return whether there was anything."""
+        layer = self._layer
+        links = layer.links.get(directory)
+        was_link = links is not None and links.pop(name, None) is not None
+        if name not in self._tree.directories[directory]:
+            return was_link
+        removed = remove(self._tree, directory, name)
+        layer.implied -= removed
+        layer.opaque -= removed
+        for path in removed:
+            layer.whiteouts.pop(path, None)
+            layer.links.pop(path, None)
+        return True
