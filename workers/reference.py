@@ -8,6 +8,7 @@ Read first: https://github.com/opencontainers/distribution-spec/blob/main/spec.m
 (section "Pulling manifests") and ``reference.go`` of distribution/reference.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -22,7 +23,7 @@ _DOCKER_HUB_ALIASES = frozenset(
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = re.compile(
-    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::([0-9]{{1,5}}))?", re.ASCII
+    rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::([1-9][0-9]{{0,4}}))?", re.ASCII
 )
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
@@ -31,6 +32,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 
 # distribution/reference, RepositoryNameTotalLengthMax.
 _REPOSITORY_LENGTH = 255
+# RFC 1035 2.3.4, and a port.
+_REGISTRY_LENGTH = 255 + 6
 _HIGHEST_PORT = 65535
 
 
@@ -44,18 +47,37 @@ class InvalidReference(PermanentError):
 
 
 def parse_registry(text: str) -> str:
-    """Return the canonical host[:port] of a registry, Docker Hub's aliases folded."""
-    host = text.lower()
-    match = _HOST.fullmatch(host)
-    if match is None or int(match[1] or 0) > _HIGHEST_PORT:
-        raise InvalidReference("registry", text, "give host or host:port")
+    """Return the canonical host[:port] of a registry, Docker Hub's aliases folded.
+
+    One registry has one name: an IPv6 address is written as RFC 5952 says, and a port
+    without leading zeros. A single word is no host: in front of a repository it would
+    be read as a namespace of Docker Hub.
+    """
+    # Checked before lower(), which makes a k of the Kelvin sign.
+    match = _HOST.fullmatch(text) if len(text) <= _REGISTRY_LENGTH else None
+    if match is None or int(match[2] or 0) > _HIGHEST_PORT or not _is_host(text):
+        raise InvalidReference("registry", text, "give a full host name or host:port")
+    host = match[1].lower()
+    if host.startswith("["):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError as error:
+            raise InvalidReference(
+                "registry", text, "give an IPv6 address in brackets"
+            ) from error
+    if match[2] is not None:
+        return f"{host}:{match[2]}"
     return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
+
+
+def _is_host(text: str) -> bool:
+    return "." in text or ":" in text or text.lower() == "localhost"
 
 
 def parse_repository(text: str) -> str:
     """Return ``text`` if it is a repository name, without the registry."""
     if len(text) > _REPOSITORY_LENGTH or not _REPOSITORY.fullmatch(text):
-        mend = "use lower-case letters, digits and single separators . _ -"
+        mend = "use lower-case letters, digits and single separators . _ -, 255 at most"
         raise InvalidReference("repository name", text, mend)
     return text
 
@@ -102,12 +124,7 @@ class Reference:
         first, slash, others = rest.partition("/")
         # distribution/reference, splitDockerDomain: a first component is a host only
         # if it could not be a namespace.
-        if slash and (
-            "." in first
-            or ":" in first
-            or first == "localhost"
-            or first != first.lower()
-        ):
+        if slash and _is_host(first):
             registry, rest = first, others
         else:
             registry = DOCKER_HUB
