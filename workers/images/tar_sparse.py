@@ -26,7 +26,11 @@ _HOLE = bytes(1 << 20)
 
 def is_pax_sparse(records: Records) -> bool:
     """Whether the records say that the entry is a sparse file."""
-    return SPARSE_MAP in records or records.get(b"GNU.sparse.major") == b"1"
+    return (
+        SPARSE_MAP in records
+        or b"GNU.sparse.size" in records
+        or records.get(b"GNU.sparse.major") == b"1"
+    )
 
 
 def old_gnu_extents(header: bytes, source: ExactReader) -> tuple[Extents, int]:
@@ -49,7 +53,8 @@ def old_gnu_extents(header: bytes, source: ExactReader) -> tuple[Extents, int]:
 
 def extents_in_records(records: Records) -> tuple[Extents, int]:
     """Return the map and the real size that PAX 0.0 and 0.1 keep in records."""
-    numbers = [parse_decimal(part) for part in records[SPARSE_MAP].split(b",") if part]
+    parts = records.get(SPARSE_MAP, b"").split(b",")
+    numbers = [parse_decimal(part) for part in parts if part]
     size = parse_decimal(records.get(b"GNU.sparse.size", b""))
     return _checked(numbers, size), size
 
