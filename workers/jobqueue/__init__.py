@@ -1,0 +1,17 @@
+"""The one room that knows RQ.
+
+RQ only carries work: ``carrying.py`` puts jobs in, ``admission.py`` says which jobs may
+run at all, ``worker.py`` runs them and sweeps. What is owed, the ledger knows.
+"""
+
+from workers.jobqueue.carrying import JOB_FUNCTION, QUEUE_NAME, JobQueue
+from workers.jobqueue.worker import make_worker, run_worker, worker_name
+
+__all__ = [
+    "JOB_FUNCTION",
+    "QUEUE_NAME",
+    "JobQueue",
+    "make_worker",
+    "run_worker",
+    "worker_name",
+]

@@ -1,0 +1,89 @@
+"""Putting references into RQ's queue, and seeing which ones wait there."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import redis
+import rq
+from rq.serializers import JSONSerializer
+
+from workers.ledger import Accepted, LedgerUnavailable
+
+QUEUE_NAME = "cvmfs-webhook"
+JOB_FUNCTION = "workers.jobs.run"
+# A run that takes longer is taken for stuck and its process ended.
+JOB_SECONDS = 4 * 3600
+# How long RQ's own pages show what has ended; the ledger keeps the history.
+SHOWN_SECONDS = 900
+
+
+class JobQueue:
+    """Carries references to workers. What it loses, the ledger's sweep puts in again.
+
+    Every method raises LedgerUnavailable when Redis does not answer: it is one Redis.
+    """
+
+    def __init__(
+        self, connection: redis.Redis, *, function: str = JOB_FUNCTION
+    ) -> None:
+        """Use ``connection``, which must not decode replies.
+
+        Args:
+            connection: to the Redis that holds the ledger too.
+            function: dotted name of what a worker calls with the reference.
+        """
+        self._function = function
+        self._queue = rq.Queue(
+            QUEUE_NAME,
+            connection=connection,
+            serializer=JSONSerializer,
+            default_timeout=JOB_SECONDS,
+        )
+
+    def enqueue(self, reference: str, job_id: str) -> None:
+        """Put one job in."""
+        with translated():
+            self._queue.enqueue_many([self._data(reference, job_id)])
+
+    def enqueue_accepted(self, accepted: Iterable[Accepted]) -> int:
+        """Put in every job that the ledger asks for, in one round trip; count them."""
+        # By its id, because RQ refuses to be given one id twice.
+        data = {
+            one.job_id: self._data(one.reference, one.job_id)
+            for one in accepted
+            if one.job_id and one.reference
+        }
+        if data:
+            with translated():
+                self._queue.enqueue_many(data.values())
+        return len(data)
+
+    def queued_ids(self) -> set[str]:
+        """Return the ids of the jobs that wait."""
+        with translated():
+            return set(self._queue.get_job_ids())
+
+    def depth(self) -> int:
+        """Return how many jobs wait."""
+        with translated():
+            return self._queue.count
+
+    def _data(self, reference: str, job_id: str) -> rq.queue.EnqueueData:
+        return rq.Queue.prepare_data(
+            self._function,
+            args=[reference],
+            job_id=job_id,
+            description=reference,
+            timeout=JOB_SECONDS,
+            result_ttl=SHOWN_SECONDS,
+            failure_ttl=SHOWN_SECONDS,
+        )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the Redis client raises into our own error."""
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc

@@ -1,0 +1,366 @@
+"""The worker: takes references out of the queue, one process each, and sweeps.
+
+RQ's worker with its loop replaced, because RQ's ends when Redis is away for a moment,
+finds dead workers after many minutes, and runs callbacks and web hooks while it tidies
+up. What stays RQ's: the queue, the records that its pages show, and the work horse, a
+process forked for each job, so that memory comes back and a crash harms one run only.
+
+No thread runs in this process, so that forking it is safe.
+"""
+
+import gc
+import importlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from types import FrameType
+from typing import Any
+
+import redis
+import rq
+from rq import worker_registration
+from rq.exceptions import DequeueTimeout
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
+
+from workers.config import Config
+from workers.jobqueue.admission import objection
+from workers.jobqueue.carrying import (
+    JOB_FUNCTION,
+    QUEUE_NAME,
+    SHOWN_SECONDS,
+    JobQueue,
+)
+from workers.ledger import Accepted, Ledger, LedgerUnavailable
+from workers.lifetime import dies_with_parent
+from workers.queue_server import connect
+
+log = logging.getLogger(__name__)
+
+# How long a worker that is told to stop lets its job work on.
+GRACE_SECONDS = 5.0
+_WAIT_SECONDS = 1
+_SWEEP_SECONDS = 10.0
+_TIDY_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 5.0
+_AWAY = (redis.RedisError, LedgerUnavailable)
+
+
+def worker_name(pid: int | None = None) -> str:
+    """Return the name under which a process of this machine takes leases."""
+    return f"{socket.gethostname()}-{os.getpid() if pid is None else pid}"
+
+
+class ReadableQueue(rq.Queue):
+    """RQ's queue, except that an unreadable job is dropped and ends no worker."""
+
+    @classmethod
+    def _fetch_dequeued_job(
+        cls,
+        connection: redis.Redis,
+        queue_key: str,
+        job_id: str,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Job, rq.Queue] | None:
+        try:
+            return super()._fetch_dequeued_job(
+                connection, queue_key, job_id, *args, **kwargs
+            )
+        except redis.RedisError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - foreign fields raise anything
+            log.warning("job=%r dropped: unreadable (%s)", job_id, type(exc).__name__)
+            return None
+
+
+class ImageWorker(rq.Worker):
+    """Works off references, one at a time, until it is told to stop."""
+
+    queue_class = ReadableQueue
+    # RQ's own lines for each job would say again what ours say.
+    log_result_lifespan = False
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        *,
+        ledger: Ledger,
+        function: str = JOB_FUNCTION,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """Register nothing yet, but ask Redis who we are to it.
+
+        Args:
+            connection: not decoding; must time out later than after a second.
+            ledger: what is owed.
+            function: the only one that a job may call.
+            grace_seconds: how long a job may work on after SIGTERM.
+        """
+        super().__init__(
+            [QUEUE_NAME],
+            # Unique, because RQ does not admit a second worker of the same name.
+            name=f"{worker_name().replace('.', '-')}-{secrets.token_hex(3)}",
+            connection=connection,
+            serializer=JSONSerializer,
+            job_monitoring_interval=_WAIT_SECONDS,
+            worker_ttl=60,
+            log_job_description=False,
+        )
+        self._ledger = ledger
+        self._carrier = JobQueue(connection, function=function)
+        self._function = function
+        self._grace_seconds = grace_seconds
+        self._stop_by: float | None = None
+        self._next_sweep = 0.0
+        self._next_tidy = 0.0
+        self._next_beat = 0.0
+        self._tie_to_us = dies_with_parent(signal.SIGKILL)
+
+    # The loop.
+
+    def run(self, *, burst: bool = False) -> None:
+        """Work until SIGTERM or SIGINT; with ``burst`` until nothing is owed any more.
+
+        A Redis that is away is waited for.
+        """
+        self._install_signal_handlers()  # type: ignore[no-untyped-call] # RQ's
+        pause, is_registered = 0.5, False
+        while not self._stop_requested:
+            try:
+                if not is_registered:
+                    self.register_birth()  # type: ignore[no-untyped-call] # RQ's
+                    is_registered = True
+                if not self._turn(burst=burst):
+                    break
+                pause = 0.5
+            except UnicodeDecodeError:
+                log.warning("dropped a job whose id is no text")
+            except _AWAY as exc:
+                log.warning("asking again in %.1f s: %s", pause, exc)
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        if is_registered:
+            try:
+                self.register_death()  # type: ignore[no-untyped-call] # RQ's
+            except _AWAY as exc:
+                log.warning("not signed off: %s", exc)
+
+    def _turn(self, *, burst: bool) -> bool:
+        """Run at most one job; False when a burst is over."""
+        self._beat()
+        self._sweep()
+        try:
+            result = self.queue_class.dequeue_any(
+                self.queues,
+                _WAIT_SECONDS,
+                connection=self.connection,
+                job_class=self.job_class,
+                serializer=self.serializer,
+                death_penalty_class=self.death_penalty_class,
+            )
+        except DequeueTimeout:
+            return not burst or self._ledger.next_due() is not None
+        if result is not None:
+            self.execute_job(*result)
+        return True
+
+    def _beat(self) -> None:
+        """Show RQ's pages that we live."""
+        if time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + _SWEEP_SECONDS
+            self.set_state(WorkerStatus.IDLE)
+            self.heartbeat()
+
+    def _sweep(self) -> None:
+        """Put back into the queue what is owed and due, and nobody carries."""
+        now = time.monotonic()
+        due = self._ledger.next_due()
+        if now < self._next_sweep and (due is None or due > 0):
+            return
+        self._next_sweep = now + _SWEEP_SECONDS
+        if not self._ledger.claim_sweep():
+            return
+        self._enqueue(self._ledger.owed(self._carrier.queued_ids()))
+        if now >= self._next_tidy:
+            self._next_tidy = now + _TIDY_SECONDS
+            self._tidy()
+
+    def _enqueue(self, accepted: Iterable[Accepted | None]) -> None:
+        jobs = [one for one in accepted if one is not None]
+        self._carrier.enqueue_accepted(jobs)
+        for one in jobs:
+            log.info("reference=%s job=%s %s", one.reference, one.job_id, one.reason)
+
+    def _tidy(self) -> None:
+        """Drop what dead workers left in RQ's records.
+
+        RQ would run failure callbacks and web hooks meanwhile; and nothing here is
+        needed for a job to run again.
+        """
+        queue, connection = self.queues[0], self.connection
+        queue.finished_job_registry.cleanup()
+        queue.failed_job_registry.cleanup()
+        started = queue.started_job_registry
+        for job_id in started.get_expired_job_ids():
+            connection.delete(Job.key_for(job_id))
+        connection.zremrangebyscore(started.key, 0, time.time())
+        taken = queue.intermediate_queue
+        for job_id in taken.get_job_ids():
+            taken.set_first_seen(job_id)
+            if taken.should_be_cleaned_up(job_id):
+                taken.remove(job_id)
+                connection.delete(Job.key_for(job_id))
+        worker_registration.clean_worker_registry(queue)
+
+    # One job.
+
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
+        """Run a job that is ours in a process of its own; drop any other."""
+        why = objection(job, self._function)
+        if why is not None:
+            log.warning("job=%s dropped: %s", job.id, why)
+            self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
+            self.connection.delete(job.key)
+            return
+        job.result_ttl = job.failure_ttl = SHOWN_SECONDS
+        super().execute_job(job, queue)
+
+    def main_work_horse(self, job: Job, queue: rq.Queue) -> None:
+        """Run in the horse: it must not outlive us, for nobody would watch it."""
+        self._tie_to_us()
+        super().main_work_horse(job, queue)
+
+    def perform_job(self, job: Job, queue: rq.Queue, execution: Execution) -> bool:
+        """Run in the horse; a job that raises ends its lease at once."""
+        is_done = super().perform_job(job, queue, execution)
+        if not is_done:
+            self._give_back(job, os.getpid(), "its job raised an error")
+        return is_done
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Look after everything once a second while the horse works."""
+        now = time.monotonic()
+        if self._stop_by is not None and now >= self._stop_by:
+            self.kill_horse()
+            return
+        try:
+            self._sweep()
+            if now >= self._next_beat:
+                self._next_beat = now + _SWEEP_SECONDS
+                super().maintain_heartbeats(job, execution)
+        except _AWAY as exc:
+            log.warning("the job works on: %s", exc)
+
+    def handle_work_horse_killed(
+        self, job: Job, retpid: int, ret_val: int, rusage: object
+    ) -> None:
+        """See that the reference of a dead horse is carried again at once."""
+        del rusage
+        self._give_back(job, retpid, "" if self._stop_by else _how_it_died(ret_val))
+
+    def _give_back(self, job: Job, pid: int, how: str) -> None:
+        """End the lease of a process that died so, or was stopped if not ``how``."""
+        reference, worker = str(job.args[0]), worker_name(pid)
+        try:
+            if how:
+                log.error("reference=%s worker=%s died: %s", reference, worker, how)
+                again = self._ledger.abandon(reference, worker=worker, how=how)
+            else:
+                again = self._ledger.release(reference, worker=worker)
+            self._enqueue([again])
+        except _AWAY as exc:
+            log.warning("reference=%s is left to the sweep: %s", reference, exc)
+
+    # Stopping.
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stop taking jobs; end the one that runs, soon, or now if asked twice."""
+        del signum, frame
+        now = time.monotonic()
+        grace_seconds = 0.0 if self._stop_requested else self._grace_seconds
+        self._stop_requested = True
+        self._stop_by = now + grace_seconds
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the horse with all that it started."""
+        if not self.horse_pid:
+            return
+        try:
+            if os.getpgid(self.horse_pid) == os.getpgrp():
+                # Just forked: it has no group of its own yet, so the group is ours.
+                os.kill(self.horse_pid, sig)
+            else:
+                os.killpg(self.horse_pid, sig)
+        except ProcessLookupError:
+            log.debug("the horse was dead already")
+
+
+def _how_it_died(status: int | None) -> str:
+    if status is None:
+        return "it vanished"
+    if not os.WIFSIGNALED(status):
+        return f"it ended with {os.waitstatus_to_exitcode(status)}"
+    number = os.WTERMSIG(status)
+    if number == signal.SIGKILL:
+        return "killed by SIGKILL, as for want of memory"
+    return f"killed by {signal.Signals(number).name}"
+
+
+def make_worker(
+    connection: redis.Redis,
+    *,
+    function: str = JOB_FUNCTION,
+    grace_seconds: float = GRACE_SECONDS,
+) -> ImageWorker:
+    """Return a worker with a ledger, both on one connection."""
+    return ImageWorker(
+        connection,
+        ledger=Ledger(connection),
+        function=function,
+        grace_seconds=grace_seconds,
+    )
+
+
+def run_worker(
+    config: Config,
+    *,
+    burst: bool = False,
+    function: str = JOB_FUNCTION,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """Work until told to stop; with ``burst`` until nothing is owed any more.
+
+    Args:
+        config: names the queue.
+        burst: end when nothing is owed.
+        function: dotted name of what is called with each reference.
+        grace_seconds: how long a job may work on after SIGTERM.
+    """
+    logging.getLogger("rq").setLevel(logging.WARNING)
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    # Imported once, here, so that each horse starts with all of it in memory.
+    importlib.import_module(function.rpartition(".")[0])
+    gc.collect()
+    gc.freeze()
+    pause = 0.5
+    with closing(connect(config, timeout_seconds=20.0)) as connection:
+        while True:
+            try:
+                worker = make_worker(
+                    connection, function=function, grace_seconds=grace_seconds
+                )
+            except _AWAY as exc:
+                log.warning("asking again in %.1f s: %s", pause, exc)
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                worker.run(burst=burst)
+                return
