@@ -148,4 +148,5 @@ def test_a_password_is_needed_where_the_registry_wants_one(tmp_path: Path) -> No
         )
         with RegistryClient({host: access}, internal_hosts=hosts) as client:
             assert client.resolve(reference).digest == IMAGE.digest
+            assert client.manifest(reference).raw == IMAGE.manifest
             assert not client.is_public(reference)

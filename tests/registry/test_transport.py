@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.certificates import ServerCertificate, make_certificate
 from tests.support.oci import build_image, digest_of, tar_of
 from tests.support.registry import FakeRegistry
+from workers.errors import WorkerError
 from workers.reference import Reference
 from workers.registry import (
     RegistryAccess,
@@ -20,6 +23,8 @@ from workers.registry import (
     Timeouts,
     UntrustedCertificate,
 )
+from workers.registry.addresses import AddressGuard
+from workers.registry.transport import Transport
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
@@ -153,6 +158,28 @@ def test_a_handshake_that_never_ends_is_for_later() -> None:
             pytest.raises(RegistryUnavailable, match="does not answer in time"),
         ):
             _pull(client, host)
+
+
+def test_a_connection_that_is_not_accepted_is_for_later() -> None:
+    def look_up(_host: str, _port: int) -> list[str]:
+        raise TimeoutError
+
+    with (
+        RegistryClient({}, internal_hosts=frozenset(), look_up=look_up) as client,
+        pytest.raises(RegistryUnavailable, match="does not answer in time"),
+    ):
+        _pull(client, "registry.example")
+
+
+@given(st.text() | st.text(alphabet="a.:/\\@?#%[]1 "))
+def test_any_url_is_sent_or_refused(text: str) -> None:
+    def look_up(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    transport = Transport(AddressGuard(frozenset(), look_up=look_up))
+    for url in (text, f"http://{text}", f"http://a.example/{text}"):
+        with pytest.raises(WorkerError):
+            transport.send("GET", url, {})
 
 
 def test_a_redirect_away_from_tls_is_refused(

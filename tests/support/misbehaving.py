@@ -159,11 +159,11 @@ class MisbehavingServer:
         self.spoil(method, pattern, lambda _path, _reply: reply, times=times)
 
     def cut(self, pattern: str, after: int, *, times: int | None = None) -> None:
-        """Close the connection after so many bytes of a GET's body."""
+        """Close the connection after so many bytes of the body of a GET."""
         self._edit("GET", pattern, times, _SUCCESS, cut=after)
 
     def corrupt(self, pattern: str, *, times: int | None = None) -> None:
-        """Change the last byte of a GET's body."""
+        """Change the last byte of the body of a GET."""
 
         def flip(_path: str, reply: Reply) -> Reply:
             body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
@@ -182,11 +182,11 @@ class MisbehavingServer:
     def drip(
         self, pattern: str, *, block: int, pause: float, times: int | None = None
     ) -> None:
-        """Send a GET's body in small pieces, with a pause before each."""
+        """Send the body of a GET in small pieces, with a pause before each."""
         self._edit("GET", pattern, times, _SUCCESS, block=block, pause=pause)
 
     def chunk(self, pattern: str, *, times: int | None = None) -> None:
-        """Send a GET's body without saying how long it is."""
+        """Send the body of a GET without saying how long it is."""
         self._edit("GET", pattern, times, _SUCCESS, is_chunked=True)
 
     def redirect(

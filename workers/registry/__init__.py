@@ -30,7 +30,6 @@ from workers.registry.manifests import (
     FetchedManifest,
     UnsupportedManifest,
 )
-from workers.registry.origin import InvalidUrl
 from workers.registry.tokens import UntrustedRealm
 from workers.registry.transport import Timeouts
 
@@ -48,7 +47,6 @@ __all__ = [
     "DigestMismatch",
     "FetchedManifest",
     "ImageNotFound",
-    "InvalidUrl",
     "MalformedChallenge",
     "Patience",
     "RefusedAddress",

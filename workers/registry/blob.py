@@ -103,6 +103,11 @@ class BlobStream(io.RawIOBase):
             self.close()
             raise
 
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived so far, each counted once, to show progress."""
+        return self._verifier.received
+
     def readable(self) -> bool:
         """Answer as every stream that can be read."""
         return True

@@ -21,7 +21,7 @@ from workers.registry.answers import (
     as_error,
 )
 from workers.registry.challenge import MalformedChallenge, parse_challenges
-from workers.registry.origin import Origin
+from workers.registry.origin import InvalidUrl, Origin
 from workers.registry.tokens import Authenticator
 from workers.registry.transport import Answer, Transport
 
@@ -143,11 +143,11 @@ def _redirected(url: str, answer: Answer, wanted: str) -> str:
         )
     try:
         target = urljoin(url, location)
-    except ValueError as error:
+        origin = Origin.of(target)
+    except (ValueError, InvalidUrl) as error:
         raise RegistryProtocolError(
-            f"{wanted}: {answer.origin} redirects to a broken URL"
+            f"{wanted}: {answer.origin} redirects to what is no web address"
         ) from error
-    origin = Origin.of(target)
     if answer.origin.scheme == "https" and origin.scheme != "https":
         raise RegistryProtocolError(
             f"{wanted}: {answer.origin} redirects to {origin}, away from TLS"

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from workers.reference import InvalidReference, parse_tag
 from workers.registry.answers import RegistryProtocolError
-from workers.registry.origin import Origin
+from workers.registry.origin import InvalidUrl, Origin
 
 # Registries that know no pages give all tags at once.
 LARGEST_PAGE_BYTES = 16 * 1024 * 1024
@@ -59,10 +59,12 @@ def next_page(link: str | None, url: str, subject: str) -> str | None:
             continue
         try:
             following = urljoin(url, target)
-        except ValueError as error:
-            raise RegistryProtocolError(f"{subject}: a broken next page") from error
-        # The host only: a registry behind a proxy may believe it has another scheme.
-        host = Origin.of(following).host
+            # The host only: a registry behind a proxy may believe in another scheme.
+            host = Origin.of(following).host
+        except (ValueError, InvalidUrl) as error:
+            raise RegistryProtocolError(
+                f"{subject}: the next page of tags is no web address"
+            ) from error
         parts = urlsplit(following)
         if host != Origin.of(url).host or not parts.path.startswith("/v2/"):
             raise RegistryProtocolError(
