@@ -130,7 +130,7 @@ workers: many
 sources:
   hub: {kind: dockerhub, secret: "${HUB}"}
   local: {kind: distribution, secret: abc}
-  lab: {kind: gitlab, registr: gitlab.example, secret_file: absent}
+  lab: {kind: gitlab, registry_: gitlab.example, secret_file: absent}
   quay: {kind: quay, robot: x, secret: long enough}
   bad name: {kind: dockerhub, secret: long-enough}
 registries:
@@ -147,7 +147,7 @@ pollicy: x
         "sources.hub.secret: the environment variable HUB is not set (line 4)",
         "sources.local.registry: is missing: give host or host:port (line 5)",
         "sources.local.secret: is too short: use at least 6 characters (line 5)",
-        "sources.lab.registr: unknown key: did you mean 'registry'? (line 6)",
+        "sources.lab.registry_: unknown key: did you mean 'registry'? (line 6)",
         "sources.quay.kind: kind 'quay' is not available in this version (line 7)",
         (
             "sources.bad name: the name must be 1 to 64 letters, digits, . _ or -, "
