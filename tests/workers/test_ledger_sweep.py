@@ -1,15 +1,13 @@
 """The sweep: what is owed is carried again, whoever died and whatever was lost."""
 
-import queue
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.ledger import D1, D2, REFERENCE, Bench, bench_on
-from tests.support.redis import DEADLINE_SECONDS, RedisServer
-from workers.ledger import Lease, Ledger, Outcome, State
-from workers.ledger.keeping import LeaseKeeper
+from tests.support.redis import RedisServer
+from workers.ledger import Outcome, State
 
 PROMISE_SECONDS = 60
 SWEEP_SECONDS = 10
@@ -196,50 +194,3 @@ def test_what_was_accepted_survives_a_kill_of_the_server(tmp_path: Path) -> None
         server.restart()
         assert bench.image().state is State.LIVE
         assert bench.image().live_digest == D2
-
-
-class HeardLedger(Ledger):
-    """Says when a lease was prolonged, so that a test can wait for it."""
-
-    def __init__(self, bench: Bench) -> None:
-        super().__init__(bench.connection, clock=bench.clock)
-        self.prolonged: queue.Queue[bool] = queue.Queue()
-
-    def keep_alive(self, lease: Lease) -> bool:
-        is_kept = super().keep_alive(lease)
-        self.prolonged.put(is_kept)
-        return is_kept
-
-    def wait(self) -> bool:
-        """Wait for a call that began after this one."""
-        while not self.prolonged.empty():
-            self.prolonged.get()
-        self.prolonged.get(timeout=DEADLINE_SECONDS)
-        return self.prolonged.get(timeout=DEADLINE_SECONDS)
-
-
-def test_a_keeper_prolongs_the_lease_until_it_is_lost(bench: Bench) -> None:
-    bench.push()
-    lease = bench.begin("w1")
-    ledger = HeardLedger(bench)
-    with LeaseKeeper(ledger, lease, every_seconds=0.01) as keeper:
-        for _ in range(3):
-            bench.clock.passes(25)
-            assert ledger.wait()
-            assert bench.ledger.begin(REFERENCE, worker="w2") is None
-            assert not keeper.is_lost
-        bench.ledger.abandon(REFERENCE, worker="w1", how="x")
-        while ledger.prolonged.get(timeout=DEADLINE_SECONDS):
-            pass
-    assert keeper.is_lost
-
-
-def test_a_keeper_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, bench_on(server) as bench:
-        bench.push()
-        lease = bench.begin()
-        with LeaseKeeper(bench.ledger, lease, every_seconds=0.01) as keeper:
-            server.restart()
-            server.restart()
-            assert not keeper.is_lost
-        assert bench.publish(lease) is None

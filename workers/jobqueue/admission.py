@@ -65,4 +65,5 @@ def _extras(job: Job) -> dict[str, object]:
         "repeats": job.repeats_left,
         "a rate limit": job.rate_limit_key,
         "a group": job.group_id,
+        "notes": job.meta,
     }

@@ -33,6 +33,7 @@ class JobQueue:
             function: dotted name of what a worker calls with the reference.
         """
         self._function = function
+        self.connection = connection
         self._queue = rq.Queue(
             QUEUE_NAME,
             connection=connection,
