@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from workers.cvmfs.paths import printable
 
 _Result = TypeVar("_Result")
+_MAX_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ Findings = Generator[Finding, None, _Result]
 
 
 def one_line(text: str) -> str:
-    """Return text with everything escaped that a terminal or a log would act on."""
+    """Return text with everything escaped that a terminal or a log would act on.
+
+    What is longer than any path is cut.
+    """
+    text = text[:_MAX_CHARACTERS]
     if text.isprintable():
         return text
     return "".join(
