@@ -1,13 +1,20 @@
 """The receiver: introduces the rooms of the front to each other."""
 
+from collections.abc import Callable, Sequence
+
 from flask import Flask
 
-from webhook import hooks
+from webhook import api, dashboard, files, headers, health, hooks, metrics, queue_pages
+from webhook.dashboard.pages import Sources
 from webhook.intake import DurabilityCheck, Intake
+from webhook.login import Login
+from webhook.publish_request import PublishRequests
 from workers.config import Config
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
+
+Problems = Callable[[], Sequence[str]]
 
 
 def create_app(
@@ -25,14 +32,59 @@ def create_app(
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
     is_trusted = config.queue.durability == "trusted"
-    check = DurabilityCheck(ledger.durability_problem)
-    intake = Intake(
-        ledger,
-        queue,
-        policy_file,
-        durability=(lambda: None) if is_trusted else check.problem,
+    durability = (
+        (lambda: None)
+        if is_trusted
+        else DurabilityCheck(ledger.durability_problem).problem
     )
-    app.register_blueprint(
-        hooks.blueprint(sources=config.sources, limits=config.limits, intake=intake)
+    login = Login(config.operator.tokens, https=config.public_url.startswith("https:"))
+    requests = PublishRequests(policy_file, ledger, queue)
+    ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
+    pages = Sources(
+        ledger=ledger,
+        policy=policy_file,
+        requests=requests,
+        login=login,
+        ttls=ttls,
+        public_url=config.public_url,
+        problems=_problems(policy_file, durability),
     )
+    for blueprint in (
+        hooks.blueprint(
+            sources=config.sources,
+            limits=config.limits,
+            intake=Intake(ledger, queue, policy_file, durability=durability),
+        ),
+        api.blueprint(
+            ledger=ledger,
+            policy=policy_file,
+            requests=requests,
+            login=login,
+            ttls=ttls,
+        ),
+        dashboard.blueprint(pages),
+        queue_pages.blueprint(connection=queue.connection, login=login),
+        metrics.blueprint(ledger=ledger, queue=queue, policy=policy_file, login=login),
+        health.blueprint(
+            ledger=ledger, policy=policy_file, is_durability_trusted=is_trusted
+        ),
+        files.blueprint(files.local_roots(config)),
+    ):
+        app.register_blueprint(blueprint)
+    headers.init_app(app)
     return app
+
+
+def _problems(
+    policy_file: PolicyFile, durability: Callable[[], str | None]
+) -> Problems:
+    """Return what says, at each look, what everybody should know is wrong."""
+
+    def problems() -> Sequence[str]:
+        policy_file.current()
+        broken = (
+            policy_file.problem and f"The policy file is broken: {policy_file.problem}"
+        )
+        return [problem for problem in (broken, durability()) if problem]
+
+    return problems

@@ -111,7 +111,10 @@ def fetch_image(
         chosen = choose_platform(fetched.raw, platform)
         fetched = client.manifest(pinned, chosen.digest)
         if len(fetched.raw) != chosen.size:
-            raise DigestMismatch(chosen.digest, "its index gives another size")
+            raise DigestMismatch(
+                f"{reference}: the manifest has {len(fetched.raw)} bytes, its index "
+                f"promises {chosen.size}"
+            )
     manifest = parse_manifest(fetched.raw)
     if manifest.config.size > _CONFIG_LIMIT:
         raise ImageRejected(f"the image's config is larger than {_CONFIG_LIMIT} bytes")

@@ -1,0 +1,26 @@
+"""The command line: the one place that wires front and core.
+
+The verbs are a contract with users (design section 5.1); what each does stands in
+``webhook/commands``.
+"""
+
+import click
+
+from webhook.commands.explain import explain
+from webhook.commands.images import publish, status
+from webhook.commands.policy import policy
+from webhook.commands.repository import repository
+from webhook.commands.service import serve, up, worker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cvmfs-webhook")
+def main() -> None:
+    """Container images into CernVM-FS, seconds after the push."""
+
+
+for command in (up, serve, worker, publish, status, policy, explain, repository):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""``explain``: what a notification would come to, without doing it."""
+
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    FAILED,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from webhook.image_json import iso_time
+from webhook.judging import Judgement, judge
+from webhook.notification import UnreadableNotification, read_notification
+from webhook.senders import SENDERS
+from workers.config import ConfigError
+from workers.policy import PolicyFile
+
+
+@click.command()
+@click.option("--source", required=True, help="Name of a source in the configuration.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="K:V",
+    help="A header that came with it; none of the present kinds needs any.",
+)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@json_option
+@config_option
+@reports_errors
+def explain(
+    source: str,
+    headers: tuple[str, ...],
+    file: Path,
+    *,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
+    """Show how the notification in FILE would be normalised and decided.
+
+    It is neither authenticated nor acted upon.
+    """
+    config = read_config(config_path)
+    for header in headers:
+        if ":" not in header:
+            raise click.BadParameter(
+                f"{header!r} is not NAME:VALUE", param_hint="--header"
+            )
+    if source not in config.sources:
+        known = ", ".join(config.sources) or "none"
+        raise ConfigError((f"sources.{source}: not configured; there is {known}",))
+    sender = config.sources[source]
+    policy = PolicyFile(config.policy).current()
+    try:
+        events = read_notification(
+            file.read_bytes(), SENDERS[sender.kind], sender, config.limits
+        )
+    except UnreadableNotification as error:
+        click.echo(f"error: {file}: {error}", err=True)
+        return FAILED
+    judgements = [judge(event, policy) for event in events]
+    if as_json:
+        print_json({"events": [_event_json(judgement) for judgement in judgements]})
+        return DONE
+    for judgement in judgements:
+        name = judgement.name or "no image"
+        click.echo(f"{judgement.verdict}: {name}: {judgement.reason}")
+    return DONE
+
+
+def _event_json(judgement: Judgement) -> dict[str, object]:
+    event = judgement.event
+    return {
+        "reference": judgement.name,
+        "registry": event.registry,
+        "repository": event.repository,
+        "tag": event.tag,
+        "digest": event.digest,
+        "action": event.action,
+        "event_id": event.event_id,
+        "actor": event.actor,
+        "time": iso_time(event.time),
+        "decision": judgement.verdict.value,
+        "reason": judgement.reason,
+    }

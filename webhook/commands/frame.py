@@ -1,0 +1,87 @@
+"""What every command does alike: configuration, JSON, one-line errors, exit codes."""
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from workers.config import Config, ConfigError, load_config
+from workers.cvmfs import FormatError
+from workers.errors import TransientError, WorkerError
+from workers.policy import PolicyError
+from workers.reference import InvalidReference
+
+P = ParamSpec("P")
+
+DONE, FAILED, USAGE, REFUSED, LATER = range(5)
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CVMFS_WEBHOOK_CONFIG",
+    help="The configuration file.  [env: CVMFS_WEBHOOK_CONFIG]",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
+)
+
+
+def read_config(path: Path | None) -> Config:
+    """Read the configuration that a command was pointed at.
+
+    Raises:
+        ConfigError: there is none, or with all that is wrong with it.
+    """
+    if path is None:
+        raise ConfigError(
+            ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
+        )
+    # Children and jobs read the same file.
+    os.environ["CVMFS_WEBHOOK_CONFIG"] = str(path.resolve())
+    return load_config(path.resolve(), os.environ)
+
+
+def start_logging(config: Config) -> None:
+    """Log to standard output, a line each."""
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=config.log_level,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
+    """End a command with the exit code of what happened, and a line that says it."""
+
+    @functools.wraps(command)
+    def framed(*arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            code = command(*arguments, **named)
+        except (ConfigError, PolicyError, InvalidReference) as error:
+            _complain(error, USAGE)
+        except TransientError as error:
+            _complain(error, LATER)
+        except (WorkerError, FormatError, OSError) as error:
+            _complain(error, FAILED)
+        else:
+            sys.exit(code or DONE)
+
+    return framed
+
+
+def _complain(error: Exception, code: int) -> None:
+    for line in (str(error) or type(error).__name__).splitlines():
+        click.echo(f"error: {line}", err=True)
+    sys.exit(code)

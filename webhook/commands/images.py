@@ -1,0 +1,181 @@
+"""``publish`` and ``status``: ask for an image, see how it stands."""
+
+import time
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    FAILED,
+    REFUSED,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from webhook.image_json import cvmfs_path, image_json, run_json
+from webhook.publish_request import PublishRequests
+from workers.config import Config
+from workers.ledger import ImageRecord, Ledger, State
+from workers.policy import PolicyFile
+from workers.reference import Reference
+from workers.services import Front
+
+_POLL_SECONDS = 0.2
+_DIGEST_WIDTH = 19  # sha256: and twelve digits
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--wait", is_flag=True, help="Return when it is live, or has failed.")
+@click.option("--force", is_flag=True, help="Rebuild it even if it is unchanged.")
+@json_option
+@config_option
+@reports_errors
+def publish(
+    reference: str, *, wait: bool, force: bool, as_json: bool, config_path: Path | None
+) -> int:
+    """Publish REFERENCE by hand, through the same policy and queue as a push."""
+    config = read_config(config_path)
+    parsed = Reference.parse(reference)
+    with Front.open(config) as front:
+        requests = PublishRequests(PolicyFile(config.policy), front.ledger, front.queue)
+        before = front.ledger.image(str(parsed))
+        decision = requests.submit(parsed, forced=force)
+        if not decision.allowed:
+            if as_json:
+                print_json(
+                    {
+                        "reference": str(parsed),
+                        "decision": "refused",
+                        "reason": decision.reason,
+                    }
+                )
+            else:
+                click.echo(f"refused: {decision.reason}", err=True)
+            return REFUSED
+        if not wait:
+            if as_json:
+                print_json({"reference": str(parsed), "decision": "queued"})
+            else:
+                click.echo(f"queued: {parsed}")
+            return DONE
+        return _wait(config, front.ledger, parsed, before, as_json=as_json)
+
+
+def _wait(
+    config: Config,
+    ledger: Ledger,
+    reference: Reference,
+    before: ImageRecord | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Follow an image until what was asked for has been answered."""
+    asked = ledger.image(str(reference))
+    number = asked.requested if asked else (before.requested if before else 0)
+    shown = None
+    while True:
+        image = ledger.image(str(reference))
+        if image is not None:
+            if not as_json and image.state != shown:
+                shown = image.state
+                click.echo(_line(image))
+            is_over = image.done >= number or (
+                image.state is State.REFUSED and not image.is_running
+            )
+            if is_over and not image.is_running:
+                break
+        time.sleep(_POLL_SECONDS)
+    if as_json:
+        print_json(image_json(image, _ttls(config)))
+    elif image.state is State.LIVE:
+        click.echo(cvmfs_path(image))
+    if image.state is State.LIVE:
+        return DONE
+    return REFUSED if image.state is State.REFUSED else FAILED
+
+
+@click.command()
+@click.argument("reference", required=False)
+@json_option
+@config_option
+@reports_errors
+def status(reference: str | None, *, as_json: bool, config_path: Path | None) -> int:
+    """Show how all images stand, or one REFERENCE with its history."""
+    config = read_config(config_path)
+    with Front.open(config) as front:
+        if reference is None:
+            return _show_all(config, front.ledger, as_json=as_json)
+        name = str(Reference.parse(reference))
+        image = front.ledger.image(name)
+        if image is None:
+            click.echo(f"error: {name} was never pushed or asked for", err=True)
+            return FAILED
+        runs = front.ledger.runs(name, 10)
+    if as_json:
+        shown = image_json(image, _ttls(config))
+        print_json(shown | {"runs": [run_json(run) for run in runs]})
+        return DONE
+    click.echo(_line(image))
+    facts = {
+        "digest": image.digest,
+        "live digest": image.live_digest,
+        "revision": image.revision,
+        "path": cvmfs_path(image),
+        "since": _time(image.since),
+        "next try": _time(image.next_try),
+    }
+    for name, value in facts.items():
+        if value is not None:
+            click.echo(f"  {name + ':':13}{value}")
+    for run in runs:
+        seconds = (run.ended or time.time()) - run.started
+        outcome = run.outcome or "running"
+        reason = f"  {run.reason}" if run.reason else ""
+        click.echo(
+            f"  {_time(run.started)}  {outcome:11} {seconds:6.1f} s  "
+            f"{run.source}{reason}"
+        )
+    return DONE
+
+
+def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
+    images: list[ImageRecord] = []
+    while True:
+        page = ledger.images(len(images), 500)
+        images += page.images
+        if len(images) >= page.total or not page.images:
+            break
+    if as_json:
+        print_json([image_json(image, _ttls(config)) for image in images])
+        return DONE
+    for image in images:
+        click.echo(_line(image))
+    if not images:
+        click.echo("No image was pushed yet.")
+    return DONE
+
+
+def _line(image: ImageRecord) -> str:
+    digest = (image.live_digest or image.digest or "")[:_DIGEST_WIDTH]
+    line = f"{image.state:11}{image.reference}  {digest}"
+    progress = image.progress
+    if image.is_running and progress is not None and progress.bytes_total:
+        done = 100 * progress.bytes_done // progress.bytes_total
+        line += f"  {done} %, {progress.layers_done} of {progress.layers_total} layers"
+    if image.reason:
+        line += f"  {image.reason}"
+    return line.rstrip()
+
+
+def _ttls(config: Config) -> dict[str, int]:
+    return {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

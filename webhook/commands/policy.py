@@ -1,0 +1,93 @@
+"""``policy check`` and ``policy explain``: is the file right, and what does it say?"""
+
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    REFUSED,
+    USAGE,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from workers.policy import Policy, parse_policy
+from workers.reference import Reference
+
+
+@click.group()
+def policy() -> None:
+    """Validate the namespace policy, and see which rule decides."""
+
+
+def _read(config_path: Path | None, file: Path | None) -> tuple[Path, Policy]:
+    path = file if file is not None else read_config(config_path).policy
+    return path, parse_policy(path.read_text())
+
+
+file_option = click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A policy file, instead of the configuration's.",
+)
+
+
+@policy.command()
+@file_option
+@json_option
+@config_option
+@reports_errors
+def check(*, file: Path | None, as_json: bool, config_path: Path | None) -> int:
+    """Validate the policy file; every mistake is shown at once."""
+    path, parsed = _read(config_path, file)
+    problems: tuple[str, ...] = ()
+    if file is None or config_path is not None:
+        problems = parsed.unknown_targets(read_config(config_path).repositories)
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "rules": len(parsed.rules),
+                "problems": problems,
+                "warnings": parsed.warnings,
+            }
+        )
+        return USAGE if problems else DONE
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    for warning in parsed.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if problems:
+        return USAGE
+    click.echo(f"{path}: good, {len(parsed.rules)} rules")
+    return DONE
+
+
+@policy.command()
+@click.argument("reference")
+@file_option
+@json_option
+@config_option
+@reports_errors
+def explain(
+    reference: str, *, file: Path | None, as_json: bool, config_path: Path | None
+) -> int:
+    """Show which rule decides about REFERENCE, and why."""
+    _, parsed = _read(config_path, file)
+    decision = parsed.decide(Reference.parse(reference))
+    word = "allowed" if decision.allowed else "refused"
+    if as_json:
+        print_json(
+            {
+                "reference": decision.reference,
+                "decision": word,
+                "reason": decision.reason,
+                "line": decision.rule.line if decision.rule else None,
+            }
+        )
+    else:
+        click.echo(f"{word}: {decision.reference}: {decision.reason}")
+    return DONE if decision.allowed else REFUSED

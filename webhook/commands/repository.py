@@ -1,0 +1,272 @@
+"""``repository …``: the native repository's tools, and looks inside."""
+
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    FAILED,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from workers.config import Config
+from workers.cvmfs import Dirent, NotFound, Repository, Snapshot
+from workers.cvmfs.check import Progress
+from workers.exporting import ExportFailed, export_directory
+from workers.layout.names import image_path
+from workers.reference import Reference
+from workers.services import check_repository, create_repository, open_repository
+
+_BLOCK = 1 << 20
+_REFRESH_SECONDS = 0.2
+
+
+@click.group()
+def repository() -> None:
+    """Look inside a native CVMFS repository, take out, and verify."""
+
+
+@repository.command()
+@click.argument("fqrn")
+@config_option
+@reports_errors
+def init(fqrn: str, *, config_path: Path | None) -> int:
+    """Create the repository FQRN of the configuration, with fresh keys."""
+    config = read_config(config_path)
+    made = create_repository(config, fqrn)
+    click.echo(f"{fqrn}: revision {made.head().revision}")
+    click.echo(f"clients need {config.repositories[fqrn].keys / fqrn}.pub")
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@json_option
+@config_option
+@reports_errors
+def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
+    """Show the revision of FQRN and what it holds."""
+    opened = _open(config_path, fqrn)
+    head = opened.head()
+    totals = opened.read().root_catalog.statistics.total
+    whitelist = opened.whitelist()
+    facts: dict[str, object] = {
+        "repository": fqrn,
+        "revision": head.revision,
+        "root_catalog": str(head.root_catalog),
+        "published": _iso(head.timestamp),
+        "ttl": head.ttl,
+        "whitelist_expires": _iso(whitelist.expires.timestamp()),
+        "files": totals.regular,
+        "directories": totals.dir,
+        "symlinks": totals.symlink,
+        "special_files": totals.special,
+        "nested_catalogs": totals.nested,
+        "bytes": totals.file_size,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name.replace('_', ' ') + ':':20}{value}")
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.option(
+    "--quick", is_flag=True, help="See only that objects are there, do not read them."
+)
+@json_option
+@config_option
+@reports_errors
+def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) -> int:
+    """Find everything that is wrong with FQRN; read-only."""
+    config = read_config(config_path)
+    shown = _ProgressLine()
+    findings = []
+    for finding in check_repository(
+        config, fqrn, contents=not quick, tell=shown.update
+    ):
+        findings.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    done = shown.finish()
+    if as_json:
+        print_json(
+            {
+                "repository": fqrn,
+                "catalogs": done.catalogs,
+                "entries": done.entries,
+                "objects": done.objects,
+                "findings": [
+                    {"where": finding.where, "what": finding.what}
+                    for finding in findings
+                ],
+            }
+        )
+    else:
+        verdict = f"{len(findings)} problems" if findings else "no problems"
+        click.echo(
+            f"{fqrn}: {verdict} in {done.catalogs} catalogs, {done.entries} entries "
+            f"and {done.objects} objects"
+        )
+    return FAILED if findings else DONE
+
+
+class _ProgressLine:
+    """One line that counts on a terminal; nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self._last = Progress()
+        self._shown = 0.0
+
+    def update(self, progress: Progress) -> None:
+        self._last = progress
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._shown > _REFRESH_SECONDS:
+            self._shown = now
+            counts = f"{progress.catalogs} catalogs, {progress.objects} objects"
+            click.echo(f"\r{counts} \r", nl=False, err=True)
+
+    def finish(self) -> Progress:
+        return self._last
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.argument("path", default="/")
+@json_option
+@config_option
+@reports_errors
+def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
+    """List PATH in FQRN, as `ls -l` would on a mount."""
+    snapshot = _open(config_path, fqrn).read()
+    place = _resolve(snapshot, path)
+    dirent = snapshot.lookup(place)
+    if dirent is not None and not stat.S_ISDIR(dirent.mode):
+        entries = {place.rpartition(b"/")[2]: dirent}
+    else:
+        entries = snapshot.listdir(place)
+    if as_json:
+        print_json([_entry(name, entry) for name, entry in entries.items()])
+        return DONE
+    for name, entry in entries.items():
+        shown = name.decode(errors="backslashreplace")
+        if entry.target:
+            shown += f" -> {entry.target.decode(errors='backslashreplace')}"
+        size = entry.content.size if entry.content else 0
+        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.mtime))
+        click.echo(
+            f"{stat.filemode(entry.mode)} {entry.uid:>5} {entry.gid:>5} "
+            f"{size:>12} {moment} {shown}"
+        )
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.argument("path")
+@config_option
+@reports_errors
+def cat(fqrn: str, path: str, *, config_path: Path | None) -> int:
+    """Print the file PATH in FQRN, verified while it is read."""
+    snapshot = _open(config_path, fqrn).read()
+    dirent = snapshot.lookup(_resolve(snapshot, path))
+    if dirent is None or dirent.content is None:
+        raise NotFound(f"{path} is no regular file in {fqrn}")
+    with snapshot.open(dirent) as content:
+        while block := content.read(_BLOCK):
+            sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.argument("reference")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["dir"]),
+    default="dir",
+    help="What to make of it.",
+)
+@click.option(
+    "--to",
+    "destination",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A new directory.",
+)
+@json_option
+@config_option
+@reports_errors
+def export(
+    fqrn: str,
+    reference: str,
+    *,
+    kind: str,
+    destination: Path,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
+    """Take the root file system of image REFERENCE out of FQRN."""
+    snapshot = _open(config_path, fqrn).read()
+    link = image_path(Reference.parse(reference))
+    try:
+        place = snapshot.resolve(link)
+    except NotFound as error:
+        raise ExportFailed(f"{reference} is not published in {fqrn}") from error
+    done = export_directory(snapshot, place, destination)
+    losses = dict(done.losses)
+    if as_json:
+        print_json(
+            {
+                "format": kind,
+                "to": str(destination),
+                "entries": done.entries,
+                "bytes": done.size,
+                "losses": losses,
+            }
+        )
+    else:
+        click.echo(f"{destination}: {done.entries} entries, {done.size} bytes")
+        for what, count in losses.items():
+            click.echo(f"not written: {count} {what}; run it as root", err=True)
+    return FAILED if losses else DONE
+
+
+def _open(config_path: Path | None, fqrn: str) -> Repository:
+    config: Config = read_config(config_path)
+    return open_repository(config, fqrn)
+
+
+def _resolve(snapshot: Snapshot, path: str) -> bytes:
+    """Return a path as the repository has it; a mount's own prefix may be there."""
+    raw = os.fsencode(path).strip(b"/")
+    return snapshot.resolve(b"/" + raw) if raw else b""
+
+
+def _entry(name: bytes, entry: Dirent) -> dict[str, object]:
+    return {
+        "name": name.decode(errors="backslashreplace"),
+        "mode": stat.filemode(entry.mode),
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "size": entry.content.size if entry.content else 0,
+        "mtime": entry.mtime,
+        "target": entry.target.decode(errors="backslashreplace") or None,
+    }
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

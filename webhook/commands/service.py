@@ -1,0 +1,69 @@
+"""``up``, ``serve`` and ``worker``: the long-running parts."""
+
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    config_option,
+    read_config,
+    reports_errors,
+    start_logging,
+)
+from webhook.server import listening_on, run_server
+from webhook.up import up as run_everything
+from workers.jobqueue import run_worker
+from workers.services import create_missing_repositories
+
+listen_option = click.option(
+    "--listen", metavar="HOST:PORT", help="Instead of the configuration's."
+)
+
+
+@click.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where everything is kept; made at the first start.  [default: .state]",
+)
+@listen_option
+@config_option
+@reports_errors
+def up(*, state: Path | None, listen: str | None, config_path: Path | None) -> int:
+    """Run everything on one machine: queue, receiver, workers and repository.
+
+    The first start writes config.yaml and policy.yaml with fresh secrets into the
+    state directory. Ctrl-C ends it cleanly.
+    """
+    run_everything(
+        config_path=config_path,
+        state=state,
+        listen=listen,
+        prepare=create_missing_repositories,
+    )
+    return DONE
+
+
+@click.command()
+@listen_option
+@config_option
+@reports_errors
+def serve(*, listen: str | None, config_path: Path | None) -> int:
+    """Run the receiver: notifications, API, dashboard and repository files."""
+    config = listening_on(read_config(config_path), listen)
+    start_logging(config)
+    run_server(config)
+    return DONE
+
+
+@click.command()
+@click.option("--burst", is_flag=True, help="End when nothing is owed any more.")
+@config_option
+@reports_errors
+def worker(*, burst: bool, config_path: Path | None) -> int:
+    """Run one worker: it converts and publishes one image at a time."""
+    config = read_config(config_path)
+    start_logging(config)
+    run_worker(config, burst=burst)
+    return DONE

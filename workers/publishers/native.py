@@ -1,0 +1,148 @@
+"""Publishing by writing the repository format itself, from any unprivileged process.
+
+No FUSE, no overlay, no release manager: catalogs of trees are prepared while anyone
+else commits, and the lock covers only the few small catalogs that lead to them.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from workers.cvmfs import (
+    Change,
+    Chunk,
+    Content,
+    FormatError,
+    GraftTree,
+    NotFound,
+    PutFile,
+    PutLink,
+    RemovePath,
+    Repository,
+    RepositoryBusy,
+    StorageFailed,
+)
+from workers.cvmfs.sink import CHUNK_BYTES
+from workers.plan import (
+    ContentSink,
+    FileAt,
+    LinkAt,
+    Plan,
+    Publication,
+    PublicationFailed,
+    RepositoryUnavailable,
+    Step,
+    TreeAt,
+)
+
+
+class NativeSink:
+    """The repository's content store, its errors translated; see ``ContentSink``."""
+
+    piece_size = CHUNK_BYTES
+
+    def __init__(self, fqrn: str, repository: Repository) -> None:
+        self._fqrn = fqrn
+        self._sink = repository.sink
+
+    def put_bytes(self, data: bytes) -> Content:
+        """Store the whole content of one file."""
+        try:
+            return self._sink.put_bytes(data)
+        except StorageFailed as error:
+            raise RepositoryUnavailable(f"{self._fqrn}: {error}") from error
+
+    def put_piece(self, data: bytes, offset: int) -> Chunk:
+        """Store one piece of a large file."""
+        try:
+            return self._sink.put_chunk(data, offset)
+        except StorageFailed as error:
+            raise RepositoryUnavailable(f"{self._fqrn}: {error}") from error
+
+    def join_pieces(self, pieces: tuple[Chunk, ...]) -> Content:
+        """Return the content that the stored pieces make up."""
+        return Content(None, sum(piece.size for piece in pieces), chunks=pieces)
+
+
+class NativePublisher:
+    """Publishes to one repository whose storage and keys we hold.
+
+    Args:
+        fqrn: names the repository in messages.
+        open_repository: opens it; called when it is first needed, so that a command
+            that needs another repository does not fail for this one.
+    """
+
+    def __init__(
+        self,
+        fqrn: str,
+        open_repository: Callable[[], Repository],
+    ) -> None:
+        self._fqrn = fqrn
+        self._open = open_repository
+        self._opened: Repository | None = None
+
+    @property
+    def sink(self) -> ContentSink:
+        """Where the content of files goes; see ``ContentSink``."""
+        return NativeSink(self._fqrn, self._repository)
+
+    def read(self, path: bytes) -> bytes | None:
+        """Return the content of a small published file, or ``None``."""
+        with _translated(self._fqrn):
+            snapshot = self._repository.read()
+            dirent = snapshot.lookup(path)
+            if dirent is None or dirent.content is None:
+                return None
+            return snapshot.read(dirent)
+
+    def has(self, path: bytes) -> bool:
+        """Whether anything is published at ``path``."""
+        with _translated(self._fqrn):
+            return self._repository.read().lookup(path) is not None
+
+    def publish(self, plans: Sequence[Plan]) -> Publication:
+        """Make all plans visible in one new revision; see ``Publisher``."""
+        losses: list[str] = []
+        with _translated(self._fqrn):
+            changes = [
+                self._change(step, losses) for plan in plans for step in plan.steps
+            ]
+            revision = self._repository.commit(changes, now=int(time.time()))
+        return Publication(
+            self._fqrn, revision.number, str(revision.root_catalog), tuple(losses)
+        )
+
+    @property
+    def _repository(self) -> Repository:
+        if self._opened is None:
+            with _translated(self._fqrn):
+                self._opened = self._open()
+        return self._opened
+
+    def _change(self, step: Step, losses: list[str]) -> Change:
+        if isinstance(step, TreeAt):
+            prepared = self._repository.prepare(step.path, step.tree)
+            losses += [f"{count} {what}" for what, count in prepared.losses.items()]
+            return GraftTree(step.path, prepared)
+        if isinstance(step, LinkAt):
+            return PutLink(step.path, step.target)
+        if isinstance(step, FileAt):
+            content = self._repository.sink.put_bytes(step.data)
+            return PutFile(step.path, content, step.mode)
+        return RemovePath(step.path)
+
+
+@contextmanager
+def _translated(fqrn: str) -> Iterator[None]:
+    """Turn the format library's errors into those that the job understands."""
+    try:
+        yield
+    except (RepositoryBusy, StorageFailed) as error:
+        raise RepositoryUnavailable(f"{fqrn}: {error}") from error
+    except NotFound as error:
+        raise PublicationFailed(
+            f"{fqrn}: {error}; is it there? `repository init` makes it"
+        ) from error
+    except FormatError as error:
+        raise PublicationFailed(f"{fqrn}: {error}") from error

@@ -1,0 +1,192 @@
+"""What a job and an operator's command work with, built once from the configuration.
+
+The one place of the core that introduces the configuration to those who do the work.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from workers.config import Config, RegistryConfig, RepositoryConfig, allowed_hosts
+from workers.config_values import storage_folder
+from workers.cvmfs import KeyRing, LocalStorage, Repository, parse_public_key
+from workers.cvmfs.check import Finding, Tell, check
+from workers.cvmfs.storage import MANIFEST
+from workers.errors import PermanentError
+from workers.jobqueue import JobQueue
+from workers.layout.names import is_catalog
+from workers.ledger import Ledger
+from workers.plan import Publisher
+from workers.policy import PolicyFile, Rule, target_repository
+from workers.publishers.native import NativePublisher
+from workers.queue_server import connect
+from workers.registry import RegistryAccess, RegistryClient
+
+log = logging.getLogger(__name__)
+
+
+class NoSuchRepository(PermanentError):
+    """A CVMFS repository that the configuration does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The records and the queue: what it takes to ask for work and see how it goes."""
+
+    connection: redis.Redis
+    ledger: Ledger
+    queue: JobQueue
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Connect to the Redis of the configuration."""
+        connection = connect(config)
+        return cls(connection, Ledger(connection), JobQueue(connection))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a job touches outside."""
+
+    config: Config
+    front: Front
+    policy: PolicyFile
+    registry: RegistryClient
+    publishers: Mapping[str, Publisher]
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Connect to what the configuration names; nothing is created."""
+        return cls(
+            config,
+            Front.open(config),
+            PolicyFile(config.policy),
+            open_registry(config),
+            {fqrn: open_publisher(config, fqrn) for fqrn in config.repositories},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.registry.close()
+        self.front.connection.close()
+
+    def publisher(self, rule: Rule) -> tuple[str, Publisher]:
+        """Return the name and the publisher of the repository of a rule."""
+        fqrn = target_repository(rule, self.publishers)
+        return fqrn, self.publishers[fqrn]
+
+
+def open_registry(config: Config) -> RegistryClient:
+    """Return a client for the registries of the configuration."""
+    hosts = allowed_hosts(config)
+    accesses = {
+        host: _access(config.registries.get(host, RegistryConfig(host)))
+        for host in hosts
+    }
+    return RegistryClient(accesses, internal_hosts=hosts)
+
+
+def open_publisher(config: Config, fqrn: str) -> Publisher:
+    """Return the publisher of one configured repository."""
+    return NativePublisher(fqrn, lambda: open_repository(config, fqrn))
+
+
+def open_repository(config: Config, fqrn: str) -> Repository:
+    """Open one configured native repository."""
+    repository = _configured(config, fqrn)
+    return Repository.open(
+        fqrn,
+        _storage(repository),
+        repository.keys,
+        ttl=repository.ttl,
+        is_mountpoint=is_catalog,
+    )
+
+
+def create_repository(config: Config, fqrn: str) -> Repository:
+    """Create one configured native repository, its keys too if there are none.
+
+    Raises:
+        RepositoryExists: it is there already.
+    """
+    repository = _configured(config, fqrn)
+    now = int(time.time())
+    return Repository.create(
+        fqrn,
+        _storage(repository),
+        KeyRing.load_or_create(fqrn, repository.keys, now=now),
+        now=now,
+        ttl=repository.ttl,
+        is_mountpoint=is_catalog,
+    )
+
+
+def create_missing_repositories(config: Config) -> None:
+    """Create the configured repositories that are not there yet."""
+    for fqrn, repository in config.repositories.items():
+        if not _storage(repository).exists(MANIFEST):
+            create_repository(config, fqrn)
+            log.info("repository=%s created", fqrn)
+
+
+def check_repository(
+    config: Config, fqrn: str, *, contents: bool, tell: Tell
+) -> Iterator[Finding]:
+    """Yield everything that is wrong with one configured native repository."""
+    repository = _configured(config, fqrn)
+    key = repository.keys / f"{fqrn}.pub"
+    try:
+        public_key = parse_public_key(key.read_bytes())
+    except OSError as error:
+        raise NoSuchRepository(f"{key}: {error.strerror}") from error
+    storage = _storage(repository)
+    now = int(time.time())
+    return check(storage, fqrn, [public_key], now=now, contents=contents, tell=tell)
+
+
+def _configured(config: Config, fqrn: str) -> RepositoryConfig:
+    repository = config.repositories.get(fqrn)
+    if repository is None:
+        known = ", ".join(config.repositories) or "none"
+        raise NoSuchRepository(
+            f"repository {fqrn!r} is not configured; there is {known}"
+        )
+    return repository
+
+
+def _storage(repository: RepositoryConfig) -> LocalStorage:
+    return LocalStorage(storage_folder(repository.storage))
+
+
+def _access(registry: RegistryConfig) -> RegistryAccess:
+    return RegistryAccess(
+        registry.host,
+        plain_http=registry.plain_http,
+        username=registry.username,
+        password=registry.password.reveal() if registry.password else None,
+        ca_file=registry.ca_file,
+        token_hosts=registry.token_hosts,
+    )
