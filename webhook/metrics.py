@@ -2,25 +2,34 @@
 
 There are several receiver processes and several workers, and none of them counts in its
 own memory: what is shown is the same whichever process answers, and survives all of
-them. Label sets are fixed (state, outcome); the name of an image is never one, for
-there is no end of them.
+them. Label sets are fixed (state, stage, outcome, kind, verdict); the name of an image
+is never one, for there is no end of them.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from webhook.login import Login
 from workers.jobqueue import JobQueue
-from workers.ledger import Ledger, LedgerUnavailable, State
+from workers.ledger import (
+    Counters,
+    Ledger,
+    LedgerUnavailable,
+    Outcome,
+    State,
+    Verdict,
+)
 from workers.policy import PolicyFile
 
 PREFIX = "cvmfs_webhook"
+_STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
 
 
 def blueprint(
@@ -29,12 +38,22 @@ def blueprint(
     queue: JobQueue,
     policy: PolicyFile,
     login: Login,
+    kinds: Mapping[str, str] = MappingProxyType({}),
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
-    """Return the route; it is the operator's (``authorization`` in a scrape config)."""
+    """Return the route; it is the operator's (``authorization`` in a scrape config).
+
+    Args:
+        ledger: has states and counters.
+        queue: has the jobs that wait.
+        policy: may be broken.
+        login: knows the operator.
+        kinds: of the configured sources, by name; others count as ``other``.
+        clock: seconds since the epoch.
+    """
     pages = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
-    registry.register(_Collector(ledger, queue, policy, clock))
+    registry.register(_Collector(ledger, queue, policy, kinds, clock))
     pages.before_request(login.guard_json)
 
     @pages.get("/metrics")
@@ -54,8 +73,10 @@ class _Collector(Collector):
         ledger: Ledger,
         queue: JobQueue,
         policy: PolicyFile,
+        kinds: Mapping[str, str],
         clock: Callable[[], float],
     ) -> None:
+        self._kinds = kinds
         self._ledger = ledger
         self._queue = queue
         self._policy = policy
@@ -93,6 +114,9 @@ class _Collector(Collector):
         for state in State:
             images.add_metric([state.value], counts[state])
         yield images
+        counters = self._ledger.counters()
+        yield from _run_counters(counters)
+        yield from self._delivery_counters(counters)
         yield _gauge("queue_jobs", "Jobs that wait for a worker.", self._queue.depth())
         yield _gauge(
             "oldest_waiting_seconds",
@@ -100,11 +124,50 @@ class _Collector(Collector):
             self._longest_wait(counts[State.QUEUED]),
         )
 
+    def _delivery_counters(self, counters: Counters) -> Iterator[Metric]:
+        """Yield what came in by the kind of its source, for sources come and go."""
+        kinds = {*self._kinds.values(), "other"}
+        deliveries = dict.fromkeys(kinds, 0)
+        for source, number in counters.deliveries.items():
+            deliveries[self._kinds.get(source, "other")] += number
+        family = CounterMetricFamily(
+            f"{PREFIX}_deliveries", "Authenticated notifications.", labels=["kind"]
+        )
+        for kind in sorted(kinds):
+            family.add_metric([kind], deliveries[kind])
+        yield family
+        events = {(kind, verdict): 0 for kind in sorted(kinds) for verdict in Verdict}
+        for (source, verdict), number in counters.events.items():
+            events[self._kinds.get(source, "other"), verdict] += number
+        family = CounterMetricFamily(
+            f"{PREFIX}_events",
+            "Events in notifications, by what became of them.",
+            labels=["kind", "verdict"],
+        )
+        for (kind, verdict), number in events.items():
+            family.add_metric([kind, verdict.value], number)
+        yield family
+
     def _longest_wait(self, waiting: int) -> float:
         if not waiting:
             return 0.0
         last = self._ledger.images(waiting - 1, 1, state=State.QUEUED).images
         return max(0.0, self._clock() - last[0].since) if last else 0.0
+
+
+def _run_counters(counters: Counters) -> Iterator[Metric]:
+    runs = CounterMetricFamily(
+        f"{PREFIX}_runs", "Runs that ended, by outcome.", labels=["outcome"]
+    )
+    for outcome in Outcome:
+        runs.add_metric([outcome.value], counters.runs[outcome])
+    yield runs
+    seconds = CounterMetricFamily(
+        f"{PREFIX}_stage_seconds", "Time that runs spent, by stage.", labels=["stage"]
+    )
+    for stage in _STAGES:
+        seconds.add_metric([stage.value], counters.seconds.get(stage, 0.0))
+    yield seconds
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

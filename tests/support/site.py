@@ -90,6 +90,7 @@ def site_on(
                 queue=queue,
                 policy=policy,
                 login=login,
+                kinds={"hub": "dockerhub", "lab": "gitlab"},
                 clock=bench.clock,
             )
         )

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.ledger import D1
 from tests.support.redis import RedisServer
 from tests.support.site import OPERATOR, Site, site_on
+from workers.ledger import Outcome, State
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,39 @@ def test_the_image_that_waits_longest_is_timed(site: Site) -> None:
     site.bench.push(D1, "registry.example.org/a/second:v1")
     site.bench.clock.passes(10)
     assert scrape(site)["oldest_waiting_seconds"] == 100
+
+
+def test_runs_are_counted_by_outcome_and_timed_by_stage(site: Site) -> None:
+    assert scrape(site)["runs_total{outcome=published}"] == 0
+    site.bench.push(D1)
+    lease = site.bench.begin()
+    site.bench.clock.passes(2)
+    site.bench.ledger.stage(lease, State.FETCHING)
+    site.bench.clock.passes(30)
+    site.bench.publish(lease)
+    site.bench.push(D1)
+    site.bench.ledger.finish(site.bench.begin(), Outcome.FAILED, reason="broken")
+    found = scrape(site)
+    assert found["runs_total{outcome=published}"] == 1
+    assert found["runs_total{outcome=failed}"] == 1
+    assert found["runs_total{outcome=refused}"] == 0
+    assert found["stage_seconds_total{stage=resolving}"] == 2
+    assert found["stage_seconds_total{stage=fetching}"] == 30
+
+
+def test_what_came_in_is_counted_by_the_kind_of_its_source(site: Site) -> None:
+    site.bench.push(D1, source="hub")
+    site.bench.push(D1, source="lab")
+    site.bench.push(D1, source="a source that is configured no more")
+    site.bench.refuse("registry.example.org/a/b:c")
+    site.bench.ledger.request("registry.example.org/a/b:d", source="operator")
+    found = scrape(site)
+    assert found["deliveries_total{kind=dockerhub}"] == 2
+    assert found["deliveries_total{kind=gitlab}"] == 1
+    assert found["deliveries_total{kind=other}"] == 1
+    assert found["events_total{kind=dockerhub,verdict=queued}"] == 1
+    assert found["events_total{kind=dockerhub,verdict=refused}"] == 1
+    assert found["events_total{kind=gitlab,verdict=duplicate}"] == 0
 
 
 def test_waiting_jobs_are_counted(site: Site) -> None:

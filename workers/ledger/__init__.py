@@ -6,6 +6,7 @@ RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`
 from workers.ledger.ledger import Ledger, LedgerUnavailable
 from workers.ledger.records import (
     Accepted,
+    Counters,
     Delivery,
     DeliveryEvent,
     DeliveryRecord,
@@ -24,6 +25,7 @@ from workers.ledger.records import (
 
 __all__ = [
     "Accepted",
+    "Counters",
     "Delivery",
     "DeliveryEvent",
     "DeliveryRecord",

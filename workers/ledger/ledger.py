@@ -20,6 +20,7 @@ from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text, one_line
 from workers.ledger.records import (
     Accepted,
+    Counters,
     Delivery,
     DeliveryRecord,
     Event,
@@ -204,6 +205,11 @@ class Ledger:
         """Return how many references are in each state; every state is there."""
         with _translated():
             return lookups.counts(self._redis)
+
+    def counters(self) -> Counters:
+        """Return how often what has happened, for the metrics."""
+        with _translated():
+            return lookups.counters(self._redis)
 
     def durability_problem(self) -> str | None:
         """Say why what Redis accepts could be lost, in one line; None when it is safe.

@@ -7,6 +7,7 @@ import redis
 from workers.ledger import reading
 from workers.ledger.reading import as_fields, as_text
 from workers.ledger.records import (
+    Counters,
     DeliveryRecord,
     Event,
     ImagePage,
@@ -101,3 +102,10 @@ def counts(connection: redis.Redis) -> dict[State, int]:
         for state in State:
             pipeline.zcard(f"{PREFIX}state:{state}")
         return dict(zip(State, pipeline.execute(), strict=True))
+
+
+def counters(connection: redis.Redis) -> Counters:
+    """Return the counters."""
+    return reading.counters_from_fields(
+        as_fields(connection.hgetall(f"{PREFIX}counters"))
+    )

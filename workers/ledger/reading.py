@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.ledger.records import (
+    Counters,
     DeliveryEvent,
     DeliveryRecord,
     Event,
@@ -176,3 +177,23 @@ def event_from_fields(event_id: str, fields: Mapping[str, str]) -> Event:
         digest=fields["digest"] or None,
         revision=int(fields["revision"]) if fields["revision"] else None,
     )
+
+
+def counters_from_fields(fields: Mapping[str, str]) -> Counters:
+    """Build the counters; ``count`` in ``prelude.lua`` is called with their names."""
+    runs = dict.fromkeys(Outcome, 0)
+    seconds: dict[State, float] = {}
+    deliveries: dict[str, int] = {}
+    events: dict[tuple[str, Verdict], int] = {}
+    for field, number in fields.items():
+        kind, _, name = field.partition(":")
+        if kind == "runs":
+            runs[Outcome(name)] = int(float(number))
+        elif kind == "seconds":
+            seconds[State(name)] = float(number)
+        elif kind == "deliveries":
+            deliveries[name] = int(float(number))
+        elif kind == "events":
+            verdict, _, source = name.partition(":")
+            events[source, Verdict(verdict)] = int(float(number))
+    return Counters(runs, seconds, deliveries, events)

@@ -255,6 +255,23 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """What happened since the ledger began; numbers that only grow.
+
+    Attributes:
+        runs: ended, by outcome.
+        seconds: that runs spent, by state.
+        deliveries: by name of the source.
+        events: of deliveries, by source and verdict.
+    """
+
+    runs: Mapping[Outcome, int]
+    seconds: Mapping[State, float]
+    deliveries: Mapping[str, int]
+    events: Mapping[tuple[str, Verdict], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on one reference, held by one job.
 

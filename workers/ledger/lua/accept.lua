@@ -58,6 +58,9 @@ for i = 7, #ARGV, 7 do
   elseif verdict == 'refused' and reference ~= '' then
     refuse(reference, reason)
   end
+  if json ~= '' then
+    count('events:' .. verdict .. ':' .. source)
+  end
   verdicts[#verdicts + 1] = verdict
   answers[#answers + 1] = verdict
   answers[#answers + 1] = job
@@ -65,6 +68,7 @@ for i = 7, #ARGV, 7 do
 end
 
 if json ~= '' then
+  count('deliveries:' .. source)
   local index, bodies = PREFIX .. 'deliveries', PREFIX .. 'delivery'
   redis.call('ZADD', index, delivery_time, delivery)
   redis.call('HSET', bodies, delivery, table.concat(verdicts, ',') .. '\n' .. json)

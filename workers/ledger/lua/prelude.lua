@@ -197,6 +197,12 @@ local function leave_stage(record)
   end
 end
 
+-- For the metrics. The names are few and fixed: those of states, outcomes, verdicts and
+-- of the configured sources.
+local function count(name, by)
+  redis.call('HINCRBYFLOAT', PREFIX .. 'counters', name, by or 1)
+end
+
 -- Write the run into the history and take the lease away.
 local function end_run(record, outcome, reason, next_try)
   local fields = record.fields
@@ -206,6 +212,7 @@ local function end_run(record, outcome, reason, next_try)
     local stage = string.match(name, '^seconds:(.+)$')
     if stage then
       seconds[stage] = tonumber(value)
+      count('seconds:' .. stage, value)
       put(record, name, nil)
     end
   end
@@ -216,6 +223,7 @@ local function end_run(record, outcome, reason, next_try)
     source = fields.run_source, worker = fields.lease_worker, seconds = seconds,
   })
   put(record, 'last_run', run)
+  count('runs:' .. outcome)
   local runs = PREFIX .. 'runs:' .. record.reference
   redis.call('LPUSH', runs, run)
   redis.call('LTRIM', runs, 0, RUNS_KEPT - 1)
