@@ -14,7 +14,13 @@ import redis
 
 from workers.config import Config, RegistryConfig, RepositoryConfig, allowed_hosts
 from workers.config_values import storage_folder
-from workers.cvmfs import KeyRing, LocalStorage, Repository, parse_public_key
+from workers.cvmfs import (
+    FormatError,
+    KeyRing,
+    LocalStorage,
+    Repository,
+    parse_public_key,
+)
 from workers.cvmfs.check import Finding, Tell, check
 from workers.cvmfs.storage import MANIFEST
 from workers.errors import PermanentError
@@ -28,6 +34,8 @@ from workers.queue_server import connect
 from workers.registry import RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
+
+_WHITELIST_SECONDS = 30 * 24 * 3600.0
 
 
 class NoSuchRepository(PermanentError):
@@ -150,6 +158,23 @@ def create_missing_repositories(config: Config) -> None:
         if not _storage(repository).exists(MANIFEST):
             create_repository(config, fqrn)
             log.info("repository=%s created", fqrn)
+
+
+def renew_whitelists(config: Config) -> None:
+    """Sign the whitelists that have less than half of their time left anew.
+
+    Only of repositories whose master key is here; what goes wrong is logged, since the
+    next try comes long before it matters.
+    """
+    for fqrn in config.repositories:
+        try:
+            repository = open_repository(config, fqrn)
+            left = repository.whitelist().expires.timestamp() - time.time()
+            if left < _WHITELIST_SECONDS / 2:
+                repository.renew_whitelist(now=int(time.time()))
+                log.info("repository=%s whitelist renewed", fqrn)
+        except FormatError as error:
+            log.warning("repository=%s whitelist not renewed: %s", fqrn, error)
 
 
 def check_repository(

@@ -14,7 +14,7 @@ from webhook.commands.frame import (
 from webhook.server import listening_on, run_server
 from webhook.up import up as run_everything
 from workers.jobqueue import run_worker
-from workers.services import create_missing_repositories
+from workers.services import create_missing_repositories, renew_whitelists
 
 listen_option = click.option(
     "--listen", metavar="HOST:PORT", help="Instead of the configuration's."
@@ -41,6 +41,7 @@ def up(*, state: Path | None, listen: str | None, config_path: Path | None) -> i
         state=state,
         listen=listen,
         prepare=create_missing_repositories,
+        chore=renew_whitelists,
     )
     return DONE
 
