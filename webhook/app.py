@@ -47,7 +47,7 @@ def create_app(
         login=login,
         ttls=ttls,
         public_url=config.public_url,
-        problems=_problems(policy_file, durability),
+        problems=_problems(durability),
     )
     for blueprint in (
         hooks.blueprint(
@@ -64,7 +64,13 @@ def create_app(
         ),
         dashboard.blueprint(pages),
         queue_pages.blueprint(connection=queue.connection, login=login),
-        metrics.blueprint(ledger=ledger, queue=queue, policy=policy_file, login=login),
+        metrics.blueprint(
+            ledger=ledger,
+            queue=queue,
+            policy=policy_file,
+            login=login,
+            kinds={name: source.kind for name, source in config.sources.items()},
+        ),
         health.blueprint(
             ledger=ledger, policy=policy_file, is_durability_trusted=is_trusted
         ),
@@ -75,16 +81,9 @@ def create_app(
     return app
 
 
-def _problems(
-    policy_file: PolicyFile, durability: Callable[[], str | None]
-) -> Problems:
-    """Return what says, at each look, what everybody should know is wrong."""
+def _problems(durability: Callable[[], str | None]) -> Problems:
+    """Return what says, at each look, what everybody should know is wrong.
 
-    def problems() -> Sequence[str]:
-        policy_file.current()
-        broken = (
-            policy_file.problem and f"The policy file is broken: {policy_file.problem}"
-        )
-        return [problem for problem in (broken, durability()) if problem]
-
-    return problems
+    The pages themselves see to the policy file: what is wrong in it is not for all.
+    """
+    return lambda: [problem for problem in (durability(),) if problem]

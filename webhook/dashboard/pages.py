@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
 
 from webhook.dashboard import signin, words
 from webhook.dashboard.view import ImageView, image_view, run_view
@@ -268,6 +269,13 @@ def _add_errors(pages: Blueprint) -> None:
             "What is live stays live. This page works again when the server does.",
             503,
         )
+
+    @pages.app_errorhandler(404)
+    def lost(error: NotFound) -> ResponseReturnValue:
+        # Programs ask there, and what hooks answer tells nothing of what there is.
+        if request.path.startswith(("/hooks", "/api", "/cvmfs", "/queue")):
+            return error
+        return _message("There is nothing here", "No page of ours has this name.", 404)
 
 
 def _message(heading: str, text: str, code: int) -> ResponseReturnValue:
