@@ -8,6 +8,7 @@ Source: cvmfs/catalog.cc, catalog_sql.cc; cvmfs-format.md section 3.
 """
 
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -72,6 +73,8 @@ class Catalog:
     def __init__(self, data: bytes, mountpoint: bytes) -> None:
         self._what = f"catalog of {mountpoint.decode(errors='replace') or '/'}"
         self._connection = open_database(data, self._what)
+        # SQLite's module warns of connections that nobody closed.
+        weakref.finalize(self, self._connection.close)
         self.mountpoint = mountpoint
         self.size = len(data)
         self.properties: Mapping[str, str] = read_properties(
@@ -89,7 +92,7 @@ class Catalog:
         self._select = select_checked_rows(self._catalog_columns)
 
     def close(self) -> None:
-        """Free its memory."""
+        """Free its memory now, and not when it is forgotten."""
         self._connection.close()
 
     @property

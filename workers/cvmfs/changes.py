@@ -8,7 +8,10 @@ nothing.
 from dataclasses import dataclass
 
 from workers.cvmfs.dirent import Content
+from workers.cvmfs.errors import InvalidChange
+from workers.cvmfs.paths import check_path, is_below, printable
 from workers.cvmfs.prepare import PreparedTree
+from workers.cvmfs.schema import MARKER, RESERVED_ROOT_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,20 @@ class RemovePath:
 
 
 Change = GraftTree | PutLink | PutFile | RemovePath
+
+
+def check_target(path: bytes) -> None:
+    """Refuse paths at which no change can be made.
+
+    Raises:
+        InvalidPath: not a path.
+        InvalidChange: the root, the reserved ``/.cvmfs``, or the marker of a nested
+            catalog.
+    """
+    check_path(path)
+    if (
+        not path
+        or is_below(path, b"/" + RESERVED_ROOT_NAME)
+        or path.endswith(b"/" + MARKER)
+    ):
+        raise InvalidChange(f"{printable(path)} cannot be changed")

@@ -9,6 +9,7 @@
     ├── NotTrusted           a signature, certificate or whitelist that does not hold
     │   └── WhitelistExpired    the whitelist held once; renew it
     ├── InvalidKeys          half a set of keys, or keys that do not belong together
+    ├── InvalidPath          not a path inside a repository
     ├── InvalidTree          a tree that no catalog can hold
     ├── InvalidChange        a change that cannot be made where it was asked for
     ├── RepositoryExists     a repository is to be created where one is
@@ -45,6 +46,10 @@ class WhitelistExpired(NotTrusted):
 
 class InvalidKeys(FormatError):
     """The set of keys is incomplete, unreadable or does not fit together."""
+
+
+class InvalidPath(FormatError):
+    """Not a path inside a repository, in its one true form."""
 
 
 class InvalidTree(FormatError):

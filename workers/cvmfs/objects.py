@@ -117,8 +117,8 @@ def open_content(source: ObjectSource, content: Content) -> BinaryIO:
     """Open a regular file's content as a stream in bounded memory.
 
     The stream raises ``Damaged`` (or ``NotFound``) where its objects are not what the
-    catalog says. Since a hash is proven only when all of its object was read, bytes may
-    have been handed out before: they count only once the end is reached.
+    catalog says. A hash proves all of an object or nothing, so bytes may have been
+    handed out before; but never all of them.
     """
     blocks = _unpacked(source, content.compression, _pieces(content))
     return io.BufferedReader(_ContentStream(blocks), BLOCK_BYTES)
@@ -159,6 +159,9 @@ def _unpacked_piece(
         raise Malformed(f"{path}: unknown compression {compression}")
     hasher = new_hasher(piece.content_hash.algorithm)
     left = piece.size
+    # The last block is kept back until the object is proven: whoever has received
+    # every byte has received the right ones.
+    kept = b""
     with source.open(path) as file:
         blocks = _hashed_blocks(file, hasher.update)
         if compression == ZLIB:
@@ -167,11 +170,14 @@ def _unpacked_piece(
             left -= len(block)
             if left < 0:
                 break
-            yield block
+            if kept:
+                yield kept
+            kept = block
     if left != 0:
         raise Damaged(f"{path} does not hold the {piece.size} bytes of its entry")
     if hasher.digest() != piece.content_hash.digest:
         raise Damaged(f"{path} does not have the content its name says")
+    yield kept
 
 
 def _hashed_blocks(file: BinaryIO, update: Callable[[bytes], None]) -> Iterator[bytes]:
@@ -218,8 +224,11 @@ class _ContentStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        if not self._pending:
-            self._pending = memoryview(next(self._blocks, b""))
+        while not self._pending:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._pending = memoryview(block)
         view = memoryview(buffer).cast("B")
         count = min(len(view), len(self._pending))
         view[:count] = self._pending[:count]

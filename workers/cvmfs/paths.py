@@ -2,30 +2,29 @@
 
 from collections.abc import Collection
 
-from workers.cvmfs.errors import InvalidChange
+from workers.cvmfs.errors import InvalidPath
 
 MAX_NAME_BYTES = 255
-_NO_NAMES = frozenset((b"", b".", b".."))
 
 
 def check_path(path: bytes) -> None:
     """Refuse what is not a path in its one true form.
 
     Raises:
-        InvalidChange: no slash at the start, one at the end, ``.``, ``..``, an empty
-            or overlong name, or a NUL.
+        InvalidPath: no slash at the start, one at the end, ``.``, ``..``, an empty or
+            overlong name, or a NUL.
     """
     if not path:
         return
     first, *names = path.split(b"/")
     if first or not all(map(is_name, names)):
-        raise InvalidChange(f"not a path in a repository: {path!r}")
+        raise InvalidPath(f"not a path in a repository: {path!r}")
 
 
 def is_name(name: bytes) -> bool:
     """Tell whether a directory can have an entry of this name."""
     return (
-        name not in _NO_NAMES
+        name not in (b"", b".", b"..")
         and len(name) <= MAX_NAME_BYTES
         and b"/" not in name
         and b"\0" not in name
@@ -40,15 +39,19 @@ def joined_names(names: Collection[bytes]) -> bytes | None:
     Raises:
         TypeError: one is not even bytes.
     """
-    joined = b"/".join(names)
-    if names and (
-        joined.count(b"/") != len(names) - 1
+    if not names:
+        return b""
+    joined = b"/%b/" % b"/".join(names)
+    if (
+        joined.count(b"/") != len(names) + 1
+        or b"//" in joined
+        or b"/./" in joined
+        or b"/../" in joined
         or b"\0" in joined
-        or not _NO_NAMES.isdisjoint(names)
         or max(map(len, names)) > MAX_NAME_BYTES
     ):
         return None
-    return joined
+    return joined[1:-1]
 
 
 def parent(path: bytes) -> bytes:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from workers.cvmfs.collector import collector_paused
 from workers.cvmfs.counters import Counters, Statistics
 from workers.cvmfs.database import (
     create_database,
@@ -122,6 +123,11 @@ def draft_catalog(mountpoint: bytes, tree: Tree) -> CatalogDraft:
     Raises:
         InvalidTree: the tree contradicts itself.
     """
+    with collector_paused():
+        return _drafted(mountpoint, tree)
+
+
+def _drafted(mountpoint: bytes, tree: Tree) -> CatalogDraft:
     properties = properties_of_catalog(
         mountpoint,
         revision=1,

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
-from workers.cvmfs.changes import Change
+from workers.cvmfs.changes import Change, check_target
 from workers.cvmfs.dirent import Dirent, Tree
 from workers.cvmfs.editor import CatalogEditor
 from workers.cvmfs.errors import InvalidKeys, RepositoryExists
@@ -35,7 +35,6 @@ from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.metainfo import empty_metainfo
 from workers.cvmfs.objects import DEFAULT_LEVEL, get_object, put_object
-from workers.cvmfs.paths import check_path
 from workers.cvmfs.prepare import PreparedTree, draft_catalog
 from workers.cvmfs.reflog import Reflog
 from workers.cvmfs.reflog_repair import load_reflog, references_of
@@ -235,7 +234,7 @@ class Repository:
             InvalidTree: the tree contradicts itself.
             InvalidChange: not a path for a tree.
         """
-        check_path(path)
+        check_target(path)
         draft = draft_catalog(path, tree)
         content_hash, is_new = put_object(
             self._storage, draft.data, Kind.CATALOG, self._level

@@ -64,7 +64,7 @@ class Snapshot:
     def catalog(self, reference: NestedCatalog) -> Catalog:
         """Load one catalog by what names it, usually from ``Catalog.nested``.
 
-        It stays open for a while and is closed when others have been used since.
+        It is kept for a while, until others have been used since.
 
         Raises:
             NotFound: its object is not in the storage.
@@ -76,7 +76,7 @@ class Snapshot:
             catalog = load_catalog(self._source, reference)
             self._catalogs[reference] = catalog
             while len(self._catalogs) > _OPEN_CATALOGS:
-                self._catalogs.popitem(last=False)[1].close()
+                self._catalogs.popitem(last=False)
         else:
             self._catalogs.move_to_end(reference)
         return catalog

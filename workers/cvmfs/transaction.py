@@ -17,16 +17,23 @@ import stat
 from collections.abc import Callable
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
-from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
+from workers.cvmfs.changes import (
+    Change,
+    GraftTree,
+    PutFile,
+    PutLink,
+    RemovePath,
+    check_target,
+)
 from workers.cvmfs.dirent import Dirent, Tree
 from workers.cvmfs.editor import CatalogEditor
 from workers.cvmfs.errors import InvalidChange, Malformed, NotFound
 from workers.cvmfs.hash import NO_HASH, Kind
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
-from workers.cvmfs.paths import check_path, is_below, parent, parents, printable
+from workers.cvmfs.paths import is_below, parent, parents, printable
 from workers.cvmfs.prepare import draft_catalog
 from workers.cvmfs.rows import Row
-from workers.cvmfs.schema import DEFAULT_TTL_SECONDS, MARKER, RESERVED_ROOT_NAME
+from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.storage import Storage
 
 _DIRECTORY_MODE = stat.S_IFDIR | 0o755
@@ -89,7 +96,7 @@ class Transaction:
             InvalidChange: it cannot be made at its path.
             NotFound: the catalog of a prepared tree is not in the storage.
         """
-        _check_target(change.path)
+        check_target(change.path)
         match change:
             case GraftTree():
                 self._graft(change)
@@ -278,19 +285,3 @@ def _nested(holder: CatalogEditor, path: bytes) -> NestedCatalog:
     if nested is None:
         raise Malformed(f"mountpoint {printable(path)} names no catalog")
     return nested
-
-
-def _check_target(path: bytes) -> None:
-    """Refuse paths at which no change can be made.
-
-    Raises:
-        InvalidChange: the root, the reserved ``/.cvmfs``, or the marker of a nested
-            catalog.
-    """
-    check_path(path)
-    if (
-        not path
-        or is_below(path, b"/" + RESERVED_ROOT_NAME)
-        or path.endswith(b"/" + MARKER)
-    ):
-        raise InvalidChange(f"{printable(path)} cannot be changed")

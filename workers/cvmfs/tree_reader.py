@@ -8,12 +8,14 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from workers.cvmfs.catalog import Catalog, Key, NestedCatalog
+from workers.cvmfs.collector import collector_paused
 from workers.cvmfs.database import translated
 from workers.cvmfs.dirent import Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import Malformed
-from workers.cvmfs.hash import path_key
+from workers.cvmfs.hash import DIGEST_SIZE, path_key
 from workers.cvmfs.paths import joined_names, printable
 from workers.cvmfs.rows import Row
 from workers.cvmfs.schema import (
@@ -30,6 +32,7 @@ from workers.cvmfs.schema import (
 from workers.cvmfs.xattrs import decode_xattrs
 
 _TYPE_BITS = 0o170000
+_USUAL = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 _UNUSUAL = FLAG_CHUNKED | FLAG_EXTERNAL | FLAG_HIDDEN
 
 
@@ -45,6 +48,13 @@ def read_tree(
     Raises:
         Malformed: rows without a parent, mountpoints without a catalog.
     """
+    with collector_paused():
+        return _read_all(catalog, load_nested)
+
+
+def _read_all(
+    catalog: Catalog, load_nested: Callable[[NestedCatalog], Catalog]
+) -> Tree:
     tree, mountpoints = _read_catalog(catalog)
     top = catalog.mountpoint
     pending = list(_nested_at(catalog, mountpoints))
@@ -89,12 +99,7 @@ def _read_catalog(catalog: Catalog) -> tuple[Tree, list[bytes]]:
     pending = [(b"", path_key(catalog.mountpoint))]
     while pending:
         path, key = pending.pop()
-        entries = directories[path] = shelf.entries_of.pop(key, {})
-        if joined_names(entries) is None:
-            raise Malformed(
-                f"{printable(catalog.mountpoint + b'/' + path)} has an entry whose"
-                " name is none"
-            )
+        directories[path] = shelf.entries_of.pop(key, {})
         for name, inner_key, flags in shelf.directories_of.get(key, ()):
             inner = path + b"/" + name if path else name
             if flags & FLAG_MOUNTPOINT:
@@ -121,46 +126,53 @@ def _filed(catalog: Catalog) -> _Shelf:
         for row in catalog.scan():
             (
                 first, second, parent_first, parent_second, hardlinks, digest, size,
-                mode, mtime, mtime_ns, flags, name, _, uid, gid, xattr,
+                mode, mtime, mtime_ns, flags, name, target, uid, gid, xattr,
             ) = row  # fmt: skip
             mtime_ns = mtime_ns or 0
             # Columns may hold any type: what is no number raises TypeError here, or
             # makes the sum a float.
             numbers += size + mtime + mtime_ns + uid + gid
             kind = mode & _TYPE_BITS
-            if kind == stat.S_IFREG and digest is not None and not flags & _UNUSUAL:
-                # Nine rows in ten are this: without the detour over Row.
-                entries_of[parent_first, parent_second][name] = Dirent(
-                    mode,
-                    uid,
-                    gid,
-                    mtime,
-                    mtime_ns,
-                    Content(
-                        digest,
-                        size,
-                        flags >> COMPRESSION_SHIFT & THREE_BITS,
-                        (),
-                        flags >> ALGORITHM_SHIFT & THREE_BITS,
-                    ),
-                    b"",
-                    0,
-                    decode_xattrs(xattr) if xattr is not None else (),
-                    hardlinks >> LINK_GROUP_SHIFT,
-                )
-                continue
-            key = (first, second)
-            dirent = Row(*row).dirent(chunks.get(key, ()))
-            if key == root_key:
-                root = dirent
-            elif not flags & FLAG_HIDDEN:
-                entries_of[parent_first, parent_second][name] = dirent
-                if kind == stat.S_IFDIR:
-                    directories_of[parent_first, parent_second].append(
-                        (name, key, flags)
+            if flags & _UNUSUAL or kind not in _USUAL:
+                if not flags & FLAG_HIDDEN:
+                    entries_of[parent_first, parent_second][name] = Row(*row).dirent(
+                        chunks.get((first, second), ())
                     )
-    if root is None or not stat.S_ISDIR(root.mode) or not isinstance(numbers, int):
-        raise Malformed(f"catalog of {printable(catalog.mountpoint)} has no sound root")
+                continue
+            # Nearly all rows are these three kinds: without the detour over Row.
+            dirent = Dirent(
+                mode,
+                uid,
+                gid,
+                mtime,
+                mtime_ns,
+                Content(
+                    digest,
+                    size,
+                    flags >> COMPRESSION_SHIFT & THREE_BITS,
+                    (),
+                    flags >> ALGORITHM_SHIFT & THREE_BITS,
+                )
+                if kind == stat.S_IFREG
+                else None,
+                target,
+                0,
+                decode_xattrs(xattr) if xattr is not None else (),
+                hardlinks >> LINK_GROUP_SHIFT,
+            )
+            if kind == stat.S_IFDIR:
+                key = (first, second)
+                if key == root_key:
+                    root = dirent
+                    continue
+                directories_of[parent_first, parent_second].append((name, key, flags))
+            elif kind == stat.S_IFREG and len(digest) != DIGEST_SIZE:
+                raise Malformed(f"catalog has an unsound row: {row}")
+            entries_of[parent_first, parent_second][name] = dirent
+        if joined_names(list(chain.from_iterable(entries_of.values()))) is None:
+            raise Malformed("catalog has an entry whose name is none")
+    if root is None or not isinstance(numbers, int):
+        raise Malformed(f"catalog of {printable(catalog.mountpoint)} is unsound")
     return _Shelf(root, entries_of, directories_of)
 
 

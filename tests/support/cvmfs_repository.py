@@ -1,0 +1,176 @@
+"""Repositories, keys and trees for the tests of ``workers.cvmfs``."""
+
+import os
+import stat
+from functools import cache
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from hypothesis import strategies as st
+
+from workers.cvmfs import (
+    Catalog,
+    Content,
+    ContentSink,
+    Directory,
+    Dirent,
+    KeyRing,
+    LocalStorage,
+    NestedCatalog,
+    Repository,
+    Storage,
+    Tree,
+)
+
+
+class Numbers(TypedDict, total=False):
+    """The fields of a ``Dirent`` that all kinds of entries have."""
+
+    uid: int
+    gid: int
+    mtime: int
+    mtime_ns: int
+    link_group: int
+
+
+FQRN = "test.example.org"
+NOW = 1_800_000_000
+
+
+@cache
+def keys(fqrn: str = FQRN) -> KeyRing:
+    """Return keys made once per run: making them takes half a second."""
+    return KeyRing.generate(fqrn, now=NOW)
+
+
+def is_mountpoint(path: bytes) -> bool:
+    """A layout like the real one: shards and registries are nested catalogs."""
+    names = path.split(b"/")[1:]
+    return names[0] in (b".flat", b"registry") and len(names) <= 2
+
+
+def new_repository(base: Path, storage: Storage | None = None) -> Repository:
+    return Repository.create(
+        FQRN,
+        LocalStorage(base) if storage is None else storage,
+        keys(),
+        now=NOW,
+        ttl=60,
+        is_mountpoint=is_mountpoint,
+    )
+
+
+def file(content: Content, mode: int = 0o644, **fields: Unpack[Numbers]) -> Dirent:
+    return Dirent(stat.S_IFREG | mode, content=content)._replace(**fields)
+
+
+def directory(mode: int = 0o755, **fields: Unpack[Numbers]) -> Dirent:
+    return Dirent(stat.S_IFDIR | mode)._replace(**fields)
+
+
+def link(target: bytes) -> Dirent:
+    return Dirent(stat.S_IFLNK | 0o777, target=target)
+
+
+def nothing_nested(reference: NestedCatalog) -> Catalog:
+    """Open nested catalogs for ``read_tree`` where there are none."""
+    raise KeyError(reference)
+
+
+def small_tree(sink: ContentSink, text: bytes = b"hello") -> Tree:
+    """Return a tree with one of everything."""
+    hard = file(sink.put_bytes(b"hard " + text), link_group=1)
+    return Tree(
+        directory(mtime=-3, mtime_ns=5),
+        {
+            b"": {
+                b"bin": directory(0o1777),
+                b"empty": file(sink.put_bytes(b""), mtime=1),
+                b"hello": file(sink.put_bytes(text), 0o4755, uid=4_000_000_000, gid=3),
+                b"link": link(b"bin/one"),
+                b"null": Dirent(stat.S_IFCHR | 0o666, device=os.makedev(1, 3)),
+                b"disk": Dirent(stat.S_IFBLK | 0o660, device=os.makedev(511, 70000)),
+                b"pipe": Dirent(stat.S_IFIFO | 0o600),
+                b"socket": Dirent(stat.S_IFSOCK | 0o600),
+                b"not \xff utf-8": file(sink.put_bytes(b"odd name")),
+                b"\xfe link": link(b"\xfd"),
+                "Ünïcode \N{PILE OF POO}\n".encode(): file(sink.put_bytes(b"fine")),
+            },
+            b"bin": {
+                b"one": hard,
+                b"two": hard,
+                b"deep": directory(0o000),
+                b"capable": file(sink.put_bytes(b"x"))._replace(
+                    xattrs=((b"security.capability", b"\0\1"), (b"user.empty", b""))
+                ),
+            },
+            b"bin/deep": {},
+        },
+    )
+
+
+_NAMES = st.binary(min_size=1, max_size=12).filter(
+    lambda name: (
+        not {0, ord("/")} & set(name) and name not in (b".", b"..", b".cvmfscatalog")
+    )
+)
+_NUMBERS = st.builds(
+    Numbers,
+    mtime=st.integers(-(2**40), 2**40),
+    mtime_ns=st.integers(0, 999_999_999),
+    uid=st.integers(0, 2**32 - 1),
+    gid=st.integers(0, 2**32 - 1),
+)
+_XATTRS = st.dictionaries(
+    st.binary(min_size=1, max_size=20).filter(lambda name: 0 not in name),
+    st.binary(max_size=40),
+    max_size=3,
+).map(lambda pairs: tuple(sorted(pairs.items())))
+_PERMISSIONS = st.integers(0, 0o7777)
+
+
+@st.composite
+def _entries(draw: st.DrawFn) -> Dirent:
+    kind = draw(
+        st.sampled_from(
+            [
+                stat.S_IFREG,
+                stat.S_IFREG,
+                stat.S_IFDIR,
+                stat.S_IFLNK,
+                stat.S_IFCHR,
+                stat.S_IFIFO,
+            ]
+        )
+    )
+    entry = Dirent(kind | draw(_PERMISSIONS), xattrs=draw(_XATTRS))
+    entry = entry._replace(**draw(_NUMBERS))
+    if kind == stat.S_IFREG:
+        digest = draw(st.binary(min_size=20, max_size=20))
+        content = Content(digest, draw(st.integers(0, 2**40)))
+        return entry._replace(content=content)
+    if kind == stat.S_IFLNK:
+        target = draw(st.binary(min_size=1, max_size=30).filter(lambda t: 0 not in t))
+        return entry._replace(target=target)
+    if kind == stat.S_IFCHR:
+        return entry._replace(device=draw(st.integers(0, 2**32)))
+    return entry
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    """Any tree; contents are made up, so they can be listed but not read."""
+    root = Dirent(stat.S_IFDIR | draw(_PERMISSIONS))._replace(**draw(_NUMBERS))
+    directories: dict[bytes, Directory] = {}
+    pending = [b""]
+    while pending:
+        path = pending.pop()
+        size = 4 if len(directories) < 6 else 0
+        entries = draw(st.dictionaries(_NAMES, _entries(), max_size=size))
+        directories[path] = entries
+        pending += [
+            path + b"/" + name if path else name
+            for name, entry in entries.items()
+            if stat.S_ISDIR(entry.mode)
+        ]
+    return Tree(root, directories)
