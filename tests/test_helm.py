@@ -352,7 +352,7 @@ def test_a_volume_for_one_node_keeps_its_pods_on_one_node(
     ("values", "named"),
     [
         ({}, "image.repository"),
-        ({**IMAGE, "polcy": "x"}, "polcy"),
+        ({**IMAGE, "policies": "x"}, "policies"),
         ({**IMAGE, "repository": {"fqrn": "nodots"}}, "fqrn"),
         ({**IMAGE, "worker": {"replicas": -1}}, "replicas"),
         ({**IMAGE, "sources": {"hub": {}}}, "kind"),

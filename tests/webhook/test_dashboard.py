@@ -237,12 +237,12 @@ def test_what_is_wrong_is_told_to_all_and_the_details_to_the_operator(
 ) -> None:
     site.client.get("/")
     site.problems.append("Redis may forget what it accepts")
-    site.policy_path.write_text("version: 1\nrules: [{alow: some/name}]\n")
+    site.policy_path.write_text("version: 1\nrules: [{permit: some/name}]\n")
     page = site.client.get("/").text
     assert "Redis may forget" in page
     assert "policy file is broken, so the last good one is in force" in page
-    assert "alow" not in page
-    assert "alow" in site.client.get("/", headers=OPERATOR).text
+    assert "permit" not in page
+    assert "permit" in site.client.get("/", headers=OPERATOR).text
 
 
 def test_only_the_operators_own_form_asks_the_registry_again(site: Site) -> None:

@@ -83,7 +83,7 @@ def test_without_any_policy_it_is_not_ready(site: Site) -> None:
 def test_whoever_probes_learns_no_address_and_no_path(
     site: Site, server: RedisServer
 ) -> None:
-    site.policy_path.write_text("rules: [{alow: secret/name}]")
+    site.policy_path.write_text("rules: [{permit: secret/name}]")
     server.kill()
     text = site.client.get("/readyz").text
     assert "127.0.0.1" not in text

@@ -110,7 +110,7 @@ def test_waiting_jobs_are_counted(site: Site) -> None:
 
 def test_a_broken_policy_shows_while_the_old_one_is_in_force(site: Site) -> None:
     assert (scrape(site)["policy_ok"], scrape(site)["policy_rules"]) == (1, 2)
-    site.policy_path.write_text("version: 1\nrules: [{alow: x}]\n")
+    site.policy_path.write_text("version: 1\nrules: [{permit: x}]\n")
     assert (scrape(site)["policy_ok"], scrape(site)["policy_rules"]) == (0, 2)
 
 

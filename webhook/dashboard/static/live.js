@@ -112,4 +112,7 @@ function next() {
 tell(document);
 offerCopying(document);
 setInterval(() => tell(document), 1000);
-if (main) setTimeout(next, BUSY_MS);
+if (main) {
+  if (liveness) liveness.textContent = "Up to date by itself";
+  setTimeout(next, BUSY_MS);
+}
