@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers.errors import WorkerError
 from workers.lifetime import dies_with_parent
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
 _STABLE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
+_CHORE_SECONDS = 3600.0
+# What a child needs is not there yet; nothing was started in vain.
+_UNREADY_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -104,24 +108,39 @@ class Supervisor:
     Attributes:
         server: the one that the others need; ended last.
         children: the others.
+        chore: called now and then, for what has to be renewed.
     """
 
     server: Child | None
     children: list[Child] = field(default_factory=list)
+    chore: Callable[[], None] = lambda: None
     is_stopping: bool = False
 
     def stop(self, _signal: int = 0, _frame: object = None) -> None:
         """Make ``watch`` return; a signal handler."""
         self.is_stopping = True
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether it makes sense to go on waiting for the server."""
+        return not (self.is_stopping or self.server is None or not self.server.is_alive)
+
     def watch(self) -> None:
         """Keep everything alive until ``stop``."""
         everything = [child for child in (self.server, *self.children) if child]
+        next_chore = time.monotonic()
         while not self.is_stopping:
             now = time.monotonic()
+            if now >= next_chore:
+                self.chore()
+                next_chore = now + _CHORE_SECONDS
             for child in everything:
                 try:
                     child.revive(now)
+                except WorkerError as error:
+                    if not self.is_stopping:
+                        log.error("%s does not start: %s", child.name, error)  # noqa: TRY400 - one line says it
+                    child.next_start = now + _UNREADY_SECONDS
                 except Exception:
                     log.exception("%s does not start", child.name)
                     child.next_start = now + _LONGEST_DELAY_SECONDS

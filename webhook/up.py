@@ -4,11 +4,13 @@ Queue server, receiver and workers are processes of their own under one supervis
 state directory holds all that they keep.
 """
 
+import errno
 import fcntl
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from workers.queue_server import EmbeddedServer
 
 DEFAULT_STATE = Path(".state")
 DEFAULT_LISTEN = "127.0.0.1:8080"
+_PORT_SECONDS = 3.0
 
 
 class CannotStart(TransientError):
@@ -36,6 +39,7 @@ def up(
     state: Path | None,
     listen: str | None,
     prepare: Callable[[Config], None],
+    chore: Callable[[Config], None],
 ) -> None:
     """Run everything until SIGINT or SIGTERM.
 
@@ -44,6 +48,7 @@ def up(
         state: the state directory; None: the default.
         listen: instead of the configuration's.
         prepare: makes what has to be there before anything runs: repositories.
+        chore: called every hour, for what has to be renewed: whitelists.
 
     Raises:
         CannotStart: another instance runs here, or the port is taken.
@@ -61,8 +66,9 @@ def up(
         _check_port(config.listen)
         prepare(config)
         supervisor = _supervisor(config, path)
-        signal.signal(signal.SIGTERM, supervisor.stop)
-        signal.signal(signal.SIGINT, supervisor.stop)
+        supervisor.chore = lambda: chore(config)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, supervisor.stop)
         try:
             if supervisor.server is not None:
                 supervisor.server.start()
@@ -74,11 +80,11 @@ def up(
 
 
 def _supervisor(config: Config, path: Path) -> Supervisor:
-    server = None
+    supervisor = Supervisor(None)
     wait = None
     if config.queue.url is None:
         embedded = EmbeddedServer(config.state)
-        server = Child(
+        supervisor.server = Child(
             "queue server",
             lambda: embedded.command,
             folder=embedded.folder,
@@ -92,20 +98,18 @@ def _supervisor(config: Config, path: Path) -> Supervisor:
         return lambda: words
 
     def queue_answers() -> None:
-        if server is not None and wait is not None:
-            wait(lambda: server.is_alive)
+        if wait is not None:
+            wait(lambda: supervisor.may_wait)
 
     serve = command("serve", "--listen", config.listen)
-    return Supervisor(
-        server,
-        [
-            Child("receiver", serve, before=queue_answers),
-            *(
-                Child(f"worker {number}", command("worker"), before=queue_answers)
-                for number in range(1, config.workers + 1)
-            ),
-        ],
-    )
+    supervisor.children = [
+        Child("receiver", serve, before=queue_answers),
+        *(
+            Child(f"worker {number}", command("worker"), before=queue_answers)
+            for number in range(1, config.workers + 1)
+        ),
+    ]
+    return supervisor
 
 
 @contextmanager
@@ -125,16 +129,30 @@ def _only_one(state: Path) -> Iterator[None]:
 
 
 def _check_port(listen: str) -> None:
+    """Find out now what would else come as a trace from the receiver.
+
+    Raises:
+        CannotStart: the port is still taken after the time in which the receiver of an
+            ``up`` that was killed gives it up.
+    """
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on {listen} ({error.strerror}): give --listen HOST:PORT"
-            ) from error
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), int(port)))
+            except OSError as error:
+                is_taken = error.errno == errno.EADDRINUSE
+                if not is_taken or time.monotonic() > deadline:
+                    raise CannotStart(
+                        f"cannot listen on {listen} ({error.strerror}): "
+                        "give --listen HOST:PORT"
+                    ) from error
+            else:
+                return
+        time.sleep(0.1)
 
 
 def welcome(config: Config) -> str:

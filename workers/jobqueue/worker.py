@@ -351,7 +351,9 @@ def run_worker(
     gc.collect()
     gc.freeze()
     pause = 0.5
-    with closing(connect(config, timeout_seconds=20.0)) as connection:
+    # Impatient, because the loop asks again anyway and then sees whether to stop.
+    connection = connect(config, patience_seconds=0.5, timeout_seconds=20.0)
+    with closing(connection):
         while True:
             try:
                 worker = make_worker(
