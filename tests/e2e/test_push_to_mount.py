@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.compare import Listing, differences, list_directory
+from tests.support.compare import differences, list_directory
 from tests.support.distribution import (
     distribution_registry,
     free_port,
     skopeo_copy,
-    tool,
 )
 from tests.support.rootfs import debian_image
 from tests.support.service import TOKEN, Service
+from tests.support.unpacking import unpacked, without_additions
 from webhook.first_start import FQRN
-from workers.images.singularity import FOLDER, LINKS, MOUNT_POINTS, MOUNTED_FILES
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="owners and devices need root"
@@ -40,26 +39,6 @@ def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
         ),
     ):
         yield service, registry
-
-
-def unpacked(layout: Path, tag: str, folder: Path) -> Listing:
-    """Unpack an image with umoci, and list it."""
-    subprocess.run(
-        [tool("umoci"), "unpack", "--image", f"{layout}:{tag}", folder],
-        check=True,
-        capture_output=True,
-    )
-    return list_directory(folder / "rootfs")
-
-
-def without_additions(listing: Listing, original: Listing) -> Listing:
-    """Take out what we add for apptainer, as the README lists it."""
-    added = {*MOUNT_POINTS, *MOUNTED_FILES, *LINKS}
-    return {
-        path: entry
-        for path, entry in listing.items()
-        if not path.startswith(FOLDER) and not (path in added and path not in original)
-    }
 
 
 @needs_root

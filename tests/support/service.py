@@ -173,6 +173,19 @@ repositories:
                 return image
         raise AssertionError
 
+    def wait_until_revision_above(
+        self, reference: str, revision: object
+    ) -> Mapping[str, object]:
+        """Wait until an image was published again."""
+        assert isinstance(revision, int)
+        for _ in self._until(f"{reference} is published after revision {revision}"):
+            image = self.image(reference)
+            if image is not None and image["state"] == "live":
+                newer = image["revision"]
+                if isinstance(newer, int) and newer > revision:
+                    return image
+        raise AssertionError
+
     def processes(self, verb: str) -> list[int]:
         """Return the ids of the children that run a verb, work horses included."""
         assert self._process
