@@ -1,16 +1,20 @@
-"""A real Debian image of several hundred MB: debootstrap's tree in three layers.
+"""Real images: Debian as debootstrap makes it, and with a numerics stack on top.
 
-Making it takes minutes, so it is kept between runs in a folder outside the checkout
-(``CVMFS_WEBHOOK_TEST_CACHE``, else one in the system's folder for temporary files).
-The Debian mirror is the one that apt uses on this machine.
+Making them takes minutes, so they are kept between runs in a folder outside the
+checkout (``CVMFS_WEBHOOK_TEST_CACHE``, else one in the system's folder for temporary
+files). The Debian mirror is the one that apt uses on this machine, the Python packages
+come from where pip takes them.
 """
 
 import fcntl
+import gzip
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,12 +22,27 @@ import pytest
 
 from tests.support import tars
 from tests.support.distribution import tool
-from tests.support.oci import build_image, write_layout
+from tests.support.oci import (
+    GZIP_LAYER_TYPE,
+    Layer,
+    build_image,
+    digest_of,
+    write_layout,
+)
 
 _SUITE = "bookworm"
 _PACKAGES = "gcc,python3,perl,git,vim,locales"
 # Raise it when the recipe below changes.
 _VERSION = 1
+
+_SITE_PACKAGES = "usr/local/lib/python3/dist-packages"
+_WHEELS = [
+    "astropy", "h5py", "jupyterlab", "matplotlib", "networkx", "numba", "numpy",
+    "pandas", "scikit-learn", "scipy", "sympy",
+]  # fmt: skip
+_SCIENCE_VERSION = 1
+# What `docker build` compresses layers with, and zlib's default.
+_USUAL_GZIP_LEVEL = 6
 
 
 def debian_image() -> Path:
@@ -62,11 +81,66 @@ def debian_tree() -> Path:
     return tree
 
 
+def science_image() -> Path:
+    """Return an OCI layout whose image ``latest`` is like those of experiments.
+
+    Debian with a compiler and a numerics stack, about 53 000 entries and 1.5 GB in
+    three layers: the image that the benchmarks speak of (design section 7).
+    """
+    folder = _cache() / f"science-image-{_SCIENCE_VERSION}"
+    with _alone(folder):
+        if not folder.exists():
+            _make_science_image(debian_tree(), _science_tree(), folder)
+    return folder
+
+
+def _science_tree() -> Path:
+    """Return a folder with the numerics stack alone, its bytecode included."""
+    tree = _cache() / f"science-tree-{_SCIENCE_VERSION}"
+    if not tree.exists():
+        aside = tree.with_suffix(".new")
+        shutil.rmtree(aside, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+        pip += ["--disable-pip-version-check", "--only-binary=:all:"]
+        done = subprocess.run(
+            [*pip, "--target", aside / _SITE_PACKAGES, *_WHEELS],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            pytest.skip(f"pip failed: {done.stderr[-500:]}")
+        aside.rename(tree)
+    return tree
+
+
+def _make_science_image(debian: Path, science: Path, folder: Path) -> None:
+    aside = folder.with_suffix(".new")
+    shutil.rmtree(aside, ignore_errors=True)
+    tars_of_layers = [*_debian_layers(debian), _tar(science, ["."], [])]
+    with ThreadPoolExecutor(len(tars_of_layers)) as executor:
+        layers = list(executor.map(_usual_layer, tars_of_layers))
+    config = {"config": {"Env": ["PATH=/usr/bin:/bin"], "Cmd": ["python3"]}}
+    write_layout(aside, "latest", build_image(layers, config=config))
+    aside.rename(folder)
+
+
+def _usual_layer(tar: bytes) -> Layer:
+    blob = gzip.compress(tar, _USUAL_GZIP_LEVEL, mtime=0)
+    return Layer(blob, GZIP_LAYER_TYPE["oci"], digest_of(tar))
+
+
+def _debian_layers(tree: Path) -> list[bytes]:
+    """Return the tars of two layers that together are the tree."""
+    return [
+        _tar(tree, ["."], ["./usr/lib/*", "./usr/share/*"]),
+        _tar(tree, ["./usr/lib", "./usr/share"], []),
+    ]
+
+
 def _make_image(tree: Path, folder: Path) -> None:
     aside = folder.with_suffix(".new")
     shutil.rmtree(aside, ignore_errors=True)
-    first = _tar(tree, ["."], ["./usr/lib/*", "./usr/share/*"])
-    second = _tar(tree, ["./usr/lib", "./usr/share"], [])
     third = tars.tar(
         tars.whiteout(b"usr/share/doc"),
         tars.directory(b"etc/opaque", mode=0o750),
@@ -80,7 +154,9 @@ def _make_image(tree: Path, folder: Path) -> None:
             "Cmd": ["python3"],
         }
     }
-    write_layout(aside, "latest", build_image([first, second, third], config=config))
+    write_layout(
+        aside, "latest", build_image([*_debian_layers(tree), third], config=config)
+    )
     aside.rename(folder)
 
 
