@@ -12,8 +12,9 @@ _PR_SET_PDEATHSIG = 1
 def dies_with_parent(death: signal.Signals) -> Callable[[], None]:
     """Return what a child calls right after the fork, for instance as ``preexec_fn``.
 
-    The kernel then sends it ``death`` when its parent ends in any way. What needs
-    memory or locks is done here, before the fork.
+    The kernel then sends it ``death`` when its parent ends in any way; to be exact,
+    when the thread ends that forked it. What needs memory or locks is done here, before
+    the fork.
     """
     parent = os.getpid()
     prctl = ctypes.CDLL(None, use_errno=True).prctl

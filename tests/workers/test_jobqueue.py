@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from tests.support.ledger import D1, REFERENCE, Bench
-from tests.support.redis import RedisServer
+from tests.support.redis import Flavour, RedisServer
 from tests.support.worker import WorkerProcess, eventually
 from workers.jobqueue import QUEUE_NAME, JobQueue, worker_name
 from workers.ledger import Ledger, LedgerUnavailable, Outcome, State
@@ -198,7 +198,7 @@ def test_a_job_lost_between_ledger_and_queue_is_run_all_the_same(
 
 @pytest.mark.parametrize("flavour", ["redis", "valkey"])
 def test_a_server_killed_and_restarted_during_a_run_loses_nothing(
-    tmp_path: Path, flavour: str
+    tmp_path: Path, flavour: Flavour
 ) -> None:
     with (
         RedisServer(
