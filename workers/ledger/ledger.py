@@ -6,7 +6,6 @@ the count it began with, and work is owed exactly while ``requested > done``. On
 a time holds the lease of a reference; at most one more waits in the queue.
 """
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,9 +14,9 @@ from contextlib import contextmanager
 import redis
 
 from workers.errors import TransientError
-from workers.ledger import durability, lookups, reading
+from workers.ledger import durability, lookups, reading, writing
 from workers.ledger.lookups import PREFIX
-from workers.ledger.reading import as_text, one_line
+from workers.ledger.reading import as_text
 from workers.ledger.records import (
     Accepted,
     Counters,
@@ -36,6 +35,7 @@ from workers.ledger.records import (
     Wanted,
 )
 from workers.ledger.scripts import Scripts
+from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
 _STOPS_ALLOWED = 2
@@ -97,14 +97,7 @@ class Ledger:
 
     def accept(self, delivery: Delivery, wanted: Sequence[Wanted]) -> list[Accepted]:
         """Record a delivery and what it wants, in one atomic step, kept on return."""
-        body = json.dumps(
-            {
-                "source": delivery.source,
-                "time": delivery.time,
-                "sender": delivery.sender,
-                "events": [_event_to_keep(one) for one in wanted],
-            }
-        )
+        body = writing.delivery_to_json(delivery, wanted)
         head = (delivery.id, delivery.time, body, delivery.source, "")
         return self._accept(head, wanted)
 
@@ -131,18 +124,7 @@ class Ledger:
     def _accept(
         self, head: tuple[str | float, ...], wanted: Sequence[Wanted]
     ) -> list[Accepted]:
-        args: list[str | float] = []
-        for one in wanted:
-            hint = one.hint
-            args += (
-                one.reference or "",
-                one.verdict,
-                one_line(one.reason),
-                (one.unique_id or "").encode("utf-8", "replace").decode(),
-                reading.hint_to_json(hint) if hint else "",
-                (hint.digest or "") if hint else "",
-                hint.time if hint else "",
-            )
+        args = [arg for one in wanted for arg in writing.wanted_to_args(one)]
         reply = self._list("accept", *head, *args)
         answers = zip(wanted, reply[::3], reply[1::3], reply[2::3], strict=True)
         return [
@@ -279,7 +261,7 @@ class Ledger:
     def _say(
         self, lease: Lease, stage: str, digest: str | None, progress: Progress | None
     ) -> None:
-        how_far = reading.progress_to_json(progress) if progress else ""
+        how_far = writing.progress_to_json(progress) if progress else ""
         args = (lease.reference, lease.token, stage, digest or "", how_far)
         self._call("stage", *args)
 
@@ -413,18 +395,6 @@ class Ledger:
         """Return in how many seconds ``owed`` has something to look at, if ever."""
         seconds = as_text(self._call("wait"))
         return float(seconds) if seconds else None
-
-
-def _event_to_keep(wanted: Wanted) -> dict[str, str | None]:
-    hint, longest = wanted.hint, reading.LONGEST_TEXT
-    return {
-        "reference": wanted.reference,
-        "action": wanted.action,
-        "digest": hint.digest if hint else None,
-        "event_id": hint.event_id[:longest] if hint and hint.event_id else None,
-        "actor": hint.actor[:longest] if hint and hint.actor else None,
-        "reason": one_line(wanted.reason),
-    }
 
 
 def _again(reference: str, job_id: object, reason: str) -> Accepted | None:

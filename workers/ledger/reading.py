@@ -1,7 +1,6 @@
 """Redis's replies, turned into the records of ``records.py``. Pure: no connection.
 
-What we wrote is trusted to be well formed; what a sender said is inside JSON that we
-encoded, so it cannot break out of its field.
+What ``writing.py`` and the scripts wrote is trusted to be well formed.
 """
 
 import json
@@ -22,10 +21,6 @@ from workers.ledger.records import (
     Verdict,
 )
 
-# Foreign text of any length must not fill the memory of Redis.
-LONGEST_TEXT = 256
-LONGEST_REASON = 2000
-
 
 def as_text(value: object) -> str:
     """Return a reply as text, whether the connection decodes or not."""
@@ -37,43 +32,9 @@ def as_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
     return {as_text(name): as_text(value) for name, value in reply.items()}
 
 
-def one_line(text: str | None, longest: int = LONGEST_REASON) -> str:
-    """Return ``text`` as one printable line that UTF-8 can carry; "" for None.
-
-    Names from layers may hold surrogates, names from senders anything.
-    """
-    clean = "".join(c if c.isprintable() else " " for c in (text or "")[: 2 * longest])
-    return " ".join(clean.split())[:longest]
-
-
-def hint_to_json(hint: Hint) -> str:
-    """Encode a hint, its foreign texts cut."""
-    return json.dumps(
-        {
-            "digest": hint.digest,
-            "time": hint.time,
-            "source": hint.source,
-            "event_id": hint.event_id and hint.event_id[:LONGEST_TEXT],
-            "actor": hint.actor and hint.actor[:LONGEST_TEXT],
-        }
-    )
-
-
 def hint_from_json(text: str) -> Hint:
-    """Decode what ``hint_to_json`` made."""
+    """Decode what ``writing.hint_to_json`` made."""
     return Hint(**json.loads(text))
-
-
-def progress_to_json(progress: Progress) -> str:
-    """Encode a progress."""
-    return json.dumps(
-        [
-            progress.layers_done,
-            progress.layers_total,
-            progress.bytes_done,
-            progress.bytes_total,
-        ]
-    )
 
 
 def run_from_json(text: str) -> RunRecord:
@@ -150,7 +111,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
 
 
 def delivery_from_text(delivery_id: str, text: str) -> DeliveryRecord:
-    """Decode a delivery: a line of verdicts, and the JSON of ``Ledger.accept``."""
+    """Decode a delivery: a line of verdicts, and ``writing.delivery_to_json``."""
     verdicts, _, body = text.partition("\n")
     delivery = json.loads(body)
     events = delivery["events"]

@@ -1,0 +1,82 @@
+"""Records turned into what the scripts take. Pure: no connection.
+
+What a sender said goes inside JSON that we encode, so it cannot break out of its field;
+one line of text is cleaned of what UTF-8 or a terminal could not bear.
+"""
+
+import json
+from collections.abc import Sequence
+
+from workers.ledger.records import Delivery, Hint, Progress, Wanted
+
+# Foreign text of any length must not fill the memory of Redis.
+LONGEST_TEXT = 256
+LONGEST_REASON = 2000
+
+
+def one_line(text: str | None, longest: int = LONGEST_REASON) -> str:
+    """Return ``text`` as one printable line that UTF-8 can carry; "" for None.
+
+    Names from layers may hold surrogates, names from senders anything.
+    """
+    clean = "".join(c if c.isprintable() else " " for c in (text or "")[: 2 * longest])
+    return " ".join(clean.split())[:longest]
+
+
+def hint_to_json(hint: Hint) -> str:
+    """Encode a hint, its foreign texts cut."""
+    return json.dumps(
+        {
+            "digest": hint.digest,
+            "time": hint.time,
+            "source": hint.source,
+            "event_id": hint.event_id and hint.event_id[:LONGEST_TEXT],
+            "actor": hint.actor and hint.actor[:LONGEST_TEXT],
+        }
+    )
+
+
+def progress_to_json(progress: Progress) -> str:
+    """Encode a progress."""
+    return json.dumps(
+        [
+            progress.layers_done,
+            progress.layers_total,
+            progress.bytes_done,
+            progress.bytes_total,
+        ]
+    )
+
+
+def wanted_to_args(wanted: Wanted) -> tuple[str | float, ...]:
+    """Return the seven arguments that ``accept.lua`` takes for each event."""
+    hint = wanted.hint
+    unique_id = (wanted.unique_id or "").encode("utf-8", "replace").decode()
+    head = (wanted.reference or "", wanted.verdict, one_line(wanted.reason), unique_id)
+    if hint is None:
+        return (*head, "", "", "")
+    return (*head, hint_to_json(hint), hint.digest or "", hint.time)
+
+
+def delivery_to_json(delivery: Delivery, wanted: Sequence[Wanted]) -> str:
+    """Encode what is kept of a delivery, without the verdicts, which Redis adds."""
+    return json.dumps(
+        {
+            "source": delivery.source,
+            "time": delivery.time,
+            "sender": delivery.sender,
+            "events": [_event(one) for one in wanted],
+        }
+    )
+
+
+def _event(wanted: Wanted) -> dict[str, str | None]:
+    hint = wanted.hint
+    return {
+        "reference": wanted.reference,
+        "action": wanted.action,
+        "digest": hint.digest if hint else None,
+        "event_id": hint.event_id[:LONGEST_TEXT] if hint and hint.event_id else None,
+        "actor": hint.actor[:LONGEST_TEXT] if hint and hint.actor else None,
+        "reason": one_line(wanted.reason),
+    }
