@@ -36,6 +36,14 @@ WHERE md5path_1=? AND md5path_2=?"""
 _SET_GROUP = """
 UPDATE catalog SET hardlinks = ?
 WHERE parent_1=? AND parent_2=? AND hardlinks=?"""
+# VACUUM keeps row numbers, so the rows have to go and come back.
+_RENUMBER = """
+CREATE TABLE kept AS SELECT * FROM catalog ORDER BY rowid;
+DELETE FROM catalog;
+INSERT INTO catalog SELECT * FROM kept;
+DROP TABLE kept;
+VACUUM;
+"""
 
 
 class CatalogEditor:
@@ -189,7 +197,7 @@ class CatalogEditor:
             )
             write_properties(connection, {**properties, **more})
             if self._is_sparse():
-                connection.execute("VACUUM")
+                connection.executescript(_RENUMBER)
             return serialized(connection)
 
     def close(self) -> None:
