@@ -88,6 +88,12 @@ def test_members_go_through_symlinks_of_their_own_layer() -> None:
     assert names(read) == wanted | {b"usr/up", b"top", b"top/c"}
 
 
+def test_where_a_symlink_leads_may_change_on_the_way() -> None:
+    read = layer(tars.symlink(b"a", b"/"), tars.file(b"a/a"), tars.file(b"a/a"))
+    assert names(read) == {b"a", b"a/a"}
+    assert stat.S_ISDIR(found(read, b"a").mode)
+
+
 def test_a_directory_over_a_symlink_of_the_layer_replaces_it() -> None:
     read = layer(
         tars.symlink(b"lib", b"usr/lib"), tars.directory(b"lib"), tars.file(b"lib/a")
@@ -197,7 +203,7 @@ def test_whiteouts_are_kept_apart_from_entries() -> None:
         tars.file(b"a"),
     )
     assert read.whiteouts == {b"": {b"a"}, b"d": {b"b", b"c"}}
-    assert names(read) == {b"a", b"d"}
+    assert names(read) == {b"a"}
 
 
 def test_the_content_of_whiteouts_is_stored_nowhere() -> None:
@@ -211,9 +217,21 @@ def test_opaque_directories_are_marked() -> None:
         tars.opaque(b""), tars.directory(b"a"), tars.opaque(b"a"), tars.opaque(b"b")
     )
     assert read.opaque == {b"", b"a", b"b"}
-    assert read.implied == {b"", b"b"}
+    assert names(read) == {b"a"}
+
+
+@pytest.mark.parametrize("first", [tars.file(b"a"), tars.hard_link(b"a", b"lower")])
+def test_whiteouts_below_what_is_no_directory_mean_nothing(first: bytes) -> None:
+    read = layer(first, tars.whiteout(b"a/b"), tars.opaque(b"a/c/d"))
+    assert (read.whiteouts, read.opaque) == ({}, set())
+
+
+def test_whiteouts_go_through_symlinks_of_their_own_layer() -> None:
+    read = layer(tars.symlink(b"lib", b"usr/lib"), tars.whiteout(b"lib/a"))
+    assert read.whiteouts == {b"usr/lib": {b"a"}}
+    assert names(read) == {b"lib"}
 
 
 def test_what_aufs_keeps_for_itself_is_no_whiteout() -> None:
     read = layer(tars.file(b"d/.wh..wh.something"))
-    assert (read.whiteouts, names(read)) == ({}, {b"d"})
+    assert (read.whiteouts, names(read)) == ({}, set())

@@ -35,8 +35,6 @@ class LayerBuilder:
         self._budget = budget
         self._groups = 0
         self._aufs: list[tuple[bytes, bytes]] = []
-        # Most members share their parent with the one before.
-        self._last: tuple[bytes, bytes] = (b"", b"")
 
     def add(
         self, parent: bytes, name: bytes, member: Member, content: Content | None
@@ -55,10 +53,11 @@ class LayerBuilder:
         if not name:
             self._set_root(member)
             return
-        directory = self._directory(parent)
         if name.startswith(WHITEOUT):
-            self._white_out(directory, name)
-        elif member.kind == tar.DIRECTORY:
+            self._white_out(parent, name)
+            return
+        directory = self._directory(parent)
+        if member.kind == tar.DIRECTORY:
             self._add_directory(directory, name, dirent_of(member))
         elif member.kind == tar.HARD_LINK:
             self._link(directory, name, member.link)
@@ -81,12 +80,7 @@ class LayerBuilder:
 
     def _directory(self, path: bytes) -> bytes:
         """Return where ``path`` really is, symlinks followed, made if missing."""
-        directories = self._tree.directories
-        if path == self._last[0] and self._last[1] in directories:
-            return self._last[1]
-        real = path if path in directories else self._make_directories(path)
-        self._last = (path, real)
-        return real
+        return path if path in self._tree.directories else self._make_directories(path)
 
     def _make_directories(self, path: bytes) -> bytes:
         real = follow(self._tree, path)
@@ -120,12 +114,29 @@ class LayerBuilder:
         else:
             self._make_directory(directory, name, dirent)
 
-    def _white_out(self, directory: bytes, name: bytes) -> None:
-        if name == OPAQUE:
+    def _white_out(self, parent: bytes, name: bytes) -> None:
+        """Note what is deleted below; no directory is made for it."""
+        if name.startswith(AUFS) and name != OPAQUE:
+            return
+        hidden = None if name == OPAQUE else hidden_name(name)
+        directory = follow(self._tree, parent)
+        if self._is_covered(directory):
+            return
+        self._budget.spend_metadata(len(directory) + _DIRECTORY_BYTES)
+        if hidden is None:
             self._layer.opaque.add(directory)
-        elif not name.startswith(AUFS):
-            hidden = self._layer.whiteouts.setdefault(directory, set())
-            hidden.add(hidden_name(name))
+        else:
+            self._layer.whiteouts.setdefault(directory, set()).add(hidden)
+
+    def _is_covered(self, path: bytes) -> bool:
+        """Whether the layer has something else where ``path`` needs a directory."""
+        while path not in self._tree.directories:
+            path, _, name = path.rpartition(b"/")
+            if name in self._tree.directories.get(path, ()):
+                return True
+            if name in self._layer.links.get(path, ()):
+                return True
+        return False
 
     def _link(self, directory: bytes, name: bytes, link: bytes) -> None:
         """Make a hard link. Its target's metadata counts, whatever the member says.
@@ -133,7 +144,8 @@ class LayerBuilder:
         The target may be absolute, as Kaniko writes it.
         """
         path, target = find(self._tree, join(*split_name(link.lstrip(b"/"))))
-        if target is None:
+        if target is None or path in self._layer.implied:
+            # A directory that is only passed through may be a symlink below.
             place, _, last = path.rpartition(b"/")
             lower = self._layer.links.get(place, {}).get(last, path)
             self._take_away(directory, name)

@@ -16,8 +16,8 @@ class LayerTree:
         tree: entries that the layer adds or replaces. Groups of hard links are
             numbered from 1 within the layer.
         implied: directories that no member names; they leave what is below untouched.
-        opaque: directories whose lower content is hidden.
-        whiteouts: names deleted from lower layers, by directory.
+        opaque: directories whose lower content is hidden; ``tree`` need not have them.
+        whiteouts: names deleted from lower layers, by directory; nor these.
         links: hard links whose target only a lower layer can have: its path, by
             directory and name of the link. They are not in ``tree``.
         diff_id: digest of the uncompressed tar.

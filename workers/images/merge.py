@@ -55,7 +55,6 @@ class _Merging:
         self.groups = groups
         self._tree = tree
         self._layer = layer
-        self._leading = _leading(layer)
         self._renumbered: dict[int, int] = {}
         # Directories of the layer, each with its place in the tree.
         self._waiting: list[tuple[bytes, bytes]] = []
@@ -115,18 +114,17 @@ class _Merging:
         Where the layer names a directory it replaces a symlink; where it does not, it
         goes through it.
         """
+        layer = self._layer
         source, place = b"", b""
         for part in path.split(b"/") if path else ():
             source, below = join(source, part), join(place, part)
-            if source in self._layer.implied:
-                found = find_directory(self._tree, below)
-                if found is None:
-                    return None
-                place = found
-            elif below in self._tree.directories:
-                place = below
+            if source in layer.tree.directories and source not in layer.implied:
+                found = below if below in self._tree.directories else None
             else:
+                found = find_directory(self._tree, below)
+            if found is None:
                 return None
+            place = found
         return place
 
     def _overlay(self, source: bytes, place: bytes) -> None:
@@ -143,7 +141,7 @@ class _Merging:
                 directories.setdefault(below, {})
                 entries[name] = dirent
                 self._waiting.append((path, below))
-            elif path in self._leading:
+            else:
                 self._waiting.append((path, make_directories(self._tree, below)))
 
     def _take_over(self, source: bytes, place: bytes) -> None:
@@ -152,13 +150,10 @@ class _Merging:
         entries = directories[place]
         for name, dirent in layer.tree.directories[source].items():
             if stat.S_ISDIR(dirent.mode):
-                path = join(source, name)
-                if path in layer.implied and path not in self._leading:
-                    continue
                 entries[name] = dirent
                 below = join(place, name)
                 directories[below] = {}
-                self._waiting.append((path, below))
+                self._waiting.append((join(source, name), below))
             elif dirent.link_group:
                 entries[name] = self._numbered(dirent)
             else:
@@ -173,20 +168,3 @@ class _Merging:
             self.groups += 1
             group = self._renumbered[dirent.link_group] = self.groups
         return dirent._replace(link_group=group)
-
-
-def _leading(layer: LayerTree) -> set[bytes]:
-    """Return the implied directories with more in or below them than whiteouts."""
-    leading: set[bytes] = set()
-    sources = [directory for directory, names in layer.links.items() if names]
-    for path, entries in layer.tree.directories.items():
-        if path not in layer.implied or any(
-            not stat.S_ISDIR(dirent.mode) for dirent in entries.values()
-        ):
-            sources.append(path)
-    for source in sources:
-        path = source
-        while path and path not in leading:
-            leading.add(path)
-            path = path.rpartition(b"/")[0]
-    return leading
