@@ -74,7 +74,9 @@ def test_the_root_stays_a_directory(entry: bytes) -> None:
 
 
 def test_hard_links_to_directories_are_refused() -> None:
-    refused("hard link to a directory", tars.file(b"d/f"), tars.hard_link(b"h", b"d"))
+    refused(
+        "hard link to a directory", tars.directory(b"d"), tars.hard_link(b"h", b"d")
+    )
 
 
 @pytest.mark.parametrize("kind", [b"V", b"M", b"D", b"N", b"A", b"\xff"])

@@ -327,6 +327,7 @@ def test_a_hard_link_to_nothing_is_refused(target: bytes) -> None:
 
 def test_a_hard_link_to_a_lower_directory_is_refused() -> None:
     refused("which is not a file", [tars.file(b"d/a")], [tars.hard_link(b"x", b"d")])
+    refused("which is not a file", [tars.file(b"d/a"), tars.hard_link(b"x", b"d")])
 
 
 # Size.
