@@ -1,0 +1,126 @@
+"""Commits: the same time however many images there are, and cheap together."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+
+from tests.bench.disk import sync_seconds
+from tests.bench.report import Figure, Settings, median
+from tests.support.cvmfs_repository import FQRN, NOW, directory, file, keys
+from workers.cvmfs import Change, LocalStorage, Repository, Tree
+from workers.layout.flat import FlatImage, plan_flat
+from workers.layout.names import is_catalog
+from workers.plan import Plan
+from workers.publishers.native import NativePublisher
+from workers.reference import Reference
+
+_NAMESPACES = 100
+_AT_ONCE = 500
+_REPEATS = 15
+_GROUP = 100
+_COMMIT_REACH, _GROUP_REACH = 1.2, 3.0
+
+
+class Library:
+    """A repository that fills with images whose trees have a few files each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.repository = Repository.create(
+            FQRN,
+            LocalStorage(settings.folder / "repository"),
+            keys(),
+            now=NOW,
+            is_mountpoint=is_catalog,
+        )
+        self._publisher = NativePublisher(FQRN, lambda: self.repository)
+        self._content = self.repository.sink.put_bytes(b"#!/bin/sh\n")
+        self.images = 0
+        self._now = NOW
+
+    def fill(self, images: int) -> None:
+        """Commit until there are so many."""
+        while self.images < images:
+            count = min(_AT_ONCE, images - self.images)
+            self.commit([change for _ in range(count) for change in self.ready()])
+
+    def ready(self) -> list[Change]:
+        """Return the changes of one more image, all that needs no lock done."""
+        steps = self._plan(self.images).steps
+        self.images += 1
+        return [self._publisher._change(step, []) for step in steps]
+
+    def commit(self, changes: Sequence[Change]) -> float:
+        """Commit; return the seconds it took."""
+        self._now += 1
+        started = time.perf_counter()
+        self.repository.commit(changes, now=self._now)
+        return time.perf_counter() - started
+
+    def one_by_one(self) -> list[float]:
+        """Commit some images singly; return the seconds of each."""
+        return [self.commit(self.ready()) for _ in range(_REPEATS)]
+
+    def _plan(self, number: int) -> Plan:
+        namespace, image = number % _NAMESPACES, number // _NAMESPACES
+        reference = Reference.parse(
+            f"registry.example/group{namespace}/image{image}:v1"
+        )
+        digest = hashlib.sha256(b"%d" % number).hexdigest()
+        program = file(self._content, 0o755, mtime=number)
+        tree = Tree(
+            directory(mtime=number),
+            {b"": {b"bin": directory()}, b"bin": {b"run": program}},
+        )
+        described = b'{"schemaVersion": 2, "number": %d}' % number
+        return plan_flat(
+            FlatImage(
+                reference, f"sha256:{digest}", tree, described, described, described
+            )
+        )
+
+
+def measure(settings: Settings) -> Iterator[Figure]:
+    """Commit single images at growing numbers of them, and a hundred at once."""
+    library = Library(settings)
+    sizes = (10, 100, 1000) if settings.is_quick else (10, 1000, 10_000)
+    first: float | None = None
+    for size in sizes:
+        library.fill(size)
+        seconds = library.one_by_one()
+        middle = median(seconds)
+        if first is None:
+            first = middle
+        ratio = middle / first
+        yield Figure(
+            f"commit of an image at {size} images",
+            1000 * middle,
+            "ms",
+            ratio,
+            f"at {sizes[0]} images",
+            f"<= {_COMMIT_REACH}" if size == sizes[-1] else "",
+            ratio <= _COMMIT_REACH if size == sizes[-1] else None,
+            tuple(seconds),
+        )
+    groups = [
+        library.commit([change for _ in range(_GROUP) for change in library.ready()])
+        for _ in range(3)
+    ]
+    ratio = median(groups) / middle
+    yield Figure(
+        f"commit of {_GROUP} images at once",
+        1000 * median(groups),
+        "ms",
+        ratio,
+        "of one",
+        f"< {_GROUP_REACH:.0f}",
+        ratio < _GROUP_REACH,
+        tuple(groups),
+    )
+    syncs = sync_seconds(settings.folder)
+    yield Figure(
+        "the disk's own fsync of 4 kB",
+        1000 * median(syncs),
+        "ms",
+        median(syncs) / middle,
+        "of a commit",
+    )

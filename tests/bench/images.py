@@ -1,0 +1,94 @@
+"""The images that are published: as OCI layouts, with small layers to put on top."""
+
+import importlib.util
+import io
+import json
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.oci import (
+    Layer,
+    build_image,
+    descriptor,
+    gzip_layer,
+    write_layout,
+)
+from tests.support.rootfs import debian_image, science_image
+
+# Installed wherever the benchmarks run: real files, a few dozen and some 100 kB each.
+SMALL_PACKAGES = ("click", "jinja2", "gunicorn")
+_SITE_PACKAGES = "usr/local/lib/python3/site-packages"
+_LARGEST_SMALL_LAYER = 1_000_000
+_MOST_SMALL_ENTRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutImage:
+    """An image ``latest`` in an OCI layout."""
+
+    layout: Path
+
+    @property
+    def layers(self) -> tuple[Path, ...]:
+        """The files of its layers, lowest first."""
+        return tuple(self._blob(layer) for layer in self._manifest["layers"])
+
+    @property
+    def source(self) -> str:
+        """What skopeo calls it."""
+        return f"oci:{self.layout}:latest"
+
+    def with_layer(self, tar: bytes, folder: Path) -> "LayoutImage":
+        """Return the image with one more layer, as a layout in ``folder``.
+
+        The other layers are shared, not copied.
+        """
+        manifest = self._manifest
+        config = json.loads(self._blob(manifest["config"]).read_bytes())
+        diff_ids = config["rootfs"]["diff_ids"]
+        described = manifest["layers"]
+        below = [
+            Layer(b"", layer["mediaType"], diff_id)
+            for layer, diff_id in zip(described, diff_ids, strict=True)
+        ]
+        top = gzip_layer(tar)
+        described = [*described, descriptor(top.blob, top.media_type)]
+        image = build_image([*below, top], manifest={"layers": described})
+        write_layout(folder, "latest", image)
+        for blob in self.layers:
+            os.link(blob, folder / "blobs/sha256" / blob.name)
+        return LayoutImage(folder)
+
+    @property
+    def _manifest(self) -> Any:
+        index = json.loads((self.layout / "index.json").read_bytes())
+        return json.loads(self._blob(index["manifests"][0]).read_bytes())
+
+    def _blob(self, descriptor: Any) -> Path:
+        return self.layout / "blobs" / str(descriptor["digest"]).replace(":", "/")
+
+
+def bench_image(*, is_quick: bool) -> LayoutImage:
+    """Return the image of design section 7, or a third of it."""
+    return LayoutImage(debian_image() if is_quick else science_image())
+
+
+def small_layer(package: str) -> bytes:
+    """Return the tar of an installed package: at most 1 MB and 100 entries."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise LookupError(f"{package} is not installed")
+    folder = Path(spec.origin).parent
+    files = [path for path in sorted(folder.rglob("*.py")) if path.is_file()]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in files[: _MOST_SMALL_ENTRIES // 2]:
+            name = f"{_SITE_PACKAGES}/{package}/{path.relative_to(folder)}"
+            tar.add(path, name)
+    data = buffer.getvalue()
+    if len(data) > _LARGEST_SMALL_LAYER:
+        raise ValueError(f"{package} is larger than a small layer may be")
+    return data
