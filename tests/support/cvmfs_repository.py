@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from functools import cache
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -35,6 +36,9 @@ class Numbers(TypedDict, total=False):
 
 FQRN = "test.example.org"
 NOW = 1_800_000_000
+_CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+"""cap_net_bind_service, effective and permitted (struct vfs_cap_data); the kernel does
+not hand out one that it cannot read."""
 
 
 @cache
@@ -101,7 +105,7 @@ def small_tree(sink: ContentSink, text: bytes = b"hello") -> Tree:
                 b"two": hard,
                 b"deep": directory(0o000),
                 b"capable": file(sink.put_bytes(b"x"))._replace(
-                    xattrs=((b"security.capability", b"\0\1"), (b"user.empty", b""))
+                    xattrs=((b"security.capability", _CAPABILITY), (b"user.empty", b""))
                 ),
             },
             b"bin/deep": {},

@@ -101,8 +101,7 @@ class KeyRing:
             InvalidKeys: a file is missing, unreadable, or belongs to another one.
         """
         check_fqrn(fqrn)
-        _adopt(fqrn, directory)
-        found = _present(fqrn, directory)
+        found = _settled(fqrn, directory)
         missing = [suffix for suffix in _MODES if suffix not in {*found, _MASTER}]
         if missing:
             raise InvalidKeys(
@@ -122,8 +121,7 @@ class KeyRing:
             InvalidKeys: as ``load``; half a set is never completed.
         """
         check_fqrn(fqrn)
-        _adopt(fqrn, directory)
-        if not _present(fqrn, directory):
+        if not _settled(fqrn, directory):
             try:
                 _write_draft(fqrn, directory, cls.generate(fqrn, now=now).files())
             except OSError as error:
@@ -172,7 +170,7 @@ class KeyRing:
         Raises:
             InvalidKeys: the directory has other keys, or cannot be written.
         """
-        if not _present(self.fqrn, directory):
+        if not _settled(self.fqrn, directory):
             try:
                 _write_draft(self.fqrn, directory, self.files())
             except OSError as error:
@@ -234,6 +232,18 @@ def _pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
+
+
+def _settled(fqrn: str, directory: Path) -> list[str]:
+    """Return which files there are, when nobody is moving a set into place."""
+    for _ in range(2):
+        # Whoever sees half a set may have looked while another process was moving it;
+        # the second time, that set is waiting to be adopted, or all there.
+        _adopt(fqrn, directory)
+        found = _present(fqrn, directory)
+        if len(found) in (0, len(_MODES)):
+            break
+    return found
 
 
 def _present(fqrn: str, directory: Path) -> list[str]:
