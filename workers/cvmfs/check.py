@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.checking.catalogs import examine_catalogs
-from workers.cvmfs.checking.finding import Finding, Progress, Tell
+from workers.cvmfs.checking.finding import Finding, Findings, Progress, Tell
 from workers.cvmfs.checking.integrity import number
 from workers.cvmfs.checking.proving import Proven, Prover
 from workers.cvmfs.checking.published import (
@@ -55,10 +55,11 @@ def check(
     contents: bool = False,
     reflog_checksum: ContentHash | None = None,
     tell: Tell = lambda _: None,
-) -> Iterator[Finding]:
+) -> Findings[None]:
     """Yield everything that is wrong with a repository's current revision.
 
     An object that several rows name is examined once and told at the first of them.
+    Whoever has seen enough closes the generator, which ends its threads.
 
     Args:
         source: where the repository is; several threads use it at once.
@@ -87,8 +88,8 @@ def check(
             examine_trust(source, fqrn, head, public_keys, now),
             examine_alternative_names(source, manifest),
             _metainfo(source, manifest),
-            examine_reflog(source, manifest, reflog_checksum, prover),
-            examine_history(source, manifest, prover),
+            examine_reflog(source, fqrn, manifest, reflog_checksum, prover),
+            examine_history(source, fqrn, manifest, prover),
         )
         root = NestedCatalog(b"", manifest.root_catalog, manifest.root_catalog_size)
         properties = yield from examine_catalogs(

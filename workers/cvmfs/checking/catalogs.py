@@ -17,7 +17,7 @@ from typing import TypeVar
 from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.checking.entries import examine_entries
 from workers.cvmfs.checking.finding import Finding, Findings
-from workers.cvmfs.checking.integrity import all_properties
+from workers.cvmfs.checking.integrity import all_properties, readable
 from workers.cvmfs.checking.layout import Layout, read_layout
 from workers.cvmfs.checking.mounts import (
     Mount,
@@ -36,7 +36,6 @@ from workers.cvmfs.checking.tables import (
     stored_counters,
 )
 from workers.cvmfs.counters import Counters
-from workers.cvmfs.database import translated
 from workers.cvmfs.dirent import ZLIB
 from workers.cvmfs.errors import FormatError
 from workers.cvmfs.hash import ContentHash, Kind, path_key
@@ -154,9 +153,10 @@ def _examine(
         )
         if mounted is None:
             return None
-        visit.pending, bound = mounted
-        visit.pending.reverse()  # taken from the end
-        objects = chain(_objects(connection), map(_bound_object, bound))
+        visit.pending = mounted.nested[::-1]  # taken from the end
+        if not mounted.is_complete:
+            visit.subtree = None
+        objects = chain(_objects(connection), map(_bound_object, mounted.bound))
         where = partial(_where, connection, layout)
         yield from _guarded(path, prover.prove(objects, where))
     tell(visit.own.regular + visit.own.symlink + visit.own.special + visit.own.dir)
@@ -188,7 +188,7 @@ def _examine_rows(
 def _guarded(path: bytes, part: Findings[_Result]) -> Findings[_Result | None]:
     """Go through one part of the examination; if it breaks off, say so."""
     try:
-        with translated("database"):
+        with readable("database"):
             return (yield from part)
     except FormatError as error:
         yield Finding.at(path, f"catalog cannot be examined: {error}")

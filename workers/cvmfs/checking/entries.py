@@ -31,7 +31,8 @@ _LINK_GROUP_COLUMNS = (
 )  # fmt: skip
 """What the names of one file share."""
 _DIFFERENCES = " + ".join(
-    f"(count(DISTINCT {column}) + (count({column}) NOT IN (0, count(*))) > 1) << {bit}"
+    f"((count(DISTINCT {column}) + (count({column}) NOT IN (0, count(*))) > 1)"
+    f" << {bit})"
     for bit, column in enumerate(_LINK_GROUP_COLUMNS)
 )
 _SELECT_GROUPS = f"""
@@ -55,7 +56,7 @@ files AS (
   FROM pieces GROUP BY md5path_1, md5path_2)
 SELECT md5path_1, md5path_2, parent_1, parent_2, name, size, total, breaks, unsound
 FROM catalog LEFT JOIN files USING (md5path_1, md5path_2)
-WHERE flags & 64 AND (
+WHERE flags & 64 AND mode & 61440 = 32768 AND (
   total IS NOT size OR breaks IS NOT 0 OR unsound IS NOT 0)"""
 _SELECT_STRAY_CHUNKS = """
 SELECT count(*) FROM chunks WHERE NOT EXISTS (

@@ -73,6 +73,21 @@ class Mount(NamedTuple):
     row: TopRow
 
 
+class Mounted(NamedTuple):
+    """All that is mounted in one catalog.
+
+    Attributes:
+        nested: catalogs with the rows at which they are mounted.
+        bound: root catalogs of other revisions.
+        is_complete: whether every mountpoint of a nested catalog has one that can be
+            looked for.
+    """
+
+    nested: list[Mount]
+    bound: list[NestedCatalog]
+    is_complete: bool
+
+
 def top_row(connection: sqlite3.Connection, path: bytes) -> TopRow | None:
     """Return the row of a path, ``None`` when the catalog has none."""
     row = connection.execute(_SELECT_ROW, path_key(path)).fetchone()
@@ -119,7 +134,7 @@ def examine_mounts(
     mountpoint: bytes,
     nested: Iterable[bytes],
     bound: Iterable[bytes],
-) -> Findings[tuple[list[Mount], list[NestedCatalog]]]:
+) -> Findings[Mounted]:
     """Compare mountpoints with the catalogs registered for them.
 
     Args:
@@ -127,9 +142,6 @@ def examine_mounts(
         mountpoint: of the catalog.
         nested: paths whose rows are marked as mountpoints of nested catalogs.
         bound: paths whose rows are marked as bind mountpoints.
-
-    Returns:
-        The catalogs mounted here: nested ones with their rows, and bound ones.
     """
     at_nested = yield from _registered(connection, "nested_catalogs", mountpoint)
     at_bound = yield from _registered(connection, "bind_mountpoints", mountpoint)
@@ -153,7 +165,11 @@ def examine_mounts(
             mounts.append(Mount(catalog, row))
     for path in sorted(at_bound.keys() - marked_bound):
         yield Finding.at(path, "has a bound catalog registered but is no mountpoint")
-    return mounts, [catalog for catalog in at_bound.values() if catalog is not None]
+    return Mounted(
+        mounts,
+        [catalog for catalog in at_bound.values() if catalog is not None],
+        marked_nested <= {mount.catalog.path for mount in mounts},
+    )
 
 
 def _registered(

@@ -14,10 +14,11 @@ from workers.cvmfs.checking.finding import Finding
 from workers.cvmfs.checking.integrity import (
     all_properties,
     integrity_problems,
+    readable,
     table_kinds,
 )
 from workers.cvmfs.checking.proving import Prover, Wanted
-from workers.cvmfs.database import open_database, translated
+from workers.cvmfs.database import open_database
 from workers.cvmfs.errors import FormatError, NotFound
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.manifest import RepositoryManifest
@@ -38,6 +39,7 @@ _BRANCH = re.compile(rb"[A-Za-z0-9._@/-]*")
 
 def examine_reflog(
     source: ObjectSource,
+    fqrn: str,
     manifest: RepositoryManifest,
     checksum: ContentHash | None,
     prover: Prover,
@@ -46,6 +48,7 @@ def examine_reflog(
 
     Args:
         source: the storage.
+        fqrn: the repository asked for.
         manifest: of the head.
         checksum: of the reflog, where somebody knows better than the manifest.
         prover: proves the objects.
@@ -66,13 +69,13 @@ def examine_reflog(
         actual = ContentHash.of(data, expected.algorithm)
         if actual != expected:
             yield Finding.of(REFLOG, f"has hash {actual}, it must be {expected}")
-    properties = _REFLOG_PROPERTIES | {"fqrn": manifest.fqrn}
+    properties = _REFLOG_PROPERTIES | {"fqrn": fqrn}
     inspect = partial(_reflog, manifest=manifest, prover=prover)
     yield from _database(REFLOG, data, properties, inspect)
 
 
 def examine_history(
-    source: ObjectSource, manifest: RepositoryManifest, prover: Prover
+    source: ObjectSource, fqrn: str, manifest: RepositoryManifest, prover: Prover
 ) -> Iterator[Finding]:
     """Examine tags and branches, and that every tag's root catalog is there."""
     if manifest.history is None:
@@ -83,7 +86,7 @@ def examine_history(
     except FormatError as error:
         yield Finding.of(where, f"history: {error}")
         return
-    properties = _HISTORY_PROPERTIES | {"fqrn": manifest.fqrn}
+    properties = _HISTORY_PROPERTIES | {"fqrn": fqrn}
     inspect = partial(_history, where=where, manifest=manifest, prover=prover)
     yield from _database(where, data, properties, inspect)
 
@@ -104,7 +107,7 @@ def _database(
     """
     try:
         with (
-            translated("database"),
+            readable("database"),
             closing(open_database(data, "database")) as connection,
         ):
             for problem in integrity_problems(connection):

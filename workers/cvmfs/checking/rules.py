@@ -54,8 +54,14 @@ TYPE_RULES = (
         "xattr IS NOT NULL AND typeof(xattr) <> 'blob'", "column xattr holds {xattr!r}"
     ),
     Rule("size < 0", "column size holds {size}"),
-    Rule("uid NOT BETWEEN 0 AND 4294967295", "column uid holds {uid}"),
-    Rule("gid NOT BETWEEN 0 AND 4294967295", "column gid holds {gid}"),
+    Rule(
+        "typeof(uid) = 'integer' AND uid NOT BETWEEN 0 AND 4294967295",
+        "column uid holds {uid}",
+    ),
+    Rule(
+        "typeof(gid) = 'integer' AND gid NOT BETWEEN 0 AND 4294967295",
+        "column gid holds {gid}",
+    ),
 )
 """SQLite lets any value into any column. Of a row that breaks one of these, nothing
 else is asked."""
@@ -97,7 +103,7 @@ ENTRY_RULES = (
         "flags {flags:#x} say an unknown compression",
     ),
     Rule(
-        f"hash IS NOT NULL AND NOT {_REGULAR}",
+        f"hash IS NOT NULL AND ({_DIRECTORY} OR {_SYMLINK} OR {_PIPE} OR {_DEVICE})",
         "has a content hash but is no regular file",
     ),
     Rule(f"{_SYMLINK} AND symlink = ''", "is a symlink without target"),

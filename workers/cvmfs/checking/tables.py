@@ -11,10 +11,11 @@ from workers.cvmfs.checking.integrity import (
     all_properties,
     integrity_problems,
     number,
+    readable,
     table_kinds,
 )
 from workers.cvmfs.counters import Counters
-from workers.cvmfs.database import open_database, translated
+from workers.cvmfs.database import open_database
 from workers.cvmfs.errors import FormatError
 from workers.cvmfs.hash import ContentHash
 from workers.cvmfs.schema import COLUMNS, SCHEMA
@@ -48,13 +49,13 @@ SELECT count(*) FILTER (WHERE {_REGULAR}),
   count(*) FILTER (WHERE mode & 61440 IN (4096, 8192, 24576, 49152)),
   count(*) FILTER (WHERE mode & 61440 = 16384),
   (SELECT count(*) FROM nested_catalogs),
-  count(*) FILTER (WHERE flags & 64),
+  count(*) FILTER (WHERE flags & 64 AND {_REGULAR}),
   (SELECT count(*) FROM chunks),
   coalesce(sum(size) FILTER (WHERE {_REGULAR}), 0),
-  coalesce(sum(size) FILTER (WHERE flags & 64), 0),
+  coalesce(sum(size) FILTER (WHERE flags & 64 AND {_REGULAR}), 0),
   count(xattr),
-  count(*) FILTER (WHERE flags & 128),
-  coalesce(sum(size) FILTER (WHERE flags & 128), 0)
+  count(*) FILTER (WHERE flags & 128 AND {_REGULAR}),
+  coalesce(sum(size) FILTER (WHERE flags & 128 AND {_REGULAR}), 0)
 FROM catalog"""  # noqa: S608 - constants only; types by mode, as clients tell them
 
 
@@ -68,12 +69,13 @@ def open_tables(data: bytes, path: bytes) -> Findings[sqlite3.Connection | None]
         The connection, which the caller closes; ``None`` when nothing can be read.
     """
     try:
-        connection = open_database(data, "database")
+        with readable("database"):
+            connection = open_database(data, "database")
     except FormatError as error:
         yield Finding.at(path, f"catalog cannot be opened: {error}")
         return None
     try:
-        with translated("database"):
+        with readable("database"):
             for problem in integrity_problems(connection):
                 yield Finding.at(path, f"catalog is a {problem}")
             if (yield from _columns(connection, path)):

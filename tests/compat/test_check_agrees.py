@@ -1,0 +1,111 @@
+"""Our check and the real one agree: on what is sound, and on what is not."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.support.cvmfs_repository import FQRN, keys
+from tests.support.damage import Damage
+from tests.support.damages import DAMAGES
+from tests.support.workbench import Workbench, build
+from workers.cvmfs.storage import WHITELIST
+from workers.cvmfs.whitelist import fingerprint, write_whitelist
+
+StockCheck = Callable[[Workbench], subprocess.CompletedProcess[str]]
+
+SWISSKNIFE = shutil.which("cvmfs_swissknife")
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(SWISSKNIFE is None, reason="cvmfs_swissknife is not on PATH"),
+]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """Return a repository whose whitelist holds today, by the clock of the machine."""
+    bench = build(tmp_path_factory.mktemp("sound"))
+    master_key = keys().master_key
+    assert master_key is not None
+    bench.files[WHITELIST] = write_whitelist(
+        FQRN, [fingerprint(keys().certificate)], master_key, now=int(time.time())
+    )
+    return bench
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture(scope="module")
+def www(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Serve a directory over HTTP; return it and where."""
+    directory = tmp_path_factory.mktemp("www")
+    handler = functools.partial(_Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield directory, f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def stock_check(www: tuple[Path, str], tmp_path: Path) -> StockCheck:
+    """Return the real check, which asks as a client far away would."""
+    assert SWISSKNIFE is not None
+    command = [SWISSKNIFE, "check", "-c", "-N", FQRN, "-t", str(tmp_path)]
+    key = tmp_path / "repository.pub"
+    key.write_bytes(
+        keys().public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    directory, url = www
+
+    def ask(bench: Workbench) -> subprocess.CompletedProcess[str]:
+        bench.write(directory / tmp_path.name / FQRN)
+        return subprocess.run(
+            [*command, "-k", str(key), "-r", f"{url}/{tmp_path.name}/{FQRN}"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=60,
+        )
+
+    return ask
+
+
+def test_the_real_check_finds_nothing_in_what_we_write(
+    sound: Workbench, stock_check: StockCheck
+) -> None:
+    answer = stock_check(sound)
+
+    assert answer.returncode == 0, answer.stderr
+    assert "no problems found" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage for damage in DAMAGES if damage.stock is not None],
+    ids=lambda damage: damage.name,
+)
+def test_the_real_check_agrees(
+    sound: Workbench, stock_check: StockCheck, damage: Damage
+) -> None:
+    bench = sound.copy()
+    damage.do(bench)
+
+    answer = stock_check(bench)
+
+    assert (answer.returncode != 0) == damage.stock, answer.stdout + answer.stderr

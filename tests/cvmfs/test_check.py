@@ -1,0 +1,419 @@
+"""What is wrong is found, all of it, and nothing else."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import BinaryIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.cvmfs_repository import FQRN, NOW, keys
+from tests.support.damage import FILE, ROOT, Damage, at
+from tests.support.damaged_catalogs import BIND, BOUND
+from tests.support.damages import DAMAGES
+from tests.support.workbench import IMAGE, OTHER, Shelf, Workbench, build
+from workers.cvmfs.check import Progress, check
+from workers.cvmfs.checking import proving
+from workers.cvmfs.counters import Counters
+from workers.cvmfs.errors import StorageFailed
+from workers.cvmfs.hash import ContentHash, Kind
+from workers.cvmfs.keys import KeyRing
+from workers.cvmfs.objects import get_object, pack
+from workers.cvmfs.storage import MANIFEST, REFLOG, WHITELIST
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return build(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def bench(sound: Workbench) -> Workbench:
+    return sound.copy()
+
+
+def texts(bench: Workbench, **options: bool) -> list[str]:
+    return [str(finding) for finding in bench.check(**options)]
+
+
+def test_nothing_is_found_in_a_sound_repository(bench: Workbench) -> None:
+    assert bench.check() == []
+    assert bench.check(contents=True) == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
+def test_each_damage_is_found_and_nothing_else(
+    bench: Workbench, damage: Damage
+) -> None:
+    damage.do(bench)
+
+    found = texts(bench, contents=damage.in_contents)
+
+    assert len(found) == len(damage.found), found
+    for text, expected in zip(found, damage.found, strict=True):
+        assert text.startswith(expected)
+
+
+@pytest.mark.parametrize("scope", ["self", "subtree"])
+@pytest.mark.parametrize("name", Counters._fields)
+def test_each_counter_is_compared_with_the_rows(
+    bench: Workbench, scope: str, name: str
+) -> None:
+    bench.edit_catalog(
+        ROOT,
+        f"UPDATE statistics SET value = value + 1 WHERE counter = '{scope}_{name}'",
+    )
+
+    (text,) = texts(bench)
+
+    assert text.startswith(f"/: catalog counter {scope}_{name} is ")
+
+
+def test_the_check_goes_on_after_the_first_finding(bench: Workbench) -> None:
+    for damage in DAMAGES:
+        if damage.name in (
+            "the whitelist is of another repository",
+            "the catalog of a tag is not there",
+            "a file has no links",
+            "the rows of a mountpoint differ in owner",
+        ):
+            damage.do(bench)
+
+    assert [text.split(": ")[0] for text in texts(bench)] == [
+        ".cvmfswhitelist",
+        "tag trunk-previous",
+        "/image/file",
+        "/shelf/other",
+    ]
+
+
+# What is unusual but sound
+
+
+def test_catalogs_of_older_revisions_of_the_schema_are_sound(bench: Workbench) -> None:
+    bench.edit_catalog(ROOT, "UPDATE catalog SET mtimens = NULL")
+    bench.edit_catalog(b"/shelf", "UPDATE catalog SET mtimens = NULL")
+    bench.edit_catalog(
+        OTHER,
+        "ALTER TABLE catalog DROP COLUMN mtimens",
+        "ALTER TABLE catalog DROP COLUMN xattr",
+        "ALTER TABLE nested_catalogs DROP COLUMN size",
+        "DROP TABLE bind_mountpoints",
+        "DELETE FROM statistics WHERE counter LIKE '%_xattr'"
+        " OR counter LIKE '%_external%' OR counter LIKE '%_special'",
+        "UPDATE properties SET value = '0' WHERE key = 'schema_revision'",
+    )
+    bench.edit_catalog(IMAGE, "UPDATE catalog SET mtimens = NULL")
+
+    assert texts(bench) == []
+
+
+def test_a_bind_mountpoint_is_sound(bench: Workbench) -> None:
+    bench.edit_catalog(ROOT, *BOUND, BIND)
+    bench.count(ROOT, symlink=-1, dir=1)
+
+    assert texts(bench, contents=True) == []
+
+
+def test_an_external_file_needs_no_object(bench: Workbench) -> None:
+    bench.edit_catalog(IMAGE, f"UPDATE catalog SET flags = flags | 128 {at(FILE)}")
+    bench.count(IMAGE, external=1, external_file_size=10)
+    del bench.files[ContentHash.of(pack(b"some bytes")).path(Kind.BULK)]
+
+    assert texts(bench, contents=True) == []
+
+
+def test_second_names_that_are_promised_and_there_are_sound(bench: Workbench) -> None:
+    bench.sign(has_alternative_names=True)
+    manifest = bench.manifest
+    bench.files[f".cvmfsalt-{manifest.certificate}X"] = b""
+    bench.files[f".cvmfsalt-{manifest.root_catalog}C"] = b""
+
+    assert texts(bench) == []
+
+
+def test_a_repository_may_do_without_history_description_and_reflog(
+    bench: Workbench,
+) -> None:
+    bench.sign(history=None, metainfo=None, reflog=None)
+    del bench.files[REFLOG]
+
+    assert texts(bench) == []
+
+
+def test_a_checksum_that_is_given_counts_more_than_the_manifests(
+    bench: Workbench,
+) -> None:
+    checksum = bench.manifest.reflog
+    bench.sign(reflog=ContentHash(b"x" * 20))
+
+    assert bench.check(reflog_checksum=checksum) == []
+    bench.sign(reflog=checksum)
+    (finding,) = bench.check(reflog_checksum=ContentHash(b"x" * 20))
+    assert finding.where == ".cvmfsreflog"
+
+
+def test_one_public_key_that_fits_is_enough(bench: Workbench) -> None:
+    stranger = KeyRing.generate(FQRN, now=NOW).public_key
+    ours = keys().public_key
+
+    assert list(check(bench.storage, FQRN, [stranger, ours], now=NOW)) == []
+    (finding,) = check(bench.storage, FQRN, [], now=NOW)
+    assert finding.what == "there is no public key to verify it with"
+
+
+# How findings read
+
+
+def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
+    odd = "/image/directory/caf\\xe9\\n"
+    bench.edit_catalog(
+        IMAGE, "UPDATE catalog SET uid = -1 WHERE instr(name, char(10)) > 0"
+    )
+
+    assert texts(bench) == [f"{odd}: column uid holds -1"]
+
+
+def test_an_object_is_told_once_though_many_rows_name_it(bench: Workbench) -> None:
+    name = ContentHash.of(pack(b"twin")).path(Kind.BULK)
+    del bench.files[name]
+
+    assert texts(bench) == [f"/image/twin2: object {name} is missing"]
+
+
+def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
+    name = ContentHash.of(pack(b"some bytes")).path(Kind.BULK)
+    bench.edit_catalog(IMAGE, f"UPDATE catalog SET size = 11 {at(FILE)}")
+    bench.count(IMAGE, file_size=1)
+
+    assert texts(bench, contents=True) == [
+        f"/image/file: object {name} holds 10 bytes, its entry says 11"
+    ]
+    bench.files[name] = pack(b"other bytes")
+    (text,) = texts(bench, contents=True)
+    assert text.startswith(f"/image/file: object {name} is damaged: its bytes")
+
+
+def test_a_file_larger_than_a_block_is_read_to_its_end(bench: Workbench) -> None:
+    data = bytes(3_000_000)
+    digest = bench.put(data, Kind.BULK).digest.hex()
+    bench.edit_catalog(
+        IMAGE,
+        f"UPDATE catalog SET size = 3000000, hash = x'{digest}' {at(FILE)}",
+    )
+    bench.count(IMAGE, file_size=3_000_000 - 10)
+
+    assert texts(bench, contents=True) == []
+
+
+def test_the_progress_only_grows_and_ends_with_all_there_is(bench: Workbench) -> None:
+    told: list[Progress] = []
+
+    bench.check(contents=True, tell=told.append)
+
+    assert all(
+        old <= new
+        for before, after in itertools.pairwise(told)
+        for old, new in zip(before, after, strict=True)
+    )
+    assert told[-1].catalogs == 4
+    assert told[-1].entries == 28
+    assert told[-1].objects == 21
+    assert told[-1].bytes > 1000
+
+
+# Objects that are many, slow, or not to be had
+
+
+class Refusing(Shelf):
+    """A storage of which one file cannot be read."""
+
+    def __init__(self, files: dict[str, bytes], name: str) -> None:
+        super().__init__(files)
+        self._name = name
+
+    def get(self, path: str) -> bytes:
+        if path == self._name:
+            raise StorageFailed(f"{path}: Input/output error")
+        return super().get(path)
+
+    def exists(self, path: str) -> bool:
+        return self.get(path) is not None
+
+
+@pytest.mark.parametrize("contents", [False, True])
+def test_what_the_storage_refuses_is_a_finding(
+    bench: Workbench, contents: object
+) -> None:
+    names = {
+        "mutable": (MANIFEST, REFLOG, WHITELIST),
+        "objects": (
+            bench.catalog_name(OTHER),
+            bench.manifest.certificate.path(Kind.CERTIFICATE),
+            ContentHash.of(pack(b"some bytes")).path(Kind.BULK),
+        ),
+    }
+    for name in (*names["mutable"], *names["objects"]):
+        storage = Refusing(bench.files, name)
+
+        found = list(
+            check(storage, FQRN, [keys().public_key], now=NOW, contents=bool(contents))
+        )
+
+        assert found
+        assert all("Input/output error" in finding.what for finding in found)
+
+
+class BreakingOff(Shelf):
+    """A storage that hands out streams which end in an error."""
+
+    def open(self, path: str) -> BinaryIO:
+        stream = super().open(path)
+
+        def read(_size: int = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        stream.read = read  # type: ignore[method-assign]
+        return stream
+
+
+def test_a_stream_that_breaks_off_is_a_finding(bench: Workbench) -> None:
+    storage = BreakingOff(bench.files)
+
+    found = list(check(storage, FQRN, [keys().public_key], now=NOW, contents=True))
+
+    assert len(found) == 21
+    assert all("Input/output error" in finding.what for finding in found)
+
+
+def test_many_objects_are_asked_for_once_each(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tiny limits, so that few objects go the ways of many.
+    monkeypatch.setattr(proving, "_RECENT", 3)
+    monkeypatch.setattr(proving, "_BATCH", 2)
+    monkeypatch.setattr(proving, "_WINDOW", 6)
+    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
+    told: list[Progress] = []
+    storage = Counting(bench.files)
+
+    found = list(check(storage, FQRN, [keys().public_key], now=NOW, tell=told.append))
+
+    assert found == []
+    assert told[-1].objects == 19
+    assert len(storage.asked) == len(set(storage.asked)) == 19
+
+
+class Counting(Shelf):
+    """A storage that remembers what it was asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.asked: list[str] = []
+
+    def exists(self, path: str) -> bool:
+        self.asked.append(path)
+        return super().exists(path)
+
+
+def test_findings_come_in_order_from_however_many_threads(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in (b"some bytes", b"x", b"twin", b"odd name", b"here"):
+        del bench.files[ContentHash.of(pack(data)).path(Kind.BULK)]
+    alone = texts(bench)
+    monkeypatch.setattr(proving, "_BATCH", 1)
+    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
+
+    assert texts(bench) == alone
+    assert len(alone) == 5
+
+
+def test_a_check_that_is_given_up_leaves_no_thread_behind(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving, "_BATCH", 1)
+    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
+    before = threading.active_count()
+    for name in [name for name in bench.files if name.startswith("data/")]:
+        if name[-1] not in "CHMX":
+            del bench.files[name]
+
+    with closing(check(bench.storage, FQRN, [keys().public_key], now=NOW)) as findings:
+        next(findings)
+
+    assert threading.active_count() == before
+
+
+# Any bytes at all
+
+
+def test_a_database_whose_tables_have_no_readable_name_is_a_finding(
+    bench: Workbench,
+) -> None:
+    damage = (
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = CAST(x'43524541544520ff' AS TEXT)",
+    )
+    bench.edit_catalog(OTHER, *damage)
+    bench.edit_reflog(*damage)
+
+    what = "database: not even its names are readable"
+    assert texts(bench) == [
+        f".cvmfsreflog: {what}",
+        f"/shelf/other: catalog cannot be opened: {what}",
+    ]
+
+
+Change = Callable[[bytes], bytes]
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Change:
+    """Draw a way to damage bytes: some replaced, and perhaps the end lost."""
+    places = draw(
+        st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)))
+    )
+    kept = draw(st.one_of(st.just(1.0), st.floats(0, 1)))
+
+    def change(data: bytes) -> bytes:
+        damaged = bytearray(data)
+        for place, piece in places:
+            start = int(place * len(data))
+            damaged[start : start + len(piece)] = piece
+        return bytes(damaged[: int(kept * len(data))])
+
+    return change
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    change=changes(),
+    what=st.sampled_from(
+        [ROOT, IMAGE, OTHER, MANIFEST, WHITELIST, REFLOG, "history", "certificate"]
+    ),
+)
+def test_whatever_the_bytes_are_the_check_ends_and_raises_nothing(
+    sound: Workbench, change: Change, what: bytes | str
+) -> None:
+    bench = sound.copy()
+    if isinstance(what, bytes):
+        bench.replace_catalog(what, change)
+    elif what == "history":
+        history = bench.manifest.history
+        assert history is not None
+        data = change(get_object(bench.storage, history, Kind.HISTORY))
+        bench.sign(history=bench.put(data, Kind.HISTORY))
+    elif what == "certificate":
+        data = change(keys().certificate_pem)
+        bench.sign(certificate=bench.put(data, Kind.CERTIFICATE))
+    else:
+        bench.files[what] = change(bench.files[what])
+        if what == REFLOG:
+            bench.sign(reflog=ContentHash.of(bench.files[REFLOG]))
+
+    for finding in bench.check(contents=True):
+        assert str(finding).isprintable()
