@@ -56,6 +56,7 @@ def needs(command: str) -> pytest.MarkDecorator:
 
 class QuietHandler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each small object takes 40 ms
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing: pytest shows what fails."""
