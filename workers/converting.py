@@ -6,7 +6,7 @@ stored on the way. Nothing is unpacked onto a disk of ours.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from threading import Event, Lock
 
@@ -69,8 +69,8 @@ class _Meter:
                 layers_done=self._progress.layers_done + layers,
                 bytes_done=self._progress.bytes_done + size,
             )
-            progress = self._progress
-        self._tell(progress)
+            # In here, so that nobody tells of less after more was told.
+            self._tell(self._progress)
 
 
 def convert(
@@ -88,7 +88,7 @@ def convert(
         sink: takes the content of the files.
         limits: of the policy's rule.
         tell: called often with the progress, from several threads; what it raises
-            stops the conversion.
+            stops the conversion, and is raised here.
 
     Raises:
         ImageRejected: a layer is not what its image says, or a limit is exceeded.
@@ -98,26 +98,33 @@ def convert(
         raise ImageRejected(
             f"the image has {len(descriptors)} layers, its rule allows {limits.layers}"
         )
-    at_once = min(_LAYERS_AT_ONCE, len(descriptors))
+    budget = Budget(limits.size_bytes, limits.files)
     with (
         ContentPool(sink, os.cpu_count() or 1) as pool,
-        ThreadPoolExecutor(at_once, thread_name_prefix="layer") as executor,
+        ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as executor,
     ):
-        budget = Budget(limits.size_bytes, limits.files)
         reader = _LayerReader(client, image, pool, budget, _Meter(descriptors, tell))
-        futures = [
-            executor.submit(reader.read, number) for number in range(len(descriptors))
-        ]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        failed = next((future for future in done if future.exception()), None)
-        if failed is not None:
+        try:
+            layers = _read_all(executor, reader.read, len(descriptors))
+        finally:
+            # Whatever happened here, those who still read find out at their next block.
             reader.meter.stop.set()
-            executor.shutdown(cancel_futures=True)
-            failed.result()
-        layers = [future.result() for future in futures]
+            executor.shutdown(wait=False, cancel_futures=True)
     tree = merge(layers)
     add_singularity(tree, image.config, sink.put_bytes)
     return tree
+
+
+def _read_all(
+    executor: Executor, read: Callable[[int], LayerTree], count: int
+) -> list[LayerTree]:
+    """Return all layers, or raise as soon as one of them fails."""
+    futures = [executor.submit(read, number) for number in range(count)]
+    wait(futures, return_when=FIRST_EXCEPTION)
+    for future in futures:
+        if future.done():
+            future.result()
+    return [future.result() for future in futures]
 
 
 @dataclass(frozen=True, slots=True)

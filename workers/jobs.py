@@ -3,29 +3,32 @@
 Reads top to bottom: ``run`` is what the queue calls; ``run_job`` takes the lease and
 tells the ledger how it ended; ``_Run._publish`` is the story itself. This is the only
 place that asks whether a retry would help.
+
+Killed at any instruction, nothing is lost: what was said of the work is in the ledger,
+what was stored is found again, and what was published is recognised by its receipt.
 """
 
 import json
 import logging
 import os
-import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
-from typing import Self
 
-from workers.config import load_config
+from workers.config import Config, load_config
 from workers.converting import convert
-from workers.errors import PermanentError, TransientError
+from workers.errors import PermanentError, TransientError, WorkerError
+from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.images.manifest import Platform
+from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
 from workers.layout.flat import RECEIPT, FlatImage, plan_flat
 from workers.layout.names import flat_path, image_path, metadata_path
-from workers.ledger import Lease, Ledger, Outcome, Progress, State
+from workers.ledger import Lease, LedgerUnavailable, Outcome, State
 from workers.plan import Publisher
-from workers.policy import Decision, Rule
+from workers.policy import PolicyFile, Rule
 from workers.reference import Reference
+from workers.registry import DigestMismatch
 from workers.resolving import ResolvedImage, fetch_image, resolve_digest
 from workers.services import Services
 
@@ -34,36 +37,24 @@ log = logging.getLogger(__name__)
 # Raised when what we write for the same image changes; what is live is then rebuilt.
 CONVERTER = 1
 
-_HEARTBEAT_SECONDS = 5.0
-_PROGRESS_SECONDS = 0.5
-MAX_ATTEMPTS = 6
+# The pauses between the attempts add up to two hours: a registry's maintenance passes
+# meanwhile, and an operator makes room on a disk.
+MAX_ATTEMPTS = 10
 _FIRST_DELAY_SECONDS = 5.0
-_LONGEST_DELAY_SECONDS = 600.0
-
-
-class Overtaken(Exception):
-    """A newer push of the same reference waits; this run is not worth finishing."""
-
-
-class LeaseLost(Exception):
-    """Somebody else may work on the reference now; nothing may be published."""
+_LONGEST_DELAY_SECONDS = 1800.0
+# A registry may ask for more than that, up to here.
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# What is altered on its way, or our own mistake, hardly ever passes by itself, and each
+# attempt may cost a whole download.
+_MAX_COSTLY_ATTEMPTS = 3
 
 
 class Refused(PermanentError):
     """The policy does not let this image in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended, for the ledger."""
-
-    outcome: Outcome
-    digest: str | None = None
-    reason: str | None = None
-    revision: int | None = None
-    repository: str | None = None
-    path: str | None = None
-    next_try: float | None = None
+class PolicyUnusable(TransientError):
+    """There is no good policy to decide by; it says nothing about the image."""
 
 
 def run(reference: str) -> str:
@@ -72,36 +63,50 @@ def run(reference: str) -> str:
     Returns:
         One line for RQ's own pages; the ledger has the truth.
     """
-    config = load_config(Path(os.environ["CVMFS_WEBHOOK_CONFIG"]), os.environ)
-    with Services.open(config) as services:
-        return run_job(services, Reference.parse(reference))
+    parsed = Reference.parse(reference)
+    try:
+        config, policy = _standing(os.environ["CVMFS_WEBHOOK_CONFIG"])
+        with Services.open(config) as services:
+            return run_job(replace(services, policy=policy), parsed)
+    except TransientError as error:
+        # What was done is not lost: it is found again by the run that the sweep starts.
+        log.warning("reference=%s is left to the sweep: %s", reference, error)
+        return f"left to the sweep: {error}"
+
+
+def prepare() -> None:
+    """Read what jobs need, in the worker, before it forks a process for each of them.
+
+    So a job works by the configuration as the worker found it, and by the last good
+    policy, while the files are being edited.
+    """
+    _, policy = _standing(os.environ["CVMFS_WEBHOOK_CONFIG"])
+    policy.current()
+
+
+@cache
+def _standing(path: str) -> tuple[Config, PolicyFile]:
+    config = load_config(Path(path), os.environ)
+    return config, PolicyFile(config.policy)
 
 
 def run_job(services: Services, reference: Reference) -> str:
-    """Take the lease of a reference, do what is owed, and say how it went."""
+    """Take the lease of a reference, do what is owed, and say how it went.
+
+    Raises:
+        LedgerUnavailable: it was away for too long; the work is still owed.
+    """
     ledger = services.front.ledger
-    worker = f"{socket.gethostname()}-{os.getpid()}"
-    lease = ledger.begin(str(reference), worker=worker)
+    lease = ledger.begin(str(reference), worker=worker_name())
     if lease is None:
         return "nothing is owed, or another worker has it"
     with Heartbeat(ledger, lease) as heartbeat:
         try:
             ending = _Run(services, reference, lease, heartbeat).end()
         except LeaseLost:
+            log.warning("reference=%s another worker took over", reference)
             return "another worker took over"
-    again = ledger.finish(
-        lease,
-        ending.outcome,
-        reason=ending.reason,
-        digest=ending.digest,
-        live_digest=_live(ending),
-        revision=ending.revision,
-        repository=ending.repository,
-        path=ending.path,
-        next_try=ending.next_try,
-    )
-    if again is not None:
-        services.front.queue.enqueue_accepted([again])
+        again = heartbeat.finish(ending)
     log.info(
         "reference=%s outcome=%s digest=%s revision=%s reason=%s",
         reference,
@@ -110,63 +115,12 @@ def run_job(services: Services, reference: Reference) -> str:
         ending.revision,
         ending.reason,
     )
+    if again is not None:
+        try:
+            services.front.queue.enqueue_accepted([again])
+        except LedgerUnavailable as error:
+            log.warning("reference=%s is left to the sweep: %s", reference, error)
     return f"{ending.outcome}: {ending.reason or ending.digest}"
-
-
-def _live(ending: Ending) -> str | None:
-    is_live = ending.outcome in (Outcome.PUBLISHED, Outcome.UNCHANGED)
-    return ending.digest if is_live else None
-
-
-class Heartbeat:
-    """Keeps a lease alive while a job works, and notices when it is lost."""
-
-    def __init__(self, ledger: Ledger, lease: Lease) -> None:
-        self._ledger = ledger
-        self._lease = lease
-        self._stop = Event()
-        self._is_lost = False
-        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._told = 0.0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise when the run should stop before it publishes."""
-        if self._is_lost:
-            raise LeaseLost
-        if self._ledger.is_overtaken(self._lease):
-            raise Overtaken
-
-    def tell(self, progress: Progress) -> None:
-        """Write the progress down, now and then; raises like ``check``."""
-        now = time.monotonic()
-        is_last = progress.layers_done == progress.layers_total
-        if is_last or now - self._told >= _PROGRESS_SECONDS:
-            self._told = now
-            self._ledger.progress(self._lease, progress)
-            self.check()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(_HEARTBEAT_SECONDS):
-            try:
-                if not self._ledger.keep_alive(self._lease):
-                    self._is_lost = True
-                    return
-            except TransientError:
-                # Redis restarts; the lease outlives a few missed beats.
-                log.warning("reference=%s the ledger is away", self._lease.reference)
 
 
 @dataclass(slots=True)
@@ -180,42 +134,50 @@ class _Run:
     digest: str | None = None  # as soon as the registry gave it
 
     def end(self) -> Ending:
-        """Do the work; turn whatever happens into an ending."""
+        """Do the work; turn whatever happens into an ending.
+
+        Raises:
+            LeaseLost: nothing that we say counts any more.
+            LedgerUnavailable: there is nobody to say it to.
+        """
         try:
             return self._publish()
-        except LeaseLost:
-            raise  # nothing that we say counts any more
+        except (LeaseLost, LedgerUnavailable):
+            raise
         except Overtaken:
             reason = "a newer push was waiting"
             return Ending(Outcome.SUPERSEDED, self.digest, reason)
         except Refused as error:
             return Ending(Outcome.REFUSED, self.digest, str(error))
-        except PermanentError as error:
-            return Ending(Outcome.FAILED, self.digest, str(error))
-        except TransientError as error:
-            return self._try_again(str(error), error.retry_after)
+        except WorkerError as error:
+            return self._failed(error)
+        except OutOfTime:
+            hours = JOB_SECONDS // 3600
+            reason = f"it took longer than {hours} hours; push a smaller image"
+            return Ending(Outcome.FAILED, self.digest, reason)
         except Exception as error:  # a mistake of ours must not lose the image
             log.exception("reference=%s", self.reference)
             kind = type(error).__name__
-            return self._try_again(f"internal error ({kind}); see the worker's log")
+            reason = f"internal error ({kind}); the worker's log has more"
+            return self._try_again(reason, _MAX_COSTLY_ATTEMPTS)
 
     def _publish(self) -> Ending:
         services, reference, lease = self.services, self.reference, self.lease
-        ledger, client = services.front.ledger, services.registry
-        rule = _decide(services, reference)
+        client, heartbeat = services.registry, self.heartbeat
+        rule = _decide(services.policy, reference)
         fqrn, publisher = services.publisher(rule)
         path = image_path(reference).decode()
 
-        ledger.stage(lease, State.RESOLVING)
-        check = self.heartbeat.check
+        heartbeat.stage(State.RESOLVING)
+        check = heartbeat.check
         descriptor = resolve_digest(client, reference, lease.hint, check)
         self.digest = descriptor.digest
-        ledger.stage(lease, State.FETCHING, digest=self.digest)
+        heartbeat.stage(State.FETCHING, digest=self.digest)
         platform = Platform.parse(rule.platforms[0])
         receipt = _receipt(self.digest, platform, rule)
         live = _read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
-            return Ending(Outcome.UNCHANGED, self.digest, repository=fqrn, path=path)
+            return self._unchanged(fqrn, publisher, path)
         _check_private(services, reference, rule)
         image = fetch_image(client, reference, descriptor, platform)
         _check_labels(image, rule)
@@ -223,11 +185,11 @@ class _Run:
         tree = None
         is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
         if is_rebuilt or not publisher.has(flat_path(image.manifest.config.digest)):
-            ledger.stage(lease, State.CONVERTING)
-            tell = self.heartbeat.tell
-            tree = convert(client, image, publisher.sink, rule.limits, tell)
+            heartbeat.stage(State.CONVERTING)
+            sink, tell = publisher.sink, heartbeat.tell
+            tree = convert(client, image, sink, rule.limits, tell)
 
-        ledger.stage(lease, State.PUBLISHING)
+        heartbeat.stage(State.PUBLISHING)
         check()
         plan = plan_flat(
             FlatImage(
@@ -249,22 +211,50 @@ class _Run:
             path,
         )
 
-    def _try_again(self, reason: str, retry_after: float | None = None) -> Ending:
+    def _unchanged(self, fqrn: str, publisher: Publisher, path: str) -> Ending:
+        known = self.services.front.ledger.image(str(self.reference))
+        is_known = known is not None and known.live_digest == self.digest
+        # Published by a run that was killed before it could say so: by then it was in.
+        revision = None if is_known else publisher.revision()
+        return Ending(
+            Outcome.UNCHANGED,
+            self.digest,
+            revision=revision,
+            repository=fqrn,
+            path=path,
+        )
+
+    def _failed(self, error: WorkerError) -> Ending:
+        if not isinstance(error, TransientError):
+            return Ending(Outcome.FAILED, self.digest, str(error))
+        is_costly = isinstance(error, DigestMismatch)
+        most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
+        return self._try_again(str(error), most, error.retry_after)
+
+    def _try_again(
+        self, reason: str, most: int, retry_after: float | None = None
+    ) -> Ending:
         """Return a failure that the ledger retries, unless it has been tried enough."""
         attempt = self.lease.attempt
-        if attempt >= MAX_ATTEMPTS:
+        if attempt >= most:
             reason = f"{reason} (given up after {attempt} attempts)"
             return Ending(Outcome.FAILED, self.digest, reason)
         delay = min(_FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS)
         if retry_after is not None:
-            delay = max(delay, min(retry_after, 6 * _LONGEST_DELAY_SECONDS))
+            delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER_SECONDS))
         next_try = time.time() + delay
         return Ending(Outcome.FAILED, self.digest, reason, next_try=next_try)
 
 
-def _decide(services: Services, reference: Reference) -> Rule:
+def _decide(policy_file: PolicyFile, reference: Reference) -> Rule:
     """Ask the policy again: it may have changed since the push was accepted."""
-    decision: Decision = services.policy.current().decide(reference)
+    policy = policy_file.current()
+    if policy_file.problem is not None and not policy.digest:
+        raise PolicyUnusable(
+            "the policy file is broken, so nothing is decided: once the operator has "
+            "mended it, this goes on"
+        )
+    decision = policy.decide(reference)
     if not decision.allowed or decision.rule is None:
         raise Refused(decision.reason)
     return decision.rule

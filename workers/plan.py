@@ -115,6 +115,9 @@ class Publisher(Protocol):
     def has(self, path: bytes) -> bool:
         """Whether anything is published at ``path``."""
 
+    def revision(self) -> int:
+        """Return the number of the revision that readers see now."""
+
     def publish(self, plans: Sequence[Plan]) -> Publication:
         """Make all plans visible in one new revision.
 

@@ -23,7 +23,6 @@ from workers.reference import Reference
 from workers.registry import (
     INDEX_TYPES,
     Descriptor,
-    DigestMismatch,
     ImageNotFound,
     RegistryClient,
 )
@@ -62,24 +61,30 @@ def resolve_digest(
     reference: Reference,
     hint: Hint | None,
     check: Callable[[], None],
+    *,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
 ) -> Descriptor:
     """Ask the registry what a tag means, until it agrees with a fresh hint.
 
     Args:
         client: asks.
         reference: with a tag.
-        hint: what the newest notification said.
+        hint: what the newest notification said; its time is the sender's word.
         check: called while waiting; raises when the work should stop.
         sleep: waits so many seconds.
+        clock: seconds since the epoch.
 
     Raises:
         ImageNotFound: the registry does not have it, and no fresh hint says otherwise.
+        WorkerError: what else the registry answers, or ``check`` raises.
     """
-    until = hint.time + _FRESH_SECONDS if hint is not None else 0.0
+    now = clock()
+    # A clock that runs ahead must not keep us waiting for as long.
+    until = min(hint.time, now) + _FRESH_SECONDS if hint is not None else now
     wait = 0.05
     while True:
-        is_fresh = time.time() < until
+        is_fresh = clock() < until
         try:
             found = client.resolve(reference)
         except ImageNotFound:
@@ -104,17 +109,13 @@ def fetch_image(
 
     Raises:
         ImageRejected: it is no image that we can publish, and why.
+        WorkerError: what the registry answers.
     """
     pinned = replace(reference, tag=None, digest=found.digest)
     fetched = client.manifest(pinned)
     if fetched.media_type in INDEX_TYPES:
         chosen = choose_platform(fetched.raw, platform)
-        fetched = client.manifest(pinned, chosen.digest)
-        if len(fetched.raw) != chosen.size:
-            raise DigestMismatch(
-                f"{reference}: the manifest has {len(fetched.raw)} bytes, its index "
-                f"promises {chosen.size}"
-            )
+        fetched = client.manifest(pinned, chosen.digest, size=chosen.size)
     manifest = parse_manifest(fetched.raw)
     if manifest.config.size > _CONFIG_LIMIT:
         raise ImageRejected(f"the image's config is larger than {_CONFIG_LIMIT} bytes")

@@ -13,6 +13,7 @@ from webhook.commands.frame import (
 )
 from webhook.server import listening_on, run_server
 from webhook.up import up as run_everything
+from workers import jobs
 from workers.jobqueue import run_worker
 from workers.services import create_missing_repositories, renew_whitelists
 
@@ -66,5 +67,5 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
     """Run one worker: it converts and publishes one image at a time."""
     config = read_config(config_path)
     start_logging(config)
-    run_worker(config, burst=burst)
+    run_worker(config, burst=burst, prepare=jobs.prepare)
     return DONE

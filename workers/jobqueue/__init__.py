@@ -4,13 +4,21 @@ RQ only carries work: ``carrying.py`` puts jobs in, ``admission.py`` says which 
 run at all, ``worker.py`` runs them and sweeps. What is owed, the ledger knows.
 """
 
-from workers.jobqueue.carrying import JOB_FUNCTION, QUEUE_NAME, JobQueue
+from workers.jobqueue.carrying import (
+    JOB_FUNCTION,
+    JOB_SECONDS,
+    QUEUE_NAME,
+    JobQueue,
+    OutOfTime,
+)
 from workers.jobqueue.worker import make_worker, run_worker, worker_name
 
 __all__ = [
     "JOB_FUNCTION",
+    "JOB_SECONDS",
     "QUEUE_NAME",
     "JobQueue",
+    "OutOfTime",
     "make_worker",
     "run_worker",
     "worker_name",

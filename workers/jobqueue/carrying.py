@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import redis
 import rq
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
 
 from workers.ledger import Accepted, LedgerUnavailable
 
@@ -15,6 +16,9 @@ JOB_FUNCTION = "workers.jobs.run"
 JOB_SECONDS = 4 * 3600
 # How long RQ's own pages show what has ended; the ledger keeps the history.
 SHOWN_SECONDS = 900
+
+# Raised in a job, at whatever it does, when its JOB_SECONDS are over.
+OutOfTime = JobTimeoutException
 
 
 class JobQueue:

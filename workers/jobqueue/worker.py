@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from types import FrameType
 from typing import Any
@@ -95,6 +95,7 @@ class ImageWorker(rq.Worker):
         ledger: Ledger,
         function: str = JOB_FUNCTION,
         grace_seconds: float = GRACE_SECONDS,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """Register nothing yet, but ask Redis who we are to it.
 
@@ -103,6 +104,7 @@ class ImageWorker(rq.Worker):
             ledger: what is owed.
             function: the only one that a job may call.
             grace_seconds: how long a job may work on after SIGTERM.
+            prepare: called before each job, for what its process shall inherit.
         """
         super().__init__(
             [QUEUE_NAME],
@@ -118,6 +120,7 @@ class ImageWorker(rq.Worker):
         self._carrier = JobQueue(connection, function=function)
         self._function = function
         self._grace_seconds = grace_seconds
+        self._prepare = prepare
         self._stop_by: float | None = None
         self._next_sweep = 0.0
         self._next_tidy = 0.0
@@ -230,6 +233,7 @@ class ImageWorker(rq.Worker):
             self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
             self.connection.delete(job.key)
             return
+        self._prepare()
         job.result_ttl = job.failure_ttl = SHOWN_SECONDS
         super().execute_job(job, queue)
 
@@ -319,13 +323,15 @@ def make_worker(
     *,
     function: str = JOB_FUNCTION,
     grace_seconds: float = GRACE_SECONDS,
+    prepare: Callable[[], None] = lambda: None,
 ) -> ImageWorker:
-    """Return a worker with a ledger, both on one connection."""
+    """Return a worker with a ledger, both on one connection; see ``run_worker``."""
     return ImageWorker(
         connection,
         ledger=Ledger(connection),
         function=function,
         grace_seconds=grace_seconds,
+        prepare=prepare,
     )
 
 
@@ -335,6 +341,7 @@ def run_worker(
     burst: bool = False,
     function: str = JOB_FUNCTION,
     grace_seconds: float = GRACE_SECONDS,
+    prepare: Callable[[], None] = lambda: None,
 ) -> None:
     """Work until told to stop; with ``burst`` until nothing is owed any more.
 
@@ -343,11 +350,14 @@ def run_worker(
         burst: end when nothing is owed.
         function: dotted name of what is called with each reference.
         grace_seconds: how long a job may work on after SIGTERM.
+        prepare: called at the start and before each job, in this process, for what the
+            job's own process shall inherit.
     """
     logging.getLogger("rq").setLevel(logging.WARNING)
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     # Imported once, here, so that each horse starts with all of it in memory.
     importlib.import_module(function.rpartition(".")[0])
+    prepare()
     gc.collect()
     gc.freeze()
     pause = 0.5
@@ -357,7 +367,10 @@ def run_worker(
         while True:
             try:
                 worker = make_worker(
-                    connection, function=function, grace_seconds=grace_seconds
+                    connection,
+                    function=function,
+                    grace_seconds=grace_seconds,
+                    prepare=prepare,
                 )
             except _AWAY as exc:
                 log.warning("asking again in %.1f s: %s", pause, exc)

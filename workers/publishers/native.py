@@ -101,6 +101,11 @@ class NativePublisher:
         with _translated(self._fqrn):
             return self._repository.read().lookup(path) is not None
 
+    def revision(self) -> int:
+        """Return the number of the current revision."""
+        with _translated(self._fqrn):
+            return self._repository.head().revision
+
     def publish(self, plans: Sequence[Plan]) -> Publication:
         """Make all plans visible in one new revision; see ``Publisher``."""
         losses: list[str] = []
