@@ -111,6 +111,15 @@ def test_catalogs_of_older_revisions_of_the_schema_are_sound(bench: Workbench) -
     assert texts(bench) == []
 
 
+def test_a_history_from_before_there_were_branches_is_sound(bench: Workbench) -> None:
+    bench.edit_history(
+        "DROP TABLE branches",
+        "UPDATE properties SET value = '2' WHERE key = 'schema_revision'",
+    )
+
+    assert texts(bench) == []
+
+
 def test_a_bind_mountpoint_is_sound(bench: Workbench) -> None:
     bench.edit_catalog(ROOT, *BOUND, BIND)
     bench.count(ROOT, symlink=-1, dir=1)
@@ -169,7 +178,7 @@ def test_one_public_key_that_fits_is_enough(bench: Workbench) -> None:
 
 
 def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
-    odd = "/image/directory/caf\\xe9\\n"
+    odd = "/image/directory/odd\\xe9\\n"
     bench.edit_catalog(
         IMAGE, "UPDATE catalog SET uid = -1 WHERE instr(name, char(10)) > 0"
     )

@@ -107,7 +107,7 @@ def _image(repository: Repository, storage: LocalStorage) -> Tree:
             },
             b"directory": {
                 b"deep": Dirent(_DIRECTORY),
-                b"caf\xe9\n": file(b"odd name"),
+                b"odd\xe9\n": file(b"odd name"),
             },
             b"directory/deep": {b"down": file(b"here")},
         },

@@ -14,6 +14,7 @@ from workers.cvmfs.checking.finding import Finding
 from workers.cvmfs.checking.integrity import (
     all_properties,
     integrity_problems,
+    number,
     readable,
     table_kinds,
 )
@@ -34,6 +35,8 @@ _REFLOG_KINDS = {
 _REFLOG_PROPERTIES = {"schema": "1.0", "schema_revision": "0"}
 """Tools stop with an assertion at any other."""
 _HISTORY_PROPERTIES = {"schema": "1.0"}
+_BRANCHES_SINCE = 3
+"""The revision of the history's schema that brought branches."""
 _BRANCH = re.compile(rb"[A-Za-z0-9._@/-]*")
 
 
@@ -132,7 +135,7 @@ def _reflog(
     if table_kinds(connection).get("refs") != "table":
         yield Finding.of(REFLOG, "has no table refs")
         return
-    for digest, number in (
+    for digest, kind in (
         (manifest.root_catalog, 0),
         (manifest.certificate, 1),
         (manifest.history, 2),
@@ -142,20 +145,20 @@ def _reflog(
             digest is not None
             and not connection.execute(
                 "SELECT count(*) FROM refs WHERE hash = ? AND type = ?",
-                (str(digest), number),
+                (str(digest), kind),
             ).fetchone()[0]
         ):
-            name = digest.path(_REFLOG_KINDS[number])
+            name = digest.path(_REFLOG_KINDS[kind])
             yield Finding.of(REFLOG, f"does not list {name}, which the manifest names")
     wanted = []
-    for text, number, time in connection.execute(
+    for text, kind, time in connection.execute(
         "SELECT hash, type, timestamp FROM refs"
     ):
         digest = _parsed(text)
-        if digest is None or number not in _REFLOG_KINDS or not isinstance(time, int):
-            yield Finding.of(REFLOG, f"lists {(text, number, time)!r}")
+        if digest is None or kind not in _REFLOG_KINDS or not isinstance(time, int):
+            yield Finding.of(REFLOG, f"lists {(text, kind, time)!r}")
         else:
-            wanted.append(Wanted.database(digest, _REFLOG_KINDS[number]))
+            wanted.append(Wanted.database(digest, _REFLOG_KINDS[kind]))
     yield from prover.prove(wanted, lambda _: REFLOG)
 
 
@@ -166,13 +169,16 @@ def _history(
     prover: Prover,
 ) -> Iterator[Finding]:
     kinds = table_kinds(connection)
-    for table in ("branches", "tags"):
+    properties = all_properties(connection)
+    has_branches = (number(properties, "schema_revision") or 0) >= _BRANCHES_SINCE
+    for table in ("branches", "tags") if has_branches else ("tags",):
         if kinds.get(table) != "table":
             yield Finding.of(where, f"history has no table {table}")
             return
-    if "previous_revision" not in all_properties(connection):
+    if "previous_revision" not in properties:
         yield Finding.of(where, "history has no previous_revision")
-    yield from _branches(connection, where)
+    if has_branches:
+        yield from _branches(connection, where)
     tags: list[str] = []
     wanted: list[Wanted] = []
     for name, text, revision, size in connection.execute(
