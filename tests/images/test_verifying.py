@@ -1,0 +1,98 @@
+"""The second derivation agrees with the merge, and notices what differs."""
+
+import os
+import stat
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import tars
+from tests.support.drawn_layers import DrawnLayers
+from tests.support.layers import Stack
+from workers.cvmfs import Content, Dirent, Tree
+from workers.images.verifying import VerificationFailed, verify
+
+
+@given(st.data())
+def test_both_derivations_agree_whatever_the_layers(data: st.DataObject) -> None:
+    layers = DrawnLayers(data)
+    count = data.draw(st.integers(1, 4))
+    stack = Stack(*[layers.layer() for _ in range(count)])
+    verify(stack.tree, stack.layers, ())
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack(
+        [
+            tars.directory(b"bin", mode=0o750),
+            tars.file(b"bin/true", b"#!", mode=0o4755),
+            tars.file(b"bin/old", b"old"),
+            tars.symlink(b"lib", b"usr/lib"),
+            tars.directory(b"usr/lib"),
+        ],
+        [
+            tars.whiteout(b"bin/old"),
+            tars.file(b"lib/new.so", b"elf"),
+            tars.hard_link(b"bin/yes", b"bin/true"),
+            tars.file(b"bin/a", b"a"),
+            tars.hard_link(b"bin/b", b"bin/a"),
+        ],
+    )
+
+
+def test_what_was_merged_is_verified(stack: Stack) -> None:
+    verify(stack.tree, stack.layers, ())
+
+
+def changed(stack: Stack, path: bytes, dirent: Dirent | None) -> Tree:
+    directory, name = os.path.split(path)
+    entries = dict(stack.tree.directories[directory])
+    if dirent is None:
+        del entries[name]
+    else:
+        entries[name] = dirent
+    return Tree(stack.tree.root, {**stack.tree.directories, directory: entries})
+
+
+TRUE = b"bin/true"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mode", stat.S_IFREG | 0o755),
+        ("uid", 7),
+        ("mtime", 1),
+        ("mtime_ns", 1),
+        ("content", Content(b"0" * 20, 2)),
+        ("xattrs", ((b"user.a", b"b"),)),
+        ("link_group", 0),
+    ],
+)
+def test_an_entry_that_differs_in_one_field_is_noticed(
+    stack: Stack, field: str, value: Any
+) -> None:
+    dirent = stack.tree.directories[b"bin"][b"true"]._replace(**{field: value})
+    with pytest.raises(VerificationFailed, match="/bin"):
+        verify(changed(stack, TRUE, dirent), stack.layers, ())
+
+
+def test_a_missing_entry_is_noticed(stack: Stack) -> None:
+    with pytest.raises(VerificationFailed, match="/bin/true is missing"):
+        verify(changed(stack, TRUE, None), stack.layers, ())
+
+
+def test_an_entry_too_many_is_noticed_unless_it_is_ours(stack: Stack) -> None:
+    tree = changed(stack, b"bin/old", Dirent(stat.S_IFREG | 0o644))
+    with pytest.raises(VerificationFailed, match="/bin/old should not be there"):
+        verify(tree, stack.layers, ())
+    verify(tree, stack.layers, {b"bin/old"})
+
+
+def test_other_attributes_of_the_root_are_noticed(stack: Stack) -> None:
+    tree = Tree(stack.tree.root._replace(uid=1), stack.tree.directories)
+    with pytest.raises(VerificationFailed, match="/ has other attributes"):
+        verify(tree, stack.layers, ())
