@@ -5,6 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from workers.cvmfs import KeyRing
@@ -63,6 +69,28 @@ def test_openssl_reads_the_keys_and_finds_2048_bits(folder: Path) -> None:
 def test_keys_are_made_where_there_are_none(tmp_path: Path) -> None:
     made = KeyRing.load_or_create(FQRN, tmp_path / "new/keys", now=NOW)
     assert same(KeyRing.load(FQRN, tmp_path / "new/keys"), made)
+
+
+def test_a_private_key_that_signs_wrongly_is_refused(folder: Path) -> None:
+    numbers = keys().repository_key.private_numbers()
+    values = {
+        name: getattr(numbers, name)
+        for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp", "public_numbers")
+    }
+    # Both ways of computing a signature go wrong then.
+    values |= {"d": values["d"] ^ 2, "dmp1": values["dmp1"] ^ 2}
+    damaged = rsa.RSAPrivateNumbers(**values).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
+    path = folder / f"{FQRN}.key"
+    path.unlink()
+    path.write_bytes(
+        damaged.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+    )
+    with pytest.raises(InvalidKeys, match=r"\.key is damaged"):
+        KeyRing.load(FQRN, folder)
 
 
 @pytest.mark.parametrize("missing", SUFFIXES[1:])
