@@ -27,6 +27,8 @@ def split_name(raw: bytes) -> tuple[bytes, bytes]:
         ImageRejected: absolute names and ``..`` would leave the root in other tools'
             hands; a component above 255 bytes fits no file system.
     """
+    if raw[:2] == b"./" and raw[2:3] not in (b"", b"/"):
+        raw = raw[2:]  # as tar writes when told to take the directory ``.``
     if b"/." not in raw and b"//" not in raw and raw[:1] not in (b".", b"/"):
         parent, _, name = raw.rpartition(b"/")
     else:

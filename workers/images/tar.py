@@ -83,15 +83,7 @@ class Member(NamedTuple):
     extents: Extents | None
 
 
-class _Preface(NamedTuple):
-    """What headers in front of an entry say of it."""
-
-    records: Records
-    name: bytes | None = None
-    link: bytes | None = None
-
-
-_NO_PREFACE = _Preface({})
+_NO_RECORDS: Records = {}
 _NO_DEVICE = (0, 0)
 
 
@@ -112,23 +104,23 @@ class TarReader:
         self._padding = 0
 
     def __iter__(self) -> Iterator[Member]:
-        preface = _NO_PREFACE
+        # What headers in front of an entry say of it.
+        records, long_name, long_link = _NO_RECORDS, None, None
         while header := self._next_header():
             kind = header[156:157]
             if kind == _PAX:
                 records = parse_records(self._extended(header))
-                preface = preface._replace(records=records)
             elif kind == _LONG_NAME:
-                preface = preface._replace(name=_text(self._extended(header)))
+                long_name = _text(self._extended(header))
             elif kind == _LONG_LINK:
-                preface = preface._replace(link=_text(self._extended(header)))
+                long_link = _text(self._extended(header))
             elif kind == _GLOBAL_PAX:
                 # POSIX would apply it to all entries that follow; what runs images
                 # (containerd, Docker) does not, so neither do we.
                 self._extended(header)
             else:
-                yield self._member(header, preface)
-                preface = _NO_PREFACE
+                yield self._member(header, records, long_name, long_link)
+                records, long_name, long_link = _NO_RECORDS, None, None
                 self._skip_rest()
         self._source.drain()
 
@@ -157,7 +149,13 @@ class TarReader:
         self._left = 0
         return filled(member.extents or (), member.size, self._source)
 
-    def _member(self, header: bytes, preface: _Preface) -> Member:
+    def _member(
+        self,
+        header: bytes,
+        records: Records,
+        long_name: bytes | None,
+        long_link: bytes | None,
+    ) -> Member:
         (
             name, mode, uid_field, gid_field, size_field, mtime_field, _, kind,
             link, magic, major, minor, prefix,
@@ -165,14 +163,14 @@ class TarReader:
         name = _text(name)
         if magic == _POSIX and prefix[0]:
             name = _text(prefix) + b"/" + name
-        if preface.name is not None:
-            name = preface.name
-        link = _text(link) if preface.link is None else preface.link
+        if long_name is not None:
+            name = long_name
+        link = _text(link) if long_link is None else long_link
         uid, gid = parse_number(uid_field), parse_number(gid_field)
         size = parse_number(size_field)
         mtime, mtime_ns = parse_number(mtime_field), 0
         xattrs: Xattrs = ()
-        if records := preface.records:
+        if records:
             # POSIX: a record without a value takes the keyword back; what the header
             # says counts then.
             name = records.get(b"path") or name
