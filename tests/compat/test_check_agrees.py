@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.cvmfs_repository import FQRN, keys
 from tests.support.damage import Damage
 from tests.support.damages import DAMAGES
-from tests.support.workbench import Workbench, build
+from tests.support.workbench import Workbench, sound
 from workers.cvmfs.storage import WHITELIST
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
 
@@ -29,10 +29,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+@pytest.fixture
+def bench() -> Workbench:
     """Return a repository whose whitelist holds today, by the clock of the machine."""
-    bench = build(tmp_path_factory.mktemp("sound"))
+    bench = sound()
     master_key = keys().master_key
     assert master_key is not None
     bench.files[WHITELIST] = write_whitelist(
@@ -87,9 +87,9 @@ def stock_check(www: tuple[Path, str], tmp_path: Path) -> StockCheck:
 
 
 def test_the_real_check_finds_nothing_in_what_we_write(
-    sound: Workbench, stock_check: StockCheck
+    bench: Workbench, stock_check: StockCheck
 ) -> None:
-    answer = stock_check(sound)
+    answer = stock_check(bench)
 
     assert answer.returncode == 0, answer.stderr
     assert "no problems found" in answer.stdout
@@ -101,9 +101,8 @@ def test_the_real_check_finds_nothing_in_what_we_write(
     ids=lambda damage: damage.name,
 )
 def test_the_real_check_agrees(
-    sound: Workbench, stock_check: StockCheck, damage: Damage
+    bench: Workbench, stock_check: StockCheck, damage: Damage
 ) -> None:
-    bench = sound.copy()
     damage.do(bench)
 
     answer = stock_check(bench)

@@ -1,38 +1,37 @@
 """What is wrong is found, all of it, and nothing else."""
 
 import itertools
-import threading
 from collections.abc import Callable
-from contextlib import closing
-from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.cvmfs_repository import FQRN, NOW, keys
-from tests.support.damage import FILE, ROOT, Damage, at
+from tests.support.damage import (
+    DEEP,
+    DIRECTORY,
+    FILE,
+    ROOT,
+    Damage,
+    at,
+    key_of,
+    parent_of,
+)
 from tests.support.damaged_catalogs import BIND, BOUND
 from tests.support.damages import DAMAGES
-from tests.support.workbench import IMAGE, OTHER, Shelf, Workbench, build
+from tests.support.workbench import IMAGE, OTHER, Workbench, sound
 from workers.cvmfs.check import Progress, check
-from workers.cvmfs.checking import proving
 from workers.cvmfs.counters import Counters
-from workers.cvmfs.errors import StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.objects import get_object, pack
 from workers.cvmfs.storage import MANIFEST, REFLOG, WHITELIST
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    return build(tmp_path_factory.mktemp("sound"))
-
-
 @pytest.fixture
-def bench(sound: Workbench) -> Workbench:
-    return sound.copy()
+def bench() -> Workbench:
+    return sound()
 
 
 def texts(bench: Workbench, **options: bool) -> list[str]:
@@ -88,6 +87,47 @@ def test_the_check_goes_on_after_the_first_finding(bench: Workbench) -> None:
         "/image/file",
         "/shelf/other",
     ]
+
+
+def test_rows_without_a_place_are_told_as_well_as_they_can_be(
+    bench: Workbench,
+) -> None:
+    bench.edit_catalog(
+        IMAGE, f"UPDATE catalog SET parent_1 = 5, uid = -1 {at('/image/empty')}"
+    )
+    bench.edit_catalog(
+        ROOT,
+        f"UPDATE catalog SET {key_of('/image/latest')}, {parent_of('/image')},"
+        f" uid = -1 {at('/latest')}",
+        f"UPDATE catalog SET uid = -1 {at('')}",
+    )
+
+    assert texts(bench) == [
+        "/: column uid holds -1",
+        "/image/latest: column uid holds -1",
+        "/image/.../empty: column uid holds -1",
+    ]
+
+
+def test_path_keys_that_lead_in_circles_are_followed_once(bench: Workbench) -> None:
+    bench.edit_catalog(
+        IMAGE,
+        f"UPDATE catalog SET md5path_1 = md5path_1 + 1 {at(DIRECTORY)}",
+        f"UPDATE catalog SET {key_of(DIRECTORY)} {at(DEEP)}",
+    )
+
+    found = texts(bench)
+
+    assert f"{DIRECTORY}: is there twice: the name is taken already" in found
+    assert f"{DEEP}: is filed under the path key of another path" in found
+
+
+def test_numbers_that_no_sum_can_hold_are_a_finding(bench: Workbench) -> None:
+    bench.edit_catalog(OTHER, f"UPDATE catalog SET size = {2**62}")
+
+    assert "/shelf/other: catalog cannot be examined: database: integer overflow" in (
+        texts(bench)
+    )
 
 
 # What is unusual but sound
@@ -186,38 +226,6 @@ def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
     assert texts(bench) == [f"{odd}: column uid holds -1"]
 
 
-def test_an_object_is_told_once_though_many_rows_name_it(bench: Workbench) -> None:
-    name = ContentHash.of(pack(b"twin")).path(Kind.BULK)
-    del bench.files[name]
-
-    assert texts(bench) == [f"/image/twin2: object {name} is missing"]
-
-
-def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
-    name = ContentHash.of(pack(b"some bytes")).path(Kind.BULK)
-    bench.edit_catalog(IMAGE, f"UPDATE catalog SET size = 11 {at(FILE)}")
-    bench.count(IMAGE, file_size=1)
-
-    assert texts(bench, contents=True) == [
-        f"/image/file: object {name} holds 10 bytes, its entry says 11"
-    ]
-    bench.files[name] = pack(b"other bytes")
-    (text,) = texts(bench, contents=True)
-    assert text.startswith(f"/image/file: object {name} is damaged: its bytes")
-
-
-def test_a_file_larger_than_a_block_is_read_to_its_end(bench: Workbench) -> None:
-    data = bytes(3_000_000)
-    digest = bench.put(data, Kind.BULK).digest.hex()
-    bench.edit_catalog(
-        IMAGE,
-        f"UPDATE catalog SET size = 3000000, hash = x'{digest}' {at(FILE)}",
-    )
-    bench.count(IMAGE, file_size=3_000_000 - 10)
-
-    assert texts(bench, contents=True) == []
-
-
 def test_the_progress_only_grows_and_ends_with_all_there_is(bench: Workbench) -> None:
     told: list[Progress] = []
 
@@ -232,129 +240,6 @@ def test_the_progress_only_grows_and_ends_with_all_there_is(bench: Workbench) ->
     assert told[-1].entries == 28
     assert told[-1].objects == 21
     assert told[-1].bytes > 1000
-
-
-# Objects that are many, slow, or not to be had
-
-
-class Refusing(Shelf):
-    """A storage of which one file cannot be read."""
-
-    def __init__(self, files: dict[str, bytes], name: str) -> None:
-        super().__init__(files)
-        self._name = name
-
-    def get(self, path: str) -> bytes:
-        if path == self._name:
-            raise StorageFailed(f"{path}: Input/output error")
-        return super().get(path)
-
-    def exists(self, path: str) -> bool:
-        return self.get(path) is not None
-
-
-@pytest.mark.parametrize("contents", [False, True])
-def test_what_the_storage_refuses_is_a_finding(
-    bench: Workbench, contents: object
-) -> None:
-    names = {
-        "mutable": (MANIFEST, REFLOG, WHITELIST),
-        "objects": (
-            bench.catalog_name(OTHER),
-            bench.manifest.certificate.path(Kind.CERTIFICATE),
-            ContentHash.of(pack(b"some bytes")).path(Kind.BULK),
-        ),
-    }
-    for name in (*names["mutable"], *names["objects"]):
-        storage = Refusing(bench.files, name)
-
-        found = list(
-            check(storage, FQRN, [keys().public_key], now=NOW, contents=bool(contents))
-        )
-
-        assert found
-        assert all("Input/output error" in finding.what for finding in found)
-
-
-class BreakingOff(Shelf):
-    """A storage that hands out streams which end in an error."""
-
-    def open(self, path: str) -> BinaryIO:
-        stream = super().open(path)
-
-        def read(_size: int = -1) -> bytes:
-            raise OSError(5, "Input/output error")
-
-        stream.read = read  # type: ignore[method-assign]
-        return stream
-
-
-def test_a_stream_that_breaks_off_is_a_finding(bench: Workbench) -> None:
-    storage = BreakingOff(bench.files)
-
-    found = list(check(storage, FQRN, [keys().public_key], now=NOW, contents=True))
-
-    assert len(found) == 21
-    assert all("Input/output error" in finding.what for finding in found)
-
-
-def test_many_objects_are_asked_for_once_each(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Tiny limits, so that few objects go the ways of many.
-    monkeypatch.setattr(proving, "_RECENT", 3)
-    monkeypatch.setattr(proving, "_BATCH", 2)
-    monkeypatch.setattr(proving, "_WINDOW", 6)
-    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
-    told: list[Progress] = []
-    storage = Counting(bench.files)
-
-    found = list(check(storage, FQRN, [keys().public_key], now=NOW, tell=told.append))
-
-    assert found == []
-    assert told[-1].objects == 19
-    assert len(storage.asked) == len(set(storage.asked)) == 19
-
-
-class Counting(Shelf):
-    """A storage that remembers what it was asked for."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(files)
-        self.asked: list[str] = []
-
-    def exists(self, path: str) -> bool:
-        self.asked.append(path)
-        return super().exists(path)
-
-
-def test_findings_come_in_order_from_however_many_threads(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for data in (b"some bytes", b"x", b"twin", b"odd name", b"here"):
-        del bench.files[ContentHash.of(pack(data)).path(Kind.BULK)]
-    alone = texts(bench)
-    monkeypatch.setattr(proving, "_BATCH", 1)
-    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
-
-    assert texts(bench) == alone
-    assert len(alone) == 5
-
-
-def test_a_check_that_is_given_up_leaves_no_thread_behind(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proving, "_BATCH", 1)
-    monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
-    before = threading.active_count()
-    for name in [name for name in bench.files if name.startswith("data/")]:
-        if name[-1] not in "CHMX":
-            del bench.files[name]
-
-    with closing(check(bench.storage, FQRN, [keys().public_key], now=NOW)) as findings:
-        next(findings)
-
-    assert threading.active_count() == before
 
 
 # Any bytes at all
@@ -406,9 +291,9 @@ def changes(draw: st.DrawFn) -> Change:
     ),
 )
 def test_whatever_the_bytes_are_the_check_ends_and_raises_nothing(
-    sound: Workbench, change: Change, what: bytes | str
+    change: Change, what: bytes | str
 ) -> None:
-    bench = sound.copy()
+    bench = sound()
     if isinstance(what, bytes):
         bench.replace_catalog(what, change)
     elif what == "history":

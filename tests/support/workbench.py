@@ -12,7 +12,9 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from tests.support.cvmfs_repository import FQRN, NOW, keys
@@ -35,11 +37,22 @@ _REMOUNT = "UPDATE nested_catalogs SET sha1 = '{}', size = {} WHERE path = '{}'"
 _FILE, _DIRECTORY, _LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK
 
 
-def build(directory: Path) -> "Workbench":
-    """Make a repository that has one of everything the format knows.
+def sound() -> "Workbench":
+    """Return a repository that has one of everything the format knows.
 
     ``/image`` and ``/shelf`` are nested catalogs, ``/shelf/other`` one in the latter.
+    It is made once per run; what is returned may be damaged.
     """
+    return _sound().copy()
+
+
+@cache
+def _sound() -> "Workbench":
+    with TemporaryDirectory() as directory:
+        return _build(Path(directory))
+
+
+def _build(directory: Path) -> "Workbench":
     storage = LocalStorage(directory)
     repository = Repository.create(
         FQRN, storage, keys(), now=NOW, is_mountpoint=lambda path: path == SHELF

@@ -37,7 +37,7 @@ from workers.cvmfs.checking.tables import (
 )
 from workers.cvmfs.counters import Counters
 from workers.cvmfs.dirent import ZLIB
-from workers.cvmfs.errors import FormatError
+from workers.cvmfs.errors import FormatError, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind, path_key
 from workers.cvmfs.objects import MAX_DATABASE_BYTES, unpack
 from workers.cvmfs.paths import printable
@@ -190,6 +190,8 @@ def _guarded(path: bytes, part: Findings[_Result]) -> Findings[_Result | None]:
     try:
         with readable("database"):
             return (yield from part)
+    except StorageFailed:
+        raise  # ours, not the repository's: no room for the list of objects
     except FormatError as error:
         yield Finding.at(path, f"catalog cannot be examined: {error}")
         return None

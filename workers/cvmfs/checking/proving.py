@@ -46,6 +46,8 @@ _CACHE_KIBIBYTES = 32 * 1024
 _RECENT = 1 << 18
 """So many keys take 30 MB in a set, which is three times as fast as the database."""
 
+_SEEN = "CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID"
+
 _ALGORITHMS = tuple(Algorithm)
 _ALGORITHM_NAMES = tuple(b"%d" % algorithm for algorithm in Algorithm)
 _KINDS = {kind.value.encode(): kind for kind in Kind}
@@ -294,17 +296,18 @@ class _Seen:
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=OFF")
         self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES:d}")
-        self._connection.execute(
-            "CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID"
-        )
+        self._connection.execute(_SEEN)
 
     def add(self, key: bytes) -> bool:
         """Remember an object; tell whether it is new."""
-        if key in self._recent or (self._has_stored and self._is_stored(key)):
-            return False
-        self._recent.add(key)
-        if len(self._recent) >= _RECENT:
-            self._store()
+        try:
+            if key in self._recent or (self._has_stored and self._is_stored(key)):
+                return False
+            self._recent.add(key)
+            if len(self._recent) >= _RECENT:
+                self._store()
+        except sqlite3.Error as error:
+            raise StorageFailed(f"temporary database: {error}") from error
         return True
 
     def close(self) -> None:
@@ -312,21 +315,15 @@ class _Seen:
         self._connection.close()
 
     def _is_stored(self, key: bytes) -> bool:
-        try:
-            found = self._connection.execute("SELECT 1 FROM seen WHERE key = ?", (key,))
-            return found.fetchone() is not None
-        except sqlite3.Error as error:
-            raise StorageFailed(f"temporary database: {error}") from error
+        found = self._connection.execute("SELECT 1 FROM seen WHERE key = ?", (key,))
+        return found.fetchone() is not None
 
     def _store(self) -> None:
-        try:
-            self._connection.execute("BEGIN")
-            # In their order they fill one page after the other.
-            self._connection.executemany(
-                "INSERT INTO seen VALUES (?)", ((key,) for key in sorted(self._recent))
-            )
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StorageFailed(f"temporary database: {error}") from error
+        self._connection.execute("BEGIN")
+        # In their order they fill one page after the other.
+        self._connection.executemany(
+            "INSERT INTO seen VALUES (?)", ((key,) for key in sorted(self._recent))
+        )
+        self._connection.execute("COMMIT")
         self._recent.clear()
         self._has_stored = True

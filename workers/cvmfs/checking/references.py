@@ -20,7 +20,7 @@ from workers.cvmfs.checking.integrity import (
 )
 from workers.cvmfs.checking.proving import Prover, Wanted
 from workers.cvmfs.database import open_database
-from workers.cvmfs.errors import FormatError, NotFound
+from workers.cvmfs.errors import FormatError, NotFound, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.objects import get_object
@@ -125,6 +125,8 @@ def _database(
                         where, f"has {key} {found.get(key)!r}, not {value!r}"
                     )
             yield from inspect(connection)
+    except StorageFailed:
+        raise  # ours, not the repository's: no room for the list of objects
     except FormatError as error:
         yield Finding.of(where, error)
 
