@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from workers.errors import PermanentError
-from workers.images.rejected import ImageRejected
+from workers.images.rejected import ImageRejected, printable
 from workers.reference import parse_digest
 
 _CONFIG_TYPES = frozenset(
@@ -32,32 +32,61 @@ _LAYER_TYPES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
     }
 )
+_MANIFEST_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    }
+)
 # image-spec, descriptor.md: sizes are int64.
 _LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on, as ``os/architecture[/variant]``."""
+    """What an image runs on, as ``os/architecture[/variant]``, in its normal form."""
 
     os: str
     architecture: str
     variant: str = ""
 
     @classmethod
+    def of(cls, system: str, architecture: str, variant: str = "") -> Self:
+        """Return the normal form of what tools call a platform.
+
+        Source: containerd/platforms, ``normalizeArch``.
+        """
+        architecture, variant = architecture.lower(), variant.lower()
+        architecture, implied = _ALIASES.get(architecture, (architecture, variant))
+        variant = variant or implied or _DEFAULT_VARIANTS.get(architecture, "")
+        if variant.isdigit():
+            variant = f"v{variant}"
+        if (architecture, variant) in _NEEDLESS_VARIANTS:
+            variant = ""
+        return cls(system.lower(), architecture, variant)
+
+    @classmethod
     def parse(cls, text: str) -> Self:
         """Parse ``linux/amd64`` or ``linux/arm64/v8``."""
         system, _, rest = text.partition("/")
         architecture, _, variant = rest.partition("/")
-        return cls(system, architecture, variant)
+        return cls.of(system, architecture, variant)
 
     def __str__(self) -> str:
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os}/{self.architecture}{variant}"
 
 
-# containerd, platforms/database.go: the variant that an architecture means without one.
-_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+_ALIASES = {
+    "i386": ("386", ""),
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_DEFAULT_VARIANTS = {"arm": "v7"}
+_NEEDLESS_VARIANTS = frozenset({("amd64", "v1"), ("arm64", "v8")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +130,40 @@ class ImageConfig:
 
 
 def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
-    """Return the manifest of an index that fits a platform best.
+    """Return the manifest of an index that is for a platform.
+
+    Where none says so, but one image does not say what it is for, it is that one: its
+    config will tell.
 
     Raises:
         ImageRejected: there is none, with the platforms that there are.
     """
-    offered: list[Platform] = []
-    fitting: list[tuple[bool, Descriptor]] = []
+    offered: set[str] = set()
+    unsaid: list[Descriptor] = []
     manifests = _object(_parse(raw_index, "index"), "index").get("manifests")
     for item in _list(manifests, "index.manifests"):
         entry = _object(item, "index.manifests[]")
+        descriptor = _descriptor(entry, "index.manifests[]")
         described = entry.get("platform")
+        annotations = _object(entry.get("annotations") or {}, "annotations")
+        if (
+            descriptor.media_type not in _MANIFEST_TYPES
+            # buildkit's attestations lie in the index beside the images they speak of.
+            or "vnd.docker.reference.type" in annotations
+        ):
+            continue
         if described is None:
+            unsaid.append(descriptor)
             continue
         platform = _platform(_object(described, "platform"))
-        annotations = _object(entry.get("annotations") or {}, "annotations")
-        # buildkit's attestations lie in the index beside the images they speak of.
-        if platform.os == "unknown" or "vnd.docker.reference.type" in annotations:
-            continue
-        offered.append(platform)
-        if _fits(platform, wanted):
-            exact = platform.variant == wanted.variant
-            fitting.append((exact, _descriptor(entry, "index.manifests[]")))
-    if not fitting:
-        names = ", ".join(sorted({str(platform) for platform in offered})) or "none"
-        raise ImageRejected(f"the image has no platform {wanted}; it has {names}")
-    return max(fitting, key=lambda fit: fit[0])[1]
+        if platform == wanted:
+            return descriptor
+        if platform.os != "unknown":
+            offered.add(str(platform))
+    if len(unsaid) == 1:
+        return unsaid[0]
+    names = printable(", ".join(sorted(offered)))[1:-1] or "none"
+    raise ImageRejected(f"the image has no platform {wanted}; it has {names}")
 
 
 def parse_manifest(raw: bytes) -> ImageManifest:
@@ -138,10 +175,8 @@ def parse_manifest(raw: bytes) -> ImageManifest:
     document = _object(_parse(raw, "manifest"), "manifest")
     config = _descriptor(_object(document.get("config"), "config"), "config")
     if config.media_type not in _CONFIG_TYPES:
-        kind = document.get("artifactType") or config.media_type
-        raise ImageRejected(
-            f"this is no container image but an artifact: {kind!s:.100}"
-        )
+        kind = printable(str(document.get("artifactType") or config.media_type))
+        raise ImageRejected(f"this is no container image but an artifact: {kind}")
     layers = tuple(
         _descriptor(_object(item, "layers[]"), "layers[]")
         for item in _list(document.get("layers"), "layers")
@@ -175,15 +210,16 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
         _strings(settings.get("Env") or [], "config.Env"),
         _strings(settings.get("Entrypoint") or [], "config.Entrypoint"),
         _strings(settings.get("Cmd") or [], "config.Cmd"),
-        {name: str(value) for name, value in labels.items()},
-        str(settings.get("WorkingDir") or ""),
+        {_whole(name): _whole(str(value)) for name, value in labels.items()},
+        _whole(str(settings.get("WorkingDir") or "")),
     )
 
 
 def check_platform(config: ImageConfig, wanted: Platform) -> None:
     """Refuse an image that was built for another platform."""
-    if not _fits(config.platform, wanted):
-        raise ImageRejected(f"the image is for {config.platform}, not for {wanted}")
+    if config.platform != wanted:
+        built_for = printable(str(config.platform))[1:-1]
+        raise ImageRejected(f"the image is for {built_for}, not for {wanted}")
 
 
 def _why_not(media_type: str) -> str:
@@ -191,20 +227,11 @@ def _why_not(media_type: str) -> str:
         return "the image has encrypted layers, which nobody without the key can read"
     if "foreign" in media_type or "nondistributable" in media_type:
         return "the image has foreign layers, whose licence forbids to publish them"
-    return f"the image has a layer of unknown type {media_type[:100]!r}"
-
-
-def _fits(offered: Platform, wanted: Platform) -> bool:
-    default = _DEFAULT_VARIANTS.get(wanted.architecture, "")
-    return (
-        offered.os == wanted.os
-        and offered.architecture == wanted.architecture
-        and (offered.variant or default) == (wanted.variant or default)
-    )
+    return f"the image has a layer of unknown type {printable(media_type)}"
 
 
 def _platform(document: Mapping[str, object]) -> Platform:
-    return Platform(
+    return Platform.of(
         str(document.get("os") or ""),
         str(document.get("architecture") or ""),
         str(document.get("variant") or ""),
@@ -232,10 +259,19 @@ def _list(value: object, what: str) -> list[object]:
 
 
 def _strings(value: object, what: str) -> tuple[str, ...]:
+    """Return a list of texts that a process could be given."""
     items = _list(value, what)
-    if not all(isinstance(item, str) for item in items):
+    texts = tuple(_whole(item) for item in items if isinstance(item, str))
+    if len(texts) != len(items):
         raise ImageRejected(f"the image's {what} holds something that is no text")
-    return tuple(str(item) for item in items)
+    if any("\0" in text for text in texts):
+        raise ImageRejected(f"the image's {what} holds a NUL byte")
+    return texts
+
+
+def _whole(text: str) -> str:
+    """Return a text with halves of surrogate pairs replaced, as Go's JSON does."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _digest(value: object) -> str:
@@ -247,7 +283,7 @@ def _digest(value: object) -> str:
 
 def _descriptor(value: Mapping[str, object], what: str) -> Descriptor:
     size = value.get("size")
-    if not isinstance(size, int) or not 0 <= size <= _LARGEST:
+    if type(size) is not int or not 0 <= size <= _LARGEST:
         raise ImageRejected(f"the image's {what} has no size")
     media_type = str(value.get("mediaType") or "")
     return Descriptor(media_type, _digest(value.get("digest")), size)
