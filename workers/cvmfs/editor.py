@@ -69,6 +69,9 @@ class CatalogEditor:
         self.counted = statistics.total if base is not None else Counters()
         self.is_changed = base is None
         self._upgrade()
+        # One transaction for all changes: without, SQLite makes one for each.
+        with self._translated():
+            catalog.connection.execute("BEGIN")
 
     @property
     def mountpoint(self) -> bytes:
@@ -196,6 +199,7 @@ class CatalogEditor:
                 Statistics(self._own, self._subtree).rows(),
             )
             write_properties(connection, {**properties, **more})
+            connection.execute("COMMIT")
             if self._is_sparse():
                 connection.executescript(_RENUMBER)
             return serialized(connection)

@@ -204,17 +204,20 @@ class RowWriter:
         """
         rows = sorted(self._rows, key=_FIRST_HALF_OF_KEY)
         whole = len(rows) - len(rows) % ROWS_AT_ONCE
+        many = (
+            tuple(chain.from_iterable(rows[begin : begin + ROWS_AT_ONCE]))
+            for begin in range(0, whole, ROWS_AT_ONCE)
+        )
         with translated("catalog row", into=InvalidTree):
-            connection.executemany(
-                INSERT_ROWS,
-                (
-                    tuple(chain.from_iterable(rows[begin : begin + ROWS_AT_ONCE]))
-                    for begin in range(0, whole, ROWS_AT_ONCE)
-                ),
-            )
-            connection.executemany(INSERT_ROW, rows[whole:])
-            connection.executemany(INSERT_ROW_OF_BYTES, self._rows_of_bytes)
-            connection.executemany(INSERT_CHUNK, self._chunks)
+            # Compiling a statement takes longer than inserting a row.
+            if whole:
+                connection.executemany(INSERT_ROWS, many)
+            if rows[whole:]:
+                connection.executemany(INSERT_ROW, rows[whole:])
+            if self._rows_of_bytes:
+                connection.executemany(INSERT_ROW_OF_BYTES, self._rows_of_bytes)
+            if self._chunks:
+                connection.executemany(INSERT_CHUNK, self._chunks)
         self._rows, self._rows_of_bytes, self._chunks = [], [], []
 
     def count_losses(self) -> dict[str, int]:
