@@ -6,10 +6,12 @@ To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where byt
 ``snapshot.py`` (reading), ``repository.py`` (writing: the whole story of a commit).
 """
 
+from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
 from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import (
+    ContentCollected,
     Damaged,
     FormatError,
     InvalidChange,
@@ -24,6 +26,7 @@ from workers.cvmfs.errors import (
     StorageFailed,
     WhitelistExpired,
 )
+from workers.cvmfs.garbage import Collection, Pile, collect_garbage
 from workers.cvmfs.hash import ContentHash, Kind, path_key
 from workers.cvmfs.history import Tag
 from workers.cvmfs.keys import KeyRing, parse_public_key
@@ -31,20 +34,27 @@ from workers.cvmfs.local_storage import LocalStorage
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.prepare import PreparedTree
 from workers.cvmfs.repository import Repository, Revision
+from workers.cvmfs.retention import Retention
+from workers.cvmfs.s3_storage import S3Storage
 from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
-from workers.cvmfs.storage import ObjectSource, Storage
+from workers.cvmfs.storage import CollectableStorage, ObjectSource, Storage
 from workers.cvmfs.transaction import MountpointPolicy
 from workers.cvmfs.trust import load_head
+from workers.cvmfs.upkeep import add_tag, remove_tag, roll_back
 from workers.cvmfs.whitelist import Whitelist
 
 __all__ = [
     "STORED",
     "ZLIB",
+    "BucketAccess",
     "Catalog",
     "Change",
     "Chunk",
+    "CollectableStorage",
+    "Collection",
     "Content",
+    "ContentCollected",
     "ContentHash",
     "ContentSink",
     "Damaged",
@@ -65,6 +75,7 @@ __all__ = [
     "NotFound",
     "NotTrusted",
     "ObjectSource",
+    "Pile",
     "PreparedTree",
     "PutFile",
     "PutLink",
@@ -73,7 +84,9 @@ __all__ = [
     "RepositoryBusy",
     "RepositoryExists",
     "RepositoryManifest",
+    "Retention",
     "Revision",
+    "S3Storage",
     "Snapshot",
     "Storage",
     "StorageFailed",
@@ -81,7 +94,11 @@ __all__ = [
     "Tree",
     "Whitelist",
     "WhitelistExpired",
+    "add_tag",
+    "collect_garbage",
     "load_head",
     "parse_public_key",
     "path_key",
+    "remove_tag",
+    "roll_back",
 ]

@@ -14,6 +14,7 @@
     ├── InvalidChange        a change that cannot be made where it was asked for
     ├── RepositoryExists     a repository is to be created where one is
     ├── RepositoryBusy       somebody else holds the lock; trying again later helps
+    │   └── ContentCollected    garbage collection came between; preparing again helps
     └── StorageFailed        the storage refused: disk full, no permission, gone
 
 The library raises nothing else. A message is one line with the offending value in it.
@@ -66,6 +67,13 @@ class RepositoryExists(FormatError):
 
 class RepositoryBusy(FormatError):
     """The lock was not free within the time given."""
+
+
+class ContentCollected(RepositoryBusy):
+    """What a change needs was deleted after it was prepared, as nothing named it.
+
+    A kind of being busy, since the same mends it: do it again, from the beginning.
+    """
 
 
 class StorageFailed(FormatError):

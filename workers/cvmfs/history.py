@@ -159,6 +159,36 @@ class History:
                 (TRUNK, str(root), revision, timestamp, _TRUNK_DESCRIPTION, size),
             )
 
+    def add(self, tag: Tag) -> None:
+        """Name a revision; the caller has seen to it that the name is free.
+
+        Raises:
+            Malformed: an older schema, which we do not write.
+        """
+        self._require_current_schema()
+        with translated(_WHAT):
+            self._connection.execute(
+                "INSERT INTO tags VALUES (?, ?, ?, ?, 0, ?, ?, '')",
+                (
+                    tag.name,
+                    str(tag.root_catalog),
+                    tag.revision,
+                    tag.timestamp,
+                    tag.description,
+                    tag.root_catalog_size,
+                ),
+            )
+
+    def remove(self, name: str) -> None:
+        """Take a name away.
+
+        Raises:
+            Malformed: an older schema, which we do not write.
+        """
+        self._require_current_schema()
+        with translated(_WHAT):
+            self._connection.execute("DELETE FROM tags WHERE name=?", (name,))
+
     def finish(self) -> bytes:
         """Return the bytes of the database, which then follows the one it came from."""
         with translated(_WHAT):

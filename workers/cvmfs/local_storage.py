@@ -5,6 +5,10 @@ does, but not synced one by one: tens of thousands of syncs would be most of the
 One ``syncfs`` before the manifest does it for all. A power failure before it may leave
 an object cut short under its final name (file systems may write names before
 contents), so an object counts as present only if its size is right too.
+
+An object that is put again becomes as young as a new one, so that garbage collection
+leaves it alone for its grace time. That takes a second system call only where its time
+is more than an hour old: once an hour for whatever images share.
 """
 
 # An image has tens of thousands of files; a Path for each would cost too much.
@@ -15,6 +19,7 @@ import fcntl
 import itertools
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,9 +27,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
+from workers.cvmfs.storage import ListedObject
 
 _TEMPORARY_PREFIX = "put-"
 _LOCK_FILE = "data/txn/publish.lock"
+_REFRESHED_AFTER_SECONDS = 3600
 _LEFTOVER_SECONDS = 24 * 3600
 """A temporary file nobody has written to for so long belongs to a dead writer."""
 
@@ -89,7 +96,7 @@ class LocalStorage:
 
     def put(self, path: str, data: bytes) -> bool:
         """Store an object; see ``Storage``."""
-        if self.size(path) == len(data):
+        if _is_there(f"{self._root}/{path}", len(data)):
             return False
         temporary = self._temporary_name()
         try:
@@ -146,6 +153,34 @@ class LocalStorage:
             raise _refusal("data", error) from error
         if failed:
             raise StorageFailed(f"syncfs: {os.strerror(ctypes.get_errno())}")
+
+    def list_objects(self, shard: str) -> Iterator[ListedObject]:
+        """Yield the objects of one folder; see ``CollectableStorage``."""
+        folder = f"data/{shard}"
+        try:
+            with os.scandir(f"{self._root}/{folder}") as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            yield ListedObject(
+                                entry.name, status.st_size, status.st_mtime
+                            )
+        except OSError as error:
+            raise _refusal(folder, error) from error
+
+    def delete(self, path: str, *, older_than: float) -> bool:
+        """Delete an object; see ``CollectableStorage``."""
+        target = f"{self._root}/{path}"
+        try:
+            if os.stat(target).st_mtime >= older_than:
+                return False
+            os.unlink(target)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _refusal(path, error) from error
+        return True
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -230,9 +265,8 @@ class StagedFile:
         target = f"{self._root}/{path}"
         try:
             self._close()
-            with suppress(FileNotFoundError):
-                if os.stat(target).st_size == self._size:
-                    return False
+            if _is_there(target, self._size):
+                return False
             os.rename(self._temporary, target)
         except OSError as error:
             raise _refusal(path, error) from error
@@ -261,6 +295,21 @@ def _folder(path: str) -> Iterator[int]:
 
 def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _is_there(path: str, size: int) -> bool:
+    """Tell whether an object is there, and if so make it as young as a new one."""
+    try:
+        status = os.stat(path)
+        if status.st_size != size:
+            return False
+        if status.st_mtime < time.time() - _REFRESHED_AFTER_SECONDS:
+            os.utime(path)
+    except PermissionError:
+        return True  # somebody else's; a commit looks it up again, if need be
+    except OSError:
+        return False
+    return True
 
 
 def _remove(path: str) -> None:

@@ -51,6 +51,8 @@ class PreparedTree:
         losses: what the format could not hold, by kind, and how often.
         objects_written: catalogs that were new to the storage.
         objects_known: catalogs that were there already.
+        complete_at: the ``deletion_mark`` at which everything it names was known to be
+            there; ``None`` when a commit has to look it up.
     """
 
     path: bytes
@@ -62,6 +64,7 @@ class PreparedTree:
     losses: Mapping[str, int]
     objects_written: int
     objects_known: int
+    complete_at: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,14 @@ class Reflog:
                 (str(reference.hash), int(reference.type), now),
             )
 
+    def remove(self, reference: Reference) -> None:
+        """List a reference no more."""
+        with translated(_WHAT):
+            self._connection.execute(
+                "DELETE FROM refs WHERE hash=? AND type=?",
+                (str(reference.hash), int(reference.type)),
+            )
+
     def finish(self) -> bytes:
         """Return the bytes of the file."""
         with translated(_WHAT):

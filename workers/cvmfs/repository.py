@@ -18,33 +18,35 @@ nothing else for it to do.
 """
 
 import stat
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
-from workers.cvmfs.changes import Change, check_target
+from workers.cvmfs.changes import Change, GraftTree, PutFile, check_target
+from workers.cvmfs.deletion import deletion_mark
 from workers.cvmfs.dirent import Dirent, Tree
 from workers.cvmfs.editor import CatalogEditor
-from workers.cvmfs.errors import InvalidKeys, RepositoryExists
+from workers.cvmfs.errors import ContentCollected, InvalidKeys, RepositoryExists
 from workers.cvmfs.fqrn import check_fqrn
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.history import History, Tag
 from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.metainfo import empty_metainfo
-from workers.cvmfs.objects import DEFAULT_LEVEL, get_object, put_object
+from workers.cvmfs.naming import require_content, require_tree
+from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.prepare import PreparedTree, draft_catalog
+from workers.cvmfs.publishing import load_history, publish_head
 from workers.cvmfs.reflog import Reflog
-from workers.cvmfs.reflog_repair import load_reflog, references_of
+from workers.cvmfs.reflog_repair import load_reflog
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import (
     MANIFEST,
     MASTER_REPLICA,
-    REFLOG,
     WHITELIST,
     Storage,
 )
@@ -116,6 +118,9 @@ class Repository:
         self._ttl = ttl
         self._is_mountpoint = is_mountpoint
         self._level = level
+        # What is put or read through this object from now on is there, for as long as
+        # nothing is deleted.
+        self._opened_at = deletion_mark(storage)
 
     @classmethod
     def create(
@@ -221,7 +226,7 @@ class Repository:
         head = self.head()
         if head.history is None:
             return []
-        with closing(self._history(head)) as history:
+        with closing(load_history(self._storage, head)) as history:
             return history.tags()
 
     def prepare(self, path: bytes, tree: Tree) -> PreparedTree:
@@ -233,14 +238,20 @@ class Repository:
         Raises:
             InvalidTree: the tree contradicts itself.
             InvalidChange: not a path for a tree.
+            ContentCollected: garbage collection took some of the contents.
         """
         check_target(path)
+        complete_at = deletion_mark(self._storage)
         draft = draft_catalog(path, tree)
         content_hash, is_new = put_object(
             self._storage, draft.data, Kind.CATALOG, self._level
         )
         # The marker file in each nested catalog names the empty object.
         self.sink.put_bytes(b"")
+        if complete_at is not None and complete_at != self._opened_at:
+            top = NestedCatalog(path, content_hash, len(draft.data))
+            with self._forgetting():
+                require_tree(self._storage, top)
         return PreparedTree(
             path=path,
             hash=content_hash,
@@ -251,6 +262,7 @@ class Repository:
             losses=draft.losses,
             objects_written=int(is_new),
             objects_known=int(not is_new),
+            complete_at=complete_at,
         )
 
     def commit(self, changes: Sequence[Change], *, now: int) -> Revision:
@@ -267,12 +279,14 @@ class Repository:
             RepositoryBusy: somebody else is committing.
             WhitelistExpired: ``renew_whitelist`` first.
             InvalidChange: a change cannot be made at its path.
+            ContentCollected: garbage collection took what a change needs.
             FormatError: whatever else is wrong; nothing has changed then.
         """
         with self._storage.lock():
             head, whitelist = self._verified_head()
             whitelist.check(self.fqrn, self._keys.certificate)
             whitelist.check_date(now)
+            self._require_contents(changes)
             reflog, is_sound = load_reflog(self._storage, head, now)
             with closing(reflog), closing(self._begin(head, now)) as transaction:
                 for change in changes:
@@ -299,6 +313,30 @@ class Repository:
 
     def _verified_head(self) -> tuple[RepositoryManifest, Whitelist]:
         return load_head(self._storage, self.fqrn, self._keys.public_key)
+
+    def _require_contents(self, changes: Sequence[Change]) -> None:
+        """Look up, under the lock, what was prepared before a garbage collection."""
+        mark = deletion_mark(self._storage)
+        with self._forgetting():
+            for change in changes:
+                if isinstance(change, GraftTree):
+                    tree = change.prepared
+                    if mark is None or mark != tree.complete_at:
+                        top = NestedCatalog(tree.path, tree.hash, tree.size)
+                        require_tree(self._storage, top)
+                elif isinstance(change, PutFile) and (
+                    mark is None or mark != self._opened_at
+                ):
+                    require_content(self._storage, change.content)
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Where content is gone, let the sink store it again when it is put again."""
+        try:
+            yield
+        except ContentCollected:
+            self.sink.forget()
+            raise
 
     def _begin(self, head: RepositoryManifest, now: int) -> Transaction:
         return Transaction(
@@ -334,34 +372,19 @@ class Repository:
         revision: int,
         now: int,
     ) -> ContentHash:
-        with closing(self._history(head)) as history:
+        old = (
+            History(None, self.fqrn)
+            if head is None
+            else load_history(self._storage, head)
+        )
+        with closing(old) as history:
             history.move_trunk(root.hash, root.size, revision, now)
             return self._put(history.finish(), Kind.HISTORY)
-
-    def _history(self, head: RepositoryManifest | None) -> History:
-        if head is None or head.history is None:
-            return History(None, self.fqrn)
-        data = get_object(self._storage, head.history, Kind.HISTORY)
-        return History(data, self.fqrn, head.history)
 
     def _publish(
         self, manifest: RepositoryManifest, reflog: Reflog, now: int
     ) -> RepositoryManifest:
-        """Put the mutable files in place; the last of them is the commit point."""
-        self._storage.sync()
-        for reference in references_of(manifest):
-            reflog.add(reference, now)
-        data = reflog.finish()
-        self._storage.replace(REFLOG, data)
-        # Clients refuse a time before the one they know, and before the root catalog's
-        # own (trap 38); the latter is ``now``.
-        published = replace(
-            manifest,
-            timestamp=max(now, manifest.timestamp),
-            reflog=ContentHash.of(data),
-        )
-        self._storage.replace(MANIFEST, published.sign(self._keys.repository_key))
-        return published
+        return publish_head(self._storage, self._keys, manifest, reflog, now)
 
     def _write_first_revision(self, now: int, ttl: int) -> None:
         self.sink.put_bytes(b"")

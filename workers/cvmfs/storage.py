@@ -11,13 +11,17 @@ n-th of them fail has been everywhere a crash can be.
 Source: cvmfs-format.md sections 1 and 7.1.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 MANIFEST = ".cvmfspublished"
 WHITELIST = ".cvmfswhitelist"
 REFLOG = ".cvmfsreflog"
 MASTER_REPLICA = ".cvmfs_master_replica"
+STATUS = ".cvmfs_status.json"
+COLLECTION = ".cvmfs_collection"
+"""Ours alone: when something was last deleted; see ``deletion.py``."""
 
 
 class ObjectSource(Protocol):
@@ -76,8 +80,12 @@ class Storage(ObjectSource, Protocol):
         next ``sync``; what a power failure left incomplete is stored again. May be
         called from several threads.
 
+        A storage may write in the background. Reading through the same storage then
+        waits for the object; another sees it after ``sync``, which also is what says
+        that it could not be written.
+
         Returns:
-            Whether it was new.
+            Whether it was new, as far as is known already.
         """
         ...
 
@@ -86,19 +94,58 @@ class Storage(ObjectSource, Protocol):
         ...
 
     def replace(self, path: str, data: bytes) -> None:
-        """Replace a mutable file: afterwards all of the new one is there, on disk."""
+        """Replace a mutable file: afterwards all of the new one is there, on disk.
+
+        Raises:
+            RepositoryBusy: somebody else replaced it since it was read under the lock.
+                Only where the lock alone cannot exclude that.
+        """
         ...
 
     def sync(self) -> None:
-        """Return once everything put before is on disk."""
+        """Return once everything put before is on disk.
+
+        Raises:
+            StorageFailed: not all of it can be written.
+        """
         ...
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the one lock under which mutable files change.
 
-        It dies with its holder, whatever kills it.
+        It dies with its holder, whatever kills it, at once or after a short time.
 
         Raises:
             RepositoryBusy: it was not free within the storage's patience.
+        """
+        ...
+
+
+class ListedObject(NamedTuple):
+    """An object as a listing shows it.
+
+    Attributes:
+        name: of the file, without the two digits of its folder.
+        size: of what is stored, in bytes.
+        mtime: when it was last put, whether it was new or not; unix time.
+    """
+
+    name: str
+    size: int
+    mtime: float
+
+
+class CollectableStorage(Storage, Protocol):
+    """What garbage collection needs besides: it alone lists and deletes."""
+
+    def list_objects(self, shard: str) -> Iterator[ListedObject]:
+        """Yield what lies in ``data/<shard>``, ``00`` to ``ff``, in no order."""
+        ...
+
+    def delete(self, path: str, *, older_than: float) -> bool:
+        """Delete an object, unless it is gone, or was put at that time or later.
+
+        Returns:
+            Whether it was deleted.
         """
         ...

@@ -1,0 +1,41 @@
+"""Whether anything may have been deleted since some moment.
+
+Whoever looks an object up and names it later, in a commit, has to know that it was not
+deleted in between. So each deletion changes a small mutable file, and *marks* are
+compared: the mark is read before the look-up, and again under the lock. Deletions
+happen under the lock only. While one is going on, or after one was killed, there is no
+mark, and nothing counts as looked up.
+
+The stock tools' own collection shows in their status file, which is part of the mark.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from workers.cvmfs.errors import NotFound
+from workers.cvmfs.storage import COLLECTION, STATUS, ObjectSource, Storage
+
+_UNDER_WAY = b"deleting\n"
+
+
+def deletion_mark(source: ObjectSource) -> bytes | None:
+    """Return what changes with each deletion; ``None`` while one may be under way."""
+    ours = _content(source, COLLECTION)
+    return None if ours == _UNDER_WAY else ours + _content(source, STATUS)
+
+
+@contextmanager
+def deleting(storage: Storage) -> Iterator[None]:
+    """Let nothing count as looked up within; to be used under the lock."""
+    storage.replace(COLLECTION, _UNDER_WAY)
+    yield
+    # Not reached when the deletion fails: what was deleted by then is not known.
+    storage.replace(COLLECTION, secrets.token_hex(16).encode() + b"\n")
+
+
+def _content(source: ObjectSource, path: str) -> bytes:
+    try:
+        return source.get(path)
+    except NotFound:
+        return b""
