@@ -39,9 +39,10 @@ _THREADS = 8
 """More than cores: a thread may wait for an object store's answer."""
 _BATCH = 64
 _WINDOW = 64 * _BATCH
-_PATIENCE_SECONDS = 100e-6
+_PATIENCE_SECONDS = 500e-6
 _LARGE_BYTES = 32 * 1024
-"""Waiting as long, or reading as much, for one object is worth a thread."""
+"""Waiting as long, or reading as much, for one object is worth a thread. Servers far
+away take longer to answer; a disk at hand does not, even if the processor is busy."""
 _CACHE_KIBIBYTES = 32 * 1024
 _RECENT = 1 << 18
 """So many keys take 30 MB in a set, which is three times as fast as the database."""
