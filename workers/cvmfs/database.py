@@ -19,11 +19,18 @@ def translated(what: str, into: type[FormatError] = Malformed) -> Iterator[None]
     """Turn what SQLite raises into an error of ours.
 
     ``OverflowError`` and ``TypeError`` come from values that no column can hold,
-    ``MemoryError`` from a database of no pages.
+    ``MemoryError`` from a database of no pages, ``UnicodeDecodeError`` from SQLite's
+    own message when it quotes what it cannot read.
     """
     try:
         yield
-    except (sqlite3.Error, OverflowError, TypeError, MemoryError) as error:
+    except (
+        sqlite3.Error,
+        OverflowError,
+        TypeError,
+        MemoryError,
+        UnicodeDecodeError,
+    ) as error:
         raise into(f"{what}: {error}") from error
 
 
