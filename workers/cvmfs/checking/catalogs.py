@@ -17,7 +17,7 @@ from typing import TypeVar
 from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.checking.entries import examine_entries
 from workers.cvmfs.checking.finding import Finding, Findings
-from workers.cvmfs.checking.integrity import all_properties, readable
+from workers.cvmfs.checking.integrity import all_properties
 from workers.cvmfs.checking.layout import Layout, read_layout
 from workers.cvmfs.checking.mounts import (
     Mount,
@@ -36,6 +36,7 @@ from workers.cvmfs.checking.tables import (
     stored_counters,
 )
 from workers.cvmfs.counters import Counters
+from workers.cvmfs.database import translated
 from workers.cvmfs.dirent import ZLIB
 from workers.cvmfs.errors import FormatError, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind, path_key
@@ -188,7 +189,7 @@ def _examine_rows(
 def _guarded(path: bytes, part: Findings[_Result]) -> Findings[_Result | None]:
     """Go through one part of the examination; if it breaks off, say so."""
     try:
-        with readable("database"):
+        with translated("database"):
             return (yield from part)
     except StorageFailed:
         raise  # ours, not the repository's: no room for the list of objects

@@ -5,27 +5,9 @@ Source: cvmfs/sql_impl.h.
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
-from workers.cvmfs.database import translated
-from workers.cvmfs.errors import Malformed
 
 _TOLD_PROBLEMS = 5
 _MAX_DIGITS = 18
-
-
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Turn all that a damaged database can raise into ``Malformed``.
-
-    Where SQLite quotes a damaged name in its message, Python's module fails to decode
-    the message, and raises that in its place.
-    """
-    try:
-        with translated(what):
-            yield
-    except UnicodeDecodeError as error:
-        raise Malformed(f"{what}: not even its names are readable") from error
 
 
 def integrity_problems(connection: sqlite3.Connection) -> Iterator[str]:

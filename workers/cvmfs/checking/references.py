@@ -15,11 +15,10 @@ from workers.cvmfs.checking.integrity import (
     all_properties,
     integrity_problems,
     number,
-    readable,
     table_kinds,
 )
 from workers.cvmfs.checking.proving import Prover, Wanted
-from workers.cvmfs.database import open_database
+from workers.cvmfs.database import open_database, translated
 from workers.cvmfs.errors import FormatError, NotFound, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.manifest import RepositoryManifest
@@ -110,7 +109,7 @@ def _database(
     """
     try:
         with (
-            readable("database"),
+            translated("database"),
             closing(open_database(data, "database")) as connection,
         ):
             for problem in integrity_problems(connection):

@@ -11,11 +11,10 @@ from workers.cvmfs.checking.integrity import (
     all_properties,
     integrity_problems,
     number,
-    readable,
     table_kinds,
 )
 from workers.cvmfs.counters import Counters
-from workers.cvmfs.database import open_database
+from workers.cvmfs.database import open_database, translated
 from workers.cvmfs.errors import FormatError
 from workers.cvmfs.hash import ContentHash
 from workers.cvmfs.schema import COLUMNS, SCHEMA
@@ -69,13 +68,12 @@ def open_tables(data: bytes, path: bytes) -> Findings[sqlite3.Connection | None]
         The connection, which the caller closes; ``None`` when nothing can be read.
     """
     try:
-        with readable("database"):
-            connection = open_database(data, "database")
+        connection = open_database(data, "database")
     except FormatError as error:
         yield Finding.at(path, f"catalog cannot be opened: {error}")
         return None
     try:
-        with readable("database"):
+        with translated("database"):
             for problem in integrity_problems(connection):
                 yield Finding.at(path, f"catalog is a {problem}")
             if (yield from _columns(connection, path)):
