@@ -10,6 +10,7 @@ from webhook.commands.explain import explain
 from webhook.commands.images import publish, status
 from webhook.commands.policy import policy
 from webhook.commands.repository import repository
+from webhook.commands.repository_care import gc, resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
 
 
@@ -21,6 +22,8 @@ def main() -> None:
 
 for command in (up, serve, worker, publish, status, policy, explain, repository):
     main.add_command(command)
+for command in (gc, tag, rollback, resign_command):
+    repository.add_command(command)
 
 if __name__ == "__main__":
     main()

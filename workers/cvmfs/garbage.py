@@ -51,6 +51,7 @@ from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.marking import Marks
+from workers.cvmfs.objects import EMPTY_HASH
 from workers.cvmfs.publishing import OpenHead, open_head
 from workers.cvmfs.reflog import Reference, ReferenceType, Reflog
 from workers.cvmfs.reflog_repair import load_reflog, references_of
@@ -202,6 +203,8 @@ class _Run:
                 self.marks.add(reference.hash)
         for reference in references_of(head):
             self.marks.add(reference.hash)
+        # Commits that make a nested catalog rely on it being there, for its marker.
+        self.marks.add(EMPTY_HASH)
         self.marked = head
         return kept
 

@@ -122,6 +122,16 @@ class Repository:
         # nothing is deleted.
         self._opened_at = deletion_mark(storage)
 
+    @property
+    def storage(self) -> Storage:
+        """Where it lies."""
+        return self._storage
+
+    @property
+    def keys(self) -> KeyRing:
+        """What signs it."""
+        return self._keys
+
     @classmethod
     def create(
         cls,

@@ -1,0 +1,167 @@
+"""The commands that keep a repository in order, as an operator types them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from webhook.cli import main
+from workers.config import load_config
+from workers.cvmfs import PutFile
+from workers.cvmfs.storage import WHITELIST
+from workers.services import create_repository, open_repository
+
+FQRN = "unpacked.example.org"
+
+
+class Operator:
+    """Runs commands on one configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "config.yaml"
+        self.storage = folder / "cvmfs"
+        self.keys = folder / "keys"
+        self.config.write_text(
+            f"""\
+state: .
+operator: {{token: a long enough token}}
+repositories:
+  {FQRN}: {{storage: "{self.storage.as_uri()}", keys: keys, ttl: 60}}
+"""
+        )
+        loaded = load_config(self.config, {})
+        create_repository(loaded, FQRN)
+        self.repository = open_repository(loaded, FQRN)
+
+    def run(self, verb: str, *arguments: str) -> Result:
+        command = ["repository", verb, *arguments, "--config", str(self.config)]
+        return CliRunner().invoke(main, command)
+
+    def ask(self, verb: str, *arguments: str) -> Any:
+        result = self.run(verb, *arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    def publish(self, text: bytes) -> None:
+        content = self.repository.sink.put_bytes(text)
+        now = self.repository.head().timestamp + 1
+        self.repository.commit([PutFile(b"/file", content)], now=now)
+
+    def read(self) -> bytes:
+        snapshot = self.repository.read()
+        dirent = snapshot.lookup(b"/file")
+        assert dirent is not None
+        return snapshot.read(dirent)
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def test_a_revision_is_tagged_kept_and_rolled_back_to(operator: Operator) -> None:
+    operator.publish(b"good")
+    added = operator.run("tag", FQRN, "--add", "release", "--description", "it works")
+    assert added.output == f"{FQRN}: release is revision 2\n"
+    for text in (b"bad", b"worse", b"worst"):
+        operator.publish(text)
+    operator.repository.sink.put_bytes(b"leaked")
+    nothing_waits = ("--keep-for", "0s", "--grace", "0s")
+    # What was put in this very second is as young as it can be.
+    for path in (operator.storage / "data").glob("??/*"):
+        os.utime(path, (1, 1))
+
+    plan = operator.ask("gc", FQRN, "--dry-run", *nothing_waits)
+    assert plan["deleted"] == {"objects": 0, "bytes": 0}
+    leaks = [pile for pile in plan["garbage"] if pile["why"].startswith("of no")]
+    assert [(pile["kind"], pile["objects"]) for pile in leaks] == [("files", 1)]
+
+    told = operator.run("gc", FQRN, "--dry-run", *nothing_waits).output
+    assert "nothing deleted: dry run" in told
+    assert "files of no revision (aborted publishes)" in told
+    done = operator.ask("gc", FQRN, *nothing_waits)
+    assert done["garbage"] == plan["garbage"]
+    assert done["deleted"]["objects"] == sum(p["objects"] for p in done["garbage"])
+    assert " gone" in operator.run("gc", FQRN).output
+
+    rolled = operator.run("rollback", FQRN, "release")
+    assert rolled.output == f"{FQRN}: revision 6 is release again\n"
+    assert operator.read() == b"good"
+    tags = operator.ask("tag", FQRN)
+    assert [(tag["name"], tag["revision"]) for tag in tags] == [
+        ("trunk", 6),
+        ("trunk-previous", 5),
+        ("release", 2),
+    ]
+    assert "it works" in operator.run("tag", FQRN).output
+    assert operator.run("tag", FQRN, "--remove", "release").exit_code == 0
+    assert len(operator.ask("tag", FQRN)) == 2
+    assert operator.run("check", FQRN).exit_code == 0
+
+
+def test_a_rollback_answers_in_json(operator: Operator) -> None:
+    operator.publish(b"good")
+    operator.publish(b"bad")
+    answer = operator.ask("rollback", FQRN, "2")
+    assert answer["revision"] == operator.repository.head().revision == 4
+    assert operator.read() == b"good"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("tag", FQRN, "--add", "trunk-mine"), 1, "publishing's own"),
+        (("tag", FQRN, "--add", "a b"), 1, "no space"),
+        (("tag", FQRN, "--remove", "nothing"), 1, "no tag 'nothing'"),
+        (("tag", FQRN, "--add", "a", "--remove", "b"), 2, "not both"),
+        (("rollback", FQRN, "nowhere"), 1, "no tag 'nowhere'"),
+        (("rollback", FQRN, "77"), 1, "no revision 77"),
+        (("gc", FQRN, "--keep", "0"), 2, "--keep"),
+        (("gc", FQRN, "--grace", "soon"), 2, "is no time"),
+        (("gc", "other.example.org"), 1, "not configured"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    operator: Operator, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    result = operator.run(*arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_whitelist_is_signed_anew(operator: Operator) -> None:
+    before = (operator.storage / WHITELIST).read_bytes()
+    (operator.storage / WHITELIST).write_bytes(before)
+    answer = operator.ask("resign", FQRN)
+    whitelist = operator.repository.whitelist()
+    assert answer["whitelist_expires"].startswith(f"{whitelist.expires:%Y-%m-%dT%H}")
+    assert "holds until" in operator.run("resign", FQRN).output
+
+
+def test_without_the_master_key_nothing_is_signed(operator: Operator) -> None:
+    (operator.keys / f"{FQRN}.masterkey").unlink()
+    before = (operator.storage / WHITELIST).read_bytes()
+    result = operator.run("resign", FQRN)
+    assert result.exit_code == 1
+    assert "master key" in result.stderr
+    assert (operator.storage / WHITELIST).read_bytes() == before
+
+
+def test_garbage_is_not_collected_where_a_catalog_is_missing(
+    operator: Operator,
+) -> None:
+    operator.publish(b"good")
+    root = operator.repository.head().root_catalog
+    name = f"{root}C"
+    shutil.move(
+        operator.storage / "data" / name[:2] / name[2:], operator.storage / "aside"
+    )
+    before = sorted((operator.storage / "data").rglob("*"))
+    result = operator.run("gc", FQRN)
+    assert result.exit_code == 1
+    assert sorted((operator.storage / "data").rglob("*")) == before
