@@ -1,0 +1,229 @@
+"""A repository in a bucket of an S3-compatible service.
+
+Objects are written in the background, many at once, and are there when ``sync``
+returns: an answered write is durable, so nothing else is to be synced. An object that
+exists is never written again.
+
+A mutable file is replaced only if it is still the version that was read under the same
+lock (``If-Match``), or not there if it was not (``If-None-Match``). So of two writers
+that both think they hold the lock one fails, before or at its manifest, with nothing
+lost: whatever it had stored is garbage or is used by its next attempt.
+
+Nothing is ever listed. Source of keys and headers: cvmfs-format.md section 9.
+"""
+
+import io
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, BinaryIO
+
+from workers.cvmfs.bucket import Bucket, BucketAccess, Outdated
+from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
+from workers.cvmfs.lease import LEASE_SECONDS, held
+from workers.cvmfs.probe import probe
+from workers.cvmfs.uploads import Uploads
+
+_BLOCK_BYTES = 1024 * 1024
+_ASKED_FIRST_BYTES = 16 * 1024
+"""From here on it is cheaper to ask whether an object is there than to send it in vain;
+below, one conditional write does both."""
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
+
+
+class S3Storage:
+    """A ``Storage`` in a bucket.
+
+    May be used by many processes and threads at once, but not before a fork and after.
+
+    Args:
+        access: which bucket, and how to reach it.
+        patience_seconds: how long ``lock`` waits for another holder.
+        lease_seconds: how long the lock outlives a holder that died.
+        retry_seconds: how long a service that fails is tried again.
+    """
+
+    def __init__(
+        self,
+        access: BucketAccess,
+        *,
+        patience_seconds: float = 600.0,
+        lease_seconds: float = LEASE_SECONDS,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        self._bucket = Bucket(access, retry_seconds=retry_seconds)
+        self._patience_seconds = patience_seconds
+        self._lease_seconds = lease_seconds
+        self._uploads = Uploads(self._create)
+        self._held = _Held()
+        self._is_probed = False
+
+    def __repr__(self) -> str:
+        return f"S3Storage({self._bucket!r})"
+
+    def get(self, path: str) -> bytes:
+        """Return the whole file; see ``ObjectSource``."""
+        self._uploads.wait_for(path)
+        try:
+            data, version = self._bucket.get(path)
+        except NotFound:
+            self._held.saw(path, None)
+            raise
+        self._held.saw(path, version)
+        return data
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the file for reading; see ``ObjectSource``."""
+        self._uploads.wait_for(path)
+        blocks = self._bucket.blocks(path, _BLOCK_BYTES)
+        return io.BufferedReader(_BlockReader(blocks))
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the file is there.
+
+        Raises:
+            StorageFailed: it cannot be known.
+        """
+        self._uploads.wait_for(path)
+        version = self._bucket.version(path)
+        self._held.saw(path, version)
+        return version is not None
+
+    def prepare(self) -> None:
+        """Find out whether the bucket can hold a repository; it needs no folders."""
+        if not self._is_probed:
+            probe(self._bucket)
+            self._is_probed = True
+
+    def put(self, path: str, data: bytes) -> bool:
+        """Hand an object over; it is there after ``sync``, see ``Storage``."""
+        return self._uploads.put(path, data)
+
+    @contextmanager
+    def stage(self) -> Iterator["StagedUpload"]:
+        """Begin an object whose name is not known yet; see ``Storage``."""
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+            yield StagedUpload(self._bucket, file)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Replace the version of a mutable file that was read under this lock.
+
+        Where it was not read, or where no lock is held, the one that is there now.
+
+        Raises:
+            RepositoryBusy: somebody else replaced it meanwhile.
+        """
+        if self._held.knows(path):
+            expected = self._held.version(path)
+        else:
+            expected = self._bucket.version(path)
+        try:
+            version = self._bucket.write(path, data, expected)
+        except Outdated as error:
+            raise RepositoryBusy(
+                f"{path}: another commit replaced it meanwhile"
+            ) from error
+        self._held.wrote(path, version)
+
+    def sync(self) -> None:
+        """Return once everything put before is in the bucket."""
+        self._uploads.finish()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock, see ``lease``; remember what is read of mutable files.
+
+        Raises:
+            StorageFailed: the bucket ignores conditions.
+        """
+        self.prepare()
+        with (
+            held(
+                self._bucket,
+                patience_seconds=self._patience_seconds,
+                lease_seconds=self._lease_seconds,
+            ),
+            self._held.begun(),
+        ):
+            yield
+
+    def _create(self, path: str, data: bytes) -> None:
+        is_large = len(data) > _ASKED_FIRST_BYTES
+        if not is_large or self._bucket.version(path) is None:
+            self._bucket.create(path, data)
+
+
+class StagedUpload:
+    """A ``StagedObject`` in a temporary file, in memory while it is small."""
+
+    def __init__(self, bucket: Bucket, file: IO[bytes]) -> None:
+        self._bucket = bucket
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Append stored bytes; see ``StagedObject``."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise StorageFailed(f"temporary file: {error.strerror}") from error
+
+    def publish(self, path: str) -> bool:
+        """Send the object under its name; see ``StagedObject``."""
+        if self._bucket.version(path) is not None:
+            return False
+        self._bucket.put_file(path, self._file, self._file.tell())
+        return True
+
+
+class _Held(threading.local):
+    """Which versions of mutable files this thread read under the lock that it holds.
+
+    The first that was read counts: what a commit works on is never newer.
+    """
+
+    _versions: dict[str, str | None] | None = None
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        self._versions = {}
+        try:
+            yield
+        finally:
+            self._versions = None
+
+    def knows(self, path: str) -> bool:
+        return self._versions is not None and path in self._versions
+
+    def version(self, path: str) -> str | None:
+        return None if self._versions is None else self._versions[path]
+
+    def saw(self, path: str, version: str | None) -> None:
+        if self._versions is not None and not path.startswith("data/"):
+            self._versions.setdefault(path, version)
+
+    def wrote(self, path: str, version: str | None) -> None:
+        if self._versions is not None:
+            self._versions[path] = version
+
+
+class _BlockReader(io.RawIOBase):
+    """Blocks as a file, so that nobody holds more than one of them."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
