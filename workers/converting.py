@@ -1,13 +1,16 @@
-"""From the layers in the registry to one root file system, its content stored.
+"""From the layers of an image to the trees to publish, their content stored.
 
-Layers are fetched side by side, each streamed once: verified, decompressed, its files
-stored on the way. Nothing is unpacked onto a disk of ours.
+A layer that the repository holds is read back from its catalog. The others are fetched
+side by side, each streamed once: verified, decompressed, its files stored on the way.
+Nothing is unpacked onto a disk of ours.
 """
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Event, Lock
 
 from workers.cvmfs import Tree
@@ -18,17 +21,32 @@ from workers.images.exact_reader import ByteStream
 from workers.images.layer import read_layer
 from workers.images.layer_tree import LayerTree
 from workers.images.manifest import Descriptor
-from workers.images.merge import merge
+from workers.images.merge import Merger
 from workers.images.rejected import ImageRejected
 from workers.images.singularity import add_singularity
+from workers.images.verifying import verify, verify_layer
+from workers.layout.layers import (
+    NotOurLayer,
+    layer_path,
+    publishable,
+    read_layer_tree,
+)
+from workers.layout.names import flat_path
 from workers.ledger import Progress
-from workers.plan import ContentSink
-from workers.policy import ImageLimits
+from workers.plan import Publisher, TreeAt
+from workers.policy import Rule
 from workers.registry import RegistryClient
 from workers.resolving import ResolvedImage
 
+log = logging.getLogger(__name__)
+
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
+
+
+# Returns a published layer by the digest of its blob, if there is one.
+Shelf = Callable[[str], LayerTree | None]
+_Found = tuple[LayerTree, bool]
 
 
 class Stopped(Exception):
@@ -76,17 +94,21 @@ class _Meter:
 def convert(
     client: RegistryClient,
     image: ResolvedImage,
-    sink: ContentSink,
-    limits: ImageLimits,
+    publisher: Publisher,
+    shelf: Shelf,
+    rule: Rule,
     tell: Callable[[Progress], None],
-) -> Tree:
-    """Return the root file system of an image; all its content is in the sink.
+) -> list[TreeAt]:
+    """Return the trees that make an image, all their content stored.
+
+    What the repository holds is neither fetched nor written again.
 
     Args:
         client: fetches the layers.
         image: pinned by digest.
-        sink: takes the content of the files.
-        limits: of the policy's rule.
+        publisher: takes the content.
+        shelf: has the layers that need not be made again.
+        rule: of the policy; its limits and formats count.
         tell: called often with the progress, from several threads; what it raises
             stops the conversion, and is raised here.
 
@@ -94,30 +116,84 @@ def convert(
         ImageRejected: a layer is not what its image says, or a limit is exceeded.
     """
     descriptors = image.manifest.layers
+    limits = rule.limits
     if len(descriptors) > limits.layers:
         raise ImageRejected(
             f"the image has {len(descriptors)} layers, its rule allows {limits.layers}"
         )
     budget = Budget(limits.size_bytes, limits.files)
     with (
-        ContentPool(sink, os.cpu_count() or 1) as pool,
+        ContentPool(publisher.sink, os.cpu_count() or 1) as pool,
         ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as executor,
     ):
-        reader = _LayerReader(client, image, pool, budget, _Meter(descriptors, tell))
+        meter = _Meter(descriptors, tell)
+        reader = _LayerReader(client, image, shelf, pool, budget, meter)
         try:
-            layers = _read_all(executor, reader.read, len(descriptors))
+            found = _read_all(executor, reader.read, len(descriptors))
         finally:
             # Whatever happened here, those who still read find out at their next block.
             reader.meter.stop.set()
             executor.shutdown(wait=False, cancel_futures=True)
-    tree = merge(layers)
-    add_singularity(tree, image.config, sink.put_bytes)
-    return tree
+    return list(_trees(image, found, publisher, frozenset(rule.formats)))
+
+
+def published_layers(publisher: Publisher) -> Shelf:
+    """Return the shelf of the layers that a repository holds."""
+
+    def layer(digest: str) -> LayerTree | None:
+        tree = publisher.tree(layer_path(digest))
+        if tree is None:
+            return None
+        try:
+            return read_layer_tree(tree, publisher.content)
+        except NotOurLayer as error:
+            log.info("digest=%s is fetched again: %s", digest, error)
+            return None
+
+    return layer
+
+
+def no_layers(_digest: str) -> None:
+    """Have no layer: the shelf of who wants everything made again."""
+
+
+def _trees(
+    image: ResolvedImage,
+    found: Sequence[_Found],
+    publisher: Publisher,
+    formats: frozenset[str],
+) -> Iterator[TreeAt]:
+    """Yield the tree of each layer that was made now, then the whole image's."""
+    merger = Merger()
+    done = set()
+    layers = [layer for layer, _ in found]
+    for descriptor, (layer, is_new) in zip(image.manifest.layers, found, strict=True):
+        path = layer_path(descriptor.digest)
+        if "layers" in formats and is_new and path not in done:
+            done.add(path)
+            yield TreeAt(
+                path,
+                publishable(layer, merger.tree, publisher.sink.put_bytes),
+                partial(_verify_layer, layer, publisher),
+            )
+        merger.put(layer)
+    if "flat" in formats:
+        tree = merger.tree
+        added = add_singularity(tree, image.config, publisher.sink.put_bytes)
+        yield TreeAt(
+            flat_path(image.manifest.config.digest),
+            tree,
+            lambda written: verify(written, layers, added),
+        )
+
+
+def _verify_layer(layer: LayerTree, publisher: Publisher, written: Tree) -> None:
+    verify_layer(read_layer_tree(written, publisher.content).tree, layer)
 
 
 def _read_all(
-    executor: Executor, read: Callable[[int], LayerTree], count: int
-) -> list[LayerTree]:
+    executor: Executor, read: Callable[[int], _Found], count: int
+) -> list[_Found]:
     """Return all layers, or raise as soon as one of them fails."""
     futures = [executor.submit(read, number) for number in range(count)]
     wait(futures, return_when=FIRST_EXCEPTION)
@@ -133,13 +209,20 @@ class _LayerReader:
 
     client: RegistryClient
     image: ResolvedImage
+    shelf: Shelf
     pool: ContentPool
     budget: Budget
     meter: _Meter
 
-    def read(self, number: int) -> LayerTree:
+    def read(self, number: int) -> _Found:
+        """Return a layer, and whether it had to be made."""
         image = self.image
         layer = image.manifest.layers[number]
+        known = self.shelf(layer.digest)
+        if known is not None and known.diff_id == image.config.diff_ids[number]:
+            self.budget.spend_layer(known.size, known.entries)
+            self.meter.add(layers=1, size=layer.size)
+            return known, False
         try:
             with self.client.blob(image.reference, layer.digest, layer.size) as blob:
                 watched = _Watched(blob, self.meter)
@@ -157,4 +240,4 @@ class _LayerReader:
                 f"its config says {wanted}"
             )
         self.meter.add(layers=1)
-        return tree
+        return tree, True

@@ -17,15 +17,16 @@ from functools import cache
 from pathlib import Path
 
 from workers.config import Config, load_config
-from workers.converting import convert
+from workers.converting import convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.images.manifest import Platform
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
 from workers.layout.flat import RECEIPT, FlatImage, plan_flat
+from workers.layout.layers import layer_path
 from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State
-from workers.plan import Publisher
+from workers.plan import Publisher, TreeAt
 from workers.policy import PolicyFile, Rule
 from workers.reference import Reference
 from workers.registry import DigestMismatch
@@ -182,26 +183,25 @@ class _Run:
         image = fetch_image(client, reference, descriptor, platform)
         _check_labels(image, rule)
         check()
-        tree = None
-        is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
-        if is_rebuilt or not publisher.has(flat_path(image.manifest.config.digest)):
-            heartbeat.stage(State.CONVERTING)
-            sink, tell = publisher.sink, heartbeat.tell
-            tree = convert(client, image, sink, rule.limits, tell)
-
-        heartbeat.stage(State.PUBLISHING)
-        check()
-        plan = plan_flat(
-            FlatImage(
-                reference,
-                image.manifest.config.digest,
-                tree,
-                image.raw_manifest,
-                image.raw_config,
-                json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n",
-            )
+        flat = FlatImage(
+            reference,
+            image.manifest.config.digest,
+            image.raw_manifest,
+            image.raw_config,
+            json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n",
         )
-        publication = publisher.publish([plan])
+        is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
+        wanted = [] if is_rebuilt else _wanted(image, publisher, rule)
+        with services.claims.claim(fqrn, wanted, check):
+            trees: list[TreeAt] = []
+            if is_rebuilt or _wanted(image, publisher, rule):
+                heartbeat.stage(State.CONVERTING)
+                shelf = no_layers if is_rebuilt else published_layers(publisher)
+                tell = heartbeat.tell
+                trees = convert(client, image, publisher, shelf, rule, tell)
+            heartbeat.stage(State.PUBLISHING)
+            check()
+            publication = publisher.publish([plan_flat(flat, trees)])
         return Ending(
             Outcome.PUBLISHED,
             self.digest,
@@ -258,6 +258,19 @@ def _decide(policy_file: PolicyFile, reference: Reference) -> Rule:
     if not decision.allowed or decision.rule is None:
         raise Refused(decision.reason)
     return decision.rule
+
+
+def _wanted(image: ResolvedImage, publisher: Publisher, rule: Rule) -> list[str]:
+    """Return digests of what of an image the repository does not hold."""
+    config = image.manifest.config.digest
+    wanted = [config] if not publisher.has(flat_path(config)) else []
+    if "layers" in rule.formats:
+        wanted += [
+            layer.digest
+            for layer in image.manifest.layers
+            if not publisher.has(layer_path(layer.digest))
+        ]
+    return wanted
 
 
 def _receipt(digest: str, platform: Platform, rule: Rule) -> dict[str, object]:

@@ -4,11 +4,11 @@ A plan is one image's worth of changes, in order; it comes into force whole or n
 all, in one revision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.cvmfs import Chunk, Content, Tree
+from workers.cvmfs import Chunk, Content, Dirent, Tree
 from workers.errors import PermanentError, TransientError
 
 
@@ -17,15 +17,24 @@ class PublicationFailed(PermanentError):
 
 
 class RepositoryUnavailable(TransientError):
-    """The repository cannot be written now: locked, full, or out of reach."""
+    """The repository cannot be written now; no image is to blame.
+
+    It is locked, full or out of reach, or its operator has something to mend.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class TreeAt:
-    """A whole directory tree, replacing what is at ``path``."""
+    """A whole directory tree, replacing what is at ``path``.
+
+    Attributes:
+        verify: is given the tree as it was read back from what was written, before
+            anybody sees it; what it raises stops the publication.
+    """
 
     path: bytes
     tree: Tree
+    verify: Callable[[Tree], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,12 @@ class Publisher(Protocol):
 
     def read(self, path: bytes) -> bytes | None:
         """Return the content of a small published file, or ``None`` if it is not."""
+
+    def tree(self, path: bytes) -> Tree | None:
+        """Return the tree that was published at ``path``, or ``None``."""
+
+    def content(self, dirent: Dirent) -> bytes:
+        """Return the content of a small file of such a tree."""
 
     def has(self, path: bytes) -> bool:
         """Whether anything is published at ``path``."""

@@ -26,6 +26,7 @@ from workers.cvmfs.storage import MANIFEST
 from workers.errors import PermanentError
 from workers.jobqueue import JobQueue
 from workers.layout.names import is_catalog
+from workers.layer_claims import LayerClaims
 from workers.ledger import Ledger
 from workers.plan import Publisher
 from workers.policy import PolicyFile, Rule, target_repository
@@ -76,16 +77,19 @@ class Services:
     front: Front
     policy: PolicyFile
     registry: RegistryClient
+    claims: LayerClaims
     publishers: Mapping[str, Publisher]
 
     @classmethod
     def open(cls, config: Config) -> Self:
         """Connect to what the configuration names; nothing is created."""
+        front = Front.open(config)
         return cls(
             config,
-            Front.open(config),
+            front,
             PolicyFile(config.policy),
             open_registry(config),
+            LayerClaims(front.connection),
             {fqrn: open_publisher(config, fqrn) for fqrn in config.repositories},
         )
 

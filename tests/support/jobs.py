@@ -168,6 +168,8 @@ class Between:
         self._before_read = before_read
         self.sink = publisher.sink
         self.has = publisher.has
+        self.tree = publisher.tree
+        self.content = publisher.content
         self.revision = publisher.revision
 
     def read(self, path: bytes) -> bytes | None:

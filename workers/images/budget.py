@@ -47,6 +47,12 @@ class Budget:
             raise ImageRejected(f"the image is larger than {size_limit} bytes")
         self._reject_metadata()
 
+    def spend_layer(self, size: int, files: int) -> None:
+        """Take a whole layer that was read before: bytes of content, and members."""
+        with self._lock:
+            self._files -= files - 1
+        self.spend_file(size, 0)
+
     def spend_metadata(self, size: int) -> None:
         """Take bytes of names that no member has."""
         with self._lock:

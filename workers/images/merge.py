@@ -35,13 +35,28 @@ def merge(layers: Sequence[LayerTree]) -> Tree:
     Raises:
         ImageRejected: a hard link has no target in any layer below.
     """
-    tree = Tree(IMPLIED)
-    groups = 0  # highest number of a hard link group so far
+    merger = Merger()
     for layer in layers:
-        merging = _Merging(tree, layer, groups)
+        merger.put(layer)
+    return merger.tree
+
+
+class Merger:
+    """A root file system that grows by one layer at a time.
+
+    Attributes:
+        tree: of the layers so far.
+    """
+
+    def __init__(self) -> None:
+        self.tree = Tree(IMPLIED)
+        self._groups = 0  # highest number of a hard link group so far
+
+    def put(self, layer: LayerTree) -> None:
+        """Put one layer on top, which stays as it is; see ``merge``."""
+        merging = _Merging(self.tree, layer, self._groups)
         merging.apply()
-        groups = merging.groups
-    return tree
+        self._groups = merging.groups
 
 
 class _Merging:

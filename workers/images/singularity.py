@@ -40,14 +40,21 @@ _STICKY_DIRECTORY = Dirent(stat.S_IFDIR | 0o1777)
 _SCRIPT_MODE = stat.S_IFREG | 0o755
 _FILE_MODE = stat.S_IFREG | 0o644
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Bash, and the shell that apptainer has built in, keep these for themselves; setting
+# one ends a script of ``/bin/sh`` where that is Bash.
+_READ_ONLY = frozenset(
+    {"BASHOPTS", "BASH_VERSINFO", "EUID", "GID", "PPID", "SHELLOPTS", "UID"}
+)
 
+# The loop's variable must not be one that an image or a user has.
 _SOURCE_ENVIRONMENT = """\
 #!/bin/sh
-for script in /.singularity.d/env/*.sh; do
-    if [ -f "$script" ]; then
-        . "$script"
+for _singularity_script in /.singularity.d/env/*.sh; do
+    if [ -f "$_singularity_script" ]; then
+        . "$_singularity_script"
     fi
 done
+unset _singularity_script
 """
 _RUN = """
 if [ -n "${SINGULARITY_APPNAME:-}" ]; then
@@ -92,11 +99,12 @@ if [ -n "${SINGULARITY_APPNAME:-}" ]; then
     PATH="$SCIF_APPROOT/bin:$PATH"
     LD_LIBRARY_PATH="$SCIF_APPROOT/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
     export PATH LD_LIBRARY_PATH
-    for script in "$SCIF_APPROOT"/scif/env/*.sh; do
-        if [ -f "$script" ]; then
-            . "$script"
+    for _singularity_app in "$SCIF_APPROOT"/scif/env/*.sh; do
+        if [ -f "$_singularity_app" ]; then
+            . "$_singularity_app"
         fi
     done
+    unset _singularity_app
 fi
 """
 _LIBRARIES = """\
@@ -125,22 +133,18 @@ export PATH
 def environment_script(environment: tuple[str, ...]) -> str:
     """Return the script that sets the image's variables where the user has not.
 
-    ``PATH`` is the image's alone: the host's has no meaning inside. Names that no
-    shell can set are left out.
+    ``PATH`` is the image's alone: the host's has no meaning inside. A variable that the
+    user has set to nothing counts as not set, as in what ``apptainer build`` writes.
+    Names that no shell can set are left out.
     """
+    values = dict(setting.partition("=")[::2] for setting in environment)
     lines = ["#!/bin/sh"]
-    for setting in environment:
-        name, equals, value = setting.partition("=")
-        if not _VARIABLE.fullmatch(name):
+    for name, value in values.items():
+        if not _VARIABLE.fullmatch(name) or name in _READ_ONLY:
             continue
-        if name == "PATH":
-            lines.append(f"{name}={shlex.quote(value)}")
-        elif equals:
-            # In an assignment nothing is split, and quotes within ${…} still quote.
-            lines.append(f"{name}=${{{name}:-{shlex.quote(value)}}}")
-        else:
-            lines.append(f"{name}=${{{name}:-}}")
-        lines.append(f"export {name}")
+        is_fixed = name == "PATH"
+        condition = "" if is_fixed else f'[ -n "${{{name}:-}}" ] || '
+        lines += [f"{condition}{name}={shlex.quote(value)}", f"export {name}"]
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +166,7 @@ def scripts(config: ImageConfig) -> dict[bytes, str]:
     run, test = {"script": "runscript"}, {"script": "test"}
     return {
         b"actions/exec": _SOURCE_ENVIRONMENT + '\nexec "$@"\n',
-        b"actions/run": _SOURCE_ENVIRONMENT + _RUN % run + "\nexec /bin/sh\n",
+        b"actions/run": _SOURCE_ENVIRONMENT + _RUN % run + '\nexec /bin/sh "$@"\n',
         b"actions/shell": _SOURCE_ENVIRONMENT + _SHELL,
         b"actions/start": "#!/bin/sh\nkill -CONT 1\n"
         + _SOURCE_ENVIRONMENT.removeprefix("#!/bin/sh\n")
@@ -181,67 +185,84 @@ def scripts(config: ImageConfig) -> dict[bytes, str]:
 
 def add_singularity(
     tree: Tree, config: ImageConfig, store: Callable[[bytes], Content]
-) -> None:
+) -> set[bytes]:
     """Add to ``tree`` what apptainer needs, and nothing that is there already.
 
     Args:
         tree: a whole root file system; is changed.
         config: the image's.
         store: puts the bytes of a file where the tree's other files are.
+
+    Returns:
+        The paths that are ours now, relative to the root.
     """
+    adding = _Adding(tree, store)
     for path in (*MOUNT_POINTS, FOLDER + b"/libs"):
-        _make_directory(tree, path)
+        adding.make_directory(path)
     for path in MOUNTED_FILES:
-        _make_file(tree, path, store)
+        adding.make_file(path)
     for name, target in LINKS.items():
-        if name not in tree.directories[b""]:
-            link = Dirent(stat.S_IFLNK | 0o777, target=target)
-            tree.directories[b""][name] = link
+        adding.make_link(name, target)
     for path, text in scripts(config).items():
-        _put(tree, FOLDER + b"/" + path, text.encode(errors="replace"), store)
+        adding.put(FOLDER + b"/" + path, text.encode(errors="replace"))
     labels = json.dumps(dict(config.labels or {}), indent=1, sort_keys=True) + "\n"
-    _put(tree, FOLDER + b"/labels.json", labels.encode(), store, mode=_FILE_MODE)
+    adding.put(FOLDER + b"/labels.json", labels.encode(), mode=_FILE_MODE)
+    return adding.added
+
+
+class _Adding:
+    """Puts things into a tree and remembers which.
+
+    Attributes:
+        added: the paths, symlinks on the way followed.
+    """
+
+    def __init__(self, tree: Tree, store: Callable[[bytes], Content]) -> None:
+        self._tree = tree
+        self._store = store
+        self.added: set[bytes] = set()
+
+    def make_directory(self, path: bytes) -> bytes | None:
+        """Make a directory unless its name is taken; return where it really is."""
+        parent, _, name = path.rpartition(b"/")
+        place = self.make_directory(parent) if parent else b""
+        if place is None:
+            return None
+        here = join(place, name)
+        if name not in self._tree.directories[place]:
+            self._set(place, name, _STICKY_DIRECTORY if name == b"tmp" else _DIRECTORY)
+            self._tree.directories[here] = {}
+        return find_directory(self._tree, here)
+
+    def make_file(self, path: bytes) -> None:
+        """Make an empty file where there is no regular one."""
+        parent, _, name = path.rpartition(b"/")
+        place = find_directory(self._tree, parent)
+        if place is None:
+            return
+        existing = self._tree.directories[place].get(name)
+        if existing is None or not stat.S_ISREG(existing.mode):
+            # A link to what exists only on a booted system cannot be bound over.
+            self._set(place, name, Dirent(_FILE_MODE, content=self._store(b"")))
+
+    def make_link(self, name: bytes, target: bytes) -> None:
+        """Make a symlink in the root unless its name is taken."""
+        if name not in self._tree.directories[b""]:
+            self._set(b"", name, Dirent(stat.S_IFLNK | 0o777, target=target))
+
+    def put(self, path: bytes, data: bytes, mode: int = _SCRIPT_MODE) -> None:
+        """Put a file, whatever is there."""
+        parent, _, name = path.rpartition(b"/")
+        place = self.make_directory(parent)
+        if place is not None:
+            self._set(place, name, Dirent(mode, content=self._store(data)))
+
+    def _set(self, place: bytes, name: bytes, dirent: Dirent) -> None:
+        gone = remove(self._tree, place, name)
+        self.added |= gone
+        self._tree.directories[place][name] = dirent
+        self.added.add(join(place, name))
 
 
 def _arguments(arguments: tuple[str, ...]) -> str:
     return " ".join(map(shlex.quote, arguments))
-
-
-def _make_directory(tree: Tree, path: bytes) -> bytes | None:
-    """Make a directory unless its name is taken; return where it really is."""
-    parent, _, name = path.rpartition(b"/")
-    place = _make_directory(tree, parent) if parent else b""
-    if place is None:
-        return None
-    if name not in tree.directories[place]:
-        is_temporary = name == b"tmp"
-        made = _STICKY_DIRECTORY if is_temporary else _DIRECTORY
-        tree.directories[place][name] = made
-        tree.directories[join(place, name)] = {}
-    return find_directory(tree, join(place, name))
-
-
-def _make_file(tree: Tree, path: bytes, store: Callable[[bytes], Content]) -> None:
-    parent, _, name = path.rpartition(b"/")
-    place = find_directory(tree, parent)
-    if place is None:
-        return
-    existing = tree.directories[place].get(name)
-    if existing is None or not stat.S_ISREG(existing.mode):
-        # A link to somewhere that exists only on a booted system cannot be bound over.
-        remove(tree, place, name)
-        tree.directories[place][name] = Dirent(_FILE_MODE, content=store(b""))
-
-
-def _put(
-    tree: Tree,
-    path: bytes,
-    data: bytes,
-    store: Callable[[bytes], Content],
-    mode: int = _SCRIPT_MODE,
-) -> None:
-    parent, _, name = path.rpartition(b"/")
-    place = _make_directory(tree, parent)
-    if place is not None:
-        remove(tree, place, name)
-        tree.directories[place][name] = Dirent(mode, content=store(data))

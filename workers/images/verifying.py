@@ -11,6 +11,7 @@ Pure; costs about as much as a merge that has nothing to take over whole.
 import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from workers.cvmfs import Dirent, Tree
@@ -63,6 +64,16 @@ def verify(tree: Tree, layers: Sequence[LayerTree], added: Collection[bytes]) ->
     if found:
         shown = "; ".join(found[:_MOST_SHOWN])
         raise VerificationFailed(f"the published tree is not what was pushed: {shown}")
+
+
+def verify_layer(tree: Tree, layer: LayerTree) -> None:
+    """Compare one layer's own tree, as it was read back, with the layer.
+
+    Raises:
+        VerificationFailed: with the first few differences.
+    """
+    # Only a lower layer has what these links point to.
+    verify(tree, [replace(layer, links={})], ())
 
 
 def _derive(layers: Sequence[LayerTree]) -> _Table:

@@ -1,10 +1,10 @@
 """The flat root file system, for apptainer and whoever else takes a directory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.cvmfs import Tree
 from workers.layout.names import flat_path, image_path, link_target, metadata_path
-from workers.plan import FileAt, LinkAt, Plan, Step, TreeAt
+from workers.plan import FileAt, LinkAt, Plan, TreeAt
 from workers.reference import Reference
 
 
@@ -15,7 +15,6 @@ class FlatImage:
     Attributes:
         reference: the name that it was pushed as.
         config_digest: names the tree; two tags of one image share it.
-        tree: root file system; ``None`` if the repository holds it already.
         manifest: the image manifest's own bytes.
         config: the image config's own bytes.
         receipt: what we say of this publication, as JSON.
@@ -23,7 +22,6 @@ class FlatImage:
 
     reference: Reference
     config_digest: str
-    tree: Tree | None
     manifest: bytes
     config: bytes
     receipt: bytes
@@ -32,18 +30,24 @@ class FlatImage:
 RECEIPT = b"cvmfs-webhook.json"
 
 
-def plan_flat(image: FlatImage) -> Plan:
-    """Return the steps that make an image live; the tag's link moves last."""
+def plan_flat(image: FlatImage, trees: Sequence[TreeAt]) -> Plan:
+    """Return the steps that make an image live; the tag's link moves last.
+
+    Args:
+        image: what is to be placed.
+        trees: of the root file system and the layers, as far as the repository does
+            not hold them already.
+    """
     place = flat_path(image.config_digest)
     link = image_path(image.reference)
     metadata = metadata_path(image.reference)
-    steps: list[Step] = []
-    if image.tree is not None:
-        steps.append(TreeAt(place, image.tree))
-    steps += [
-        FileAt(metadata + b"/manifest.json", image.manifest),
-        FileAt(metadata + b"/config.json", image.config),
-        FileAt(metadata + b"/" + RECEIPT, image.receipt),
-        LinkAt(link, link_target(link, place)),
-    ]
-    return Plan(str(image.reference), tuple(steps))
+    return Plan(
+        str(image.reference),
+        (
+            *trees,
+            FileAt(metadata + b"/manifest.json", image.manifest),
+            FileAt(metadata + b"/config.json", image.config),
+            FileAt(metadata + b"/" + RECEIPT, image.receipt),
+            LinkAt(link, link_target(link, place)),
+        ),
+    )

@@ -12,15 +12,19 @@ from workers.cvmfs import (
     Change,
     Chunk,
     Content,
+    Dirent,
     FormatError,
     GraftTree,
+    InvalidKeys,
     NotFound,
+    NotTrusted,
     PutFile,
     PutLink,
     RemovePath,
     Repository,
     RepositoryBusy,
     StorageFailed,
+    Tree,
 )
 from workers.cvmfs.sink import CHUNK_BYTES
 from workers.plan import (
@@ -96,6 +100,19 @@ class NativePublisher:
                 return None
             return snapshot.read(dirent)
 
+    def tree(self, path: bytes) -> Tree | None:
+        """Return the tree that was published at ``path``, or ``None``."""
+        with _translated(self._fqrn):
+            snapshot = self._repository.read()
+            if snapshot.lookup(path) is None:
+                return None
+            return snapshot.tree(path)
+
+    def content(self, dirent: Dirent) -> bytes:
+        """Return the content of a small file of such a tree."""
+        with _translated(self._fqrn):
+            return self._repository.read().read(dirent)
+
     def has(self, path: bytes) -> bool:
         """Whether anything is published at ``path``."""
         with _translated(self._fqrn):
@@ -129,6 +146,7 @@ class NativePublisher:
         if isinstance(step, TreeAt):
             prepared = self._repository.prepare(step.path, step.tree)
             losses += [f"{count} {what}" for what, count in prepared.losses.items()]
+            step.verify(self._repository.read_prepared(prepared))
             return GraftTree(step.path, prepared)
         if isinstance(step, LinkAt):
             return PutLink(step.path, step.target)
@@ -143,10 +161,11 @@ def _translated(fqrn: str) -> Iterator[None]:
     """Turn the format library's errors into those that the job understands."""
     try:
         yield
-    except (RepositoryBusy, StorageFailed) as error:
+    except (RepositoryBusy, StorageFailed, InvalidKeys, NotTrusted) as error:
+        # No image is to blame for these; once mended, all go on by themselves.
         raise RepositoryUnavailable(f"{fqrn}: {error}") from error
     except NotFound as error:
-        raise PublicationFailed(
+        raise RepositoryUnavailable(
             f"{fqrn}: {error}; is it there? `repository init` makes it"
         ) from error
     except FormatError as error:
