@@ -97,6 +97,8 @@ def test_older_catalogs_lack_what_came_later() -> None:
         "UPDATE properties SET value='/else' WHERE key='root_prefix'",
         "UPDATE properties SET value=x'ff' WHERE key='TTL' OR key='revision'",
         "DROP TABLE properties",
+        "DROP TABLE catalog",
+        "ALTER TABLE catalog RENAME COLUMN hardlinks TO hardlinkz",
     ],
 )
 def test_what_is_no_catalog_of_its_mountpoint_is_refused(statement: str) -> None:
@@ -114,6 +116,7 @@ def test_what_is_no_catalog_of_its_mountpoint_is_refused(statement: str) -> None
         "UPDATE catalog SET hash=x'00' WHERE hash IS NOT NULL",
         "UPDATE catalog SET size=1.5",
         "UPDATE catalog SET mode='x'",
+        "UPDATE catalog SET mode=-1",
         "UPDATE catalog SET mode=NULL",
         "UPDATE catalog SET flags=x'01'",
         "UPDATE catalog SET mtime=NULL",
@@ -139,6 +142,7 @@ def test_an_unsound_row_is_refused(statement: str) -> None:
         "UPDATE catalog SET hash=NULL",
         "UPDATE catalog SET size=1.5",
         "UPDATE catalog SET mode='x'",
+        "UPDATE catalog SET mode=-1",
         "UPDATE catalog SET uid=NULL",
         "UPDATE catalog SET xattr=x'02'",
         "UPDATE catalog SET parent_1=1 WHERE name='link'",
@@ -201,6 +205,8 @@ def test_any_bytes_are_a_catalog_or_our_own_error(data: bytes) -> None:
             read_everything(candidate)
 
 
+@example([(7907, 48)])  # a column has another name
+@example([(1833, 128)])  # a negative mode
 @example([(7601, 128)])  # SQLite's message then quotes a byte that is not UTF-8
 @given(
     st.lists(

@@ -19,6 +19,9 @@ def written() -> bytes:
     return history.finish()
 
 
+GOOD = written()
+
+
 def altered(*statements: str) -> bytes:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.deserialize(written())
@@ -100,3 +103,20 @@ def test_any_bytes_are_a_history_or_our_own_error(data: bytes) -> None:
     for candidate in (data, b"SQLite format 3\0" + data):
         with contextlib.suppress(FormatError):
             History(candidate, FQRN).tags()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_damaged_history_reads_or_raises_our_own_error(
+    bytes_at: list[tuple[int, int]],
+) -> None:
+    data = bytearray(GOOD)
+    for position, value in bytes_at:
+        data[position] = value
+    with contextlib.suppress(FormatError):
+        History(bytes(data), FQRN).tags()

@@ -20,6 +20,9 @@ def written() -> bytes:
     return reflog.finish()
 
 
+GOOD = written()
+
+
 def altered(statement: str) -> bytes:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.deserialize(written())
@@ -67,3 +70,20 @@ def test_any_bytes_are_a_reflog_or_our_own_error(data: bytes) -> None:
     for candidate in (data, b"SQLite format 3\0" + data):
         with contextlib.suppress(FormatError):
             Reflog(candidate, FQRN)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_damaged_reflog_reads_or_raises_our_own_error(
+    bytes_at: list[tuple[int, int]],
+) -> None:
+    data = bytearray(GOOD)
+    for position, value in bytes_at:
+        data[position] = value
+    with contextlib.suppress(FormatError):
+        Reflog(bytes(data), FQRN)

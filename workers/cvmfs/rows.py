@@ -24,8 +24,12 @@ from workers.cvmfs.schema import (
 )
 from workers.cvmfs.xattrs import decode_xattrs
 
+_LATER_COLUMNS = frozenset(("xattr", "mtimens"))
+"""What came with revisions 2 and 7 of the schema."""
+
 _SOUND = {
     **{column: f"typeof({column})='integer'" for column in COLUMNS},
+    "mode": "(typeof(mode)='integer' AND mode BETWEEN 0 AND 4294967295)",
     "name": "typeof(name)='text'",
     "symlink": "typeof(symlink)='text'",
     "hash": "(hash IS NULL OR (typeof(hash)='blob' AND length(hash)=20))",
@@ -162,7 +166,13 @@ def select_rows(columns: frozenset[str], more: str = "") -> str:
     Args:
         columns: those the table has; revisions before 7 lack some.
         more: a column to append.
+
+    Raises:
+        Malformed: it lacks one that all revisions have.
     """
+    missing = set(COLUMNS) - _LATER_COLUMNS - columns
+    if missing:
+        raise Malformed(f"catalog without the columns {', '.join(sorted(missing))}")
     wanted = [
         column if column in columns else f"NULL AS {column}" for column in COLUMNS
     ]

@@ -31,7 +31,7 @@ from workers.cvmfs.schema import (
 )
 from workers.cvmfs.xattrs import decode_xattrs
 
-_TYPE_BITS = 0o170000
+_TYPE_BITS = ~0o7777  # all above the permissions, so that no odd mode is usual
 _USUAL = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 _UNUSUAL = FLAG_CHUNKED | FLAG_EXTERNAL | FLAG_HIDDEN
 
