@@ -6,6 +6,7 @@ To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where byt
 ``snapshot.py`` (reading), ``repository.py`` (writing: the whole story of a commit).
 """
 
+from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
 from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
@@ -34,6 +35,7 @@ from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.prepare import PreparedTree
 from workers.cvmfs.repository import Repository, Revision
 from workers.cvmfs.retention import Retention
+from workers.cvmfs.s3_storage import S3Storage
 from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import CollectableStorage, ObjectSource, Storage
@@ -45,6 +47,7 @@ from workers.cvmfs.whitelist import Whitelist
 __all__ = [
     "STORED",
     "ZLIB",
+    "BucketAccess",
     "Catalog",
     "Change",
     "Chunk",
@@ -83,6 +86,7 @@ __all__ = [
     "RepositoryManifest",
     "Retention",
     "Revision",
+    "S3Storage",
     "Snapshot",
     "Storage",
     "StorageFailed",
