@@ -257,7 +257,7 @@ def test_a_database_whose_tables_have_no_readable_name_is_a_finding(
 
     first, second = texts(bench)
     assert first.startswith(".cvmfsreflog: database: ")
-    assert second.startswith("/shelf/other: catalog cannot be opened: database: ")
+    assert second.startswith("/shelf/other: catalog cannot be read: database: ")
 
 
 Change = Callable[[bytes], bytes]
