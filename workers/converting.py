@@ -14,16 +14,17 @@ from functools import partial
 from threading import Event, Lock
 
 from workers.cvmfs import Tree
-from workers.errors import PermanentError
 from workers.images.budget import Budget
 from workers.images.content import ContentPool
-from workers.images.exact_reader import ByteStream
+from workers.images.decompress import DamagedLayer
+from workers.images.exact_reader import ByteStream, CutShort
 from workers.images.layer import read_layer
 from workers.images.layer_tree import LayerTree
 from workers.images.manifest import Descriptor
 from workers.images.merge import Merger
 from workers.images.rejected import ImageRejected
 from workers.images.singularity import add_singularity
+from workers.images.tar_fields import DamagedTar
 from workers.images.verifying import verify, verify_layer
 from workers.layout.layers import (
     NotOurLayer,
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
-
 
 # Returns a published layer by the digest of its blob, if there is one.
 Shelf = Callable[[str], LayerTree | None]
@@ -229,15 +229,16 @@ class _LayerReader:
                 tree = read_layer(watched, self.pool, self.budget)
                 while watched.read(1 << 16):
                     pass  # the digest covers what lies behind the tar, too
-        except PermanentError as error:
+        except (ImageRejected, CutShort, DamagedLayer, DamagedTar) as error:
             # Which layer it was is what the author needs to know.
-            text = f"layer {number + 1} ({layer.digest[:19]}…): {error}"
+            mend = "" if isinstance(error, ImageRejected) else ": build the image again"
+            text = f"layer {number + 1} ({layer.digest[:19]}…): {error}{mend}"
             raise ImageRejected(text) from error
         wanted = image.config.diff_ids[number]
         if tree.diff_id != wanted:
             raise ImageRejected(
                 f"layer {number + 1} unpacks to {tree.diff_id}, "
-                f"its config says {wanted}"
+                f"its config says {wanted}: build the image again"
             )
         self.meter.add(layers=1)
         return tree, True

@@ -102,6 +102,10 @@ class Heartbeat:
             Overtaken, LeaseLost: as of the last beat, the work should stop.
         """
         self._progress = progress
+        self.look()
+
+    def look(self) -> None:
+        """Raise as ``tell`` does; for those who wait and ask often."""
         if self._why_stop is not None:
             raise self._why_stop
 

@@ -170,8 +170,7 @@ class _Run:
         path = image_path(reference).decode()
 
         heartbeat.stage(State.RESOLVING)
-        check = heartbeat.check
-        descriptor = resolve_digest(client, reference, lease.hint, check)
+        descriptor = resolve_digest(client, reference, lease.hint, heartbeat.look)
         self.digest = descriptor.digest
         heartbeat.stage(State.FETCHING, digest=self.digest)
         platform = Platform.parse(rule.platforms[0])
@@ -182,7 +181,7 @@ class _Run:
         _check_private(services, reference, rule)
         image = fetch_image(client, reference, descriptor, platform)
         _check_labels(image, rule)
-        check()
+        heartbeat.check()
         flat = FlatImage(
             reference,
             image.manifest.config.digest,
@@ -192,7 +191,7 @@ class _Run:
         )
         is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
         wanted = [] if is_rebuilt else _wanted(image, publisher, rule)
-        with services.claims.claim(fqrn, wanted, check):
+        with services.claims.claim(fqrn, wanted, heartbeat.look):
             trees: list[TreeAt] = []
             if is_rebuilt or _wanted(image, publisher, rule):
                 heartbeat.stage(State.CONVERTING)
@@ -200,7 +199,7 @@ class _Run:
                 tell = heartbeat.tell
                 trees = convert(client, image, publisher, shelf, rule, tell)
             heartbeat.stage(State.PUBLISHING)
-            check()
+            heartbeat.check()
             publication = publisher.publish([plan_flat(flat, trees)])
         return Ending(
             Outcome.PUBLISHED,

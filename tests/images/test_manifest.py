@@ -235,7 +235,8 @@ def test_an_index_without_the_platform_is_refused_with_those_it_has() -> None:
     with pytest.raises(ImageRejected) as caught:
         choose_platform(build_index(images).manifest, LINUX)
     assert str(caught.value) == (
-        "the image has no platform linux/amd64; it has linux/arm/v7, linux/s390x"
+        "the image has no platform linux/amd64; it has linux/arm/v7, linux/s390x: "
+        "build it for linux/amd64"
     )
 
 

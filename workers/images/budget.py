@@ -42,9 +42,13 @@ class Budget:
                 return
         size_limit, files_limit = self._limits
         if self._files < 0:
-            raise ImageRejected(f"the image has more than {files_limit} files")
+            raise ImageRejected(
+                f"the image has more than {files_limit} files, all that its rule allows"
+            )
         if self._size < 0:
-            raise ImageRejected(f"the image is larger than {size_limit} bytes")
+            raise ImageRejected(
+                f"the image is larger than {size_limit} bytes, all that its rule allows"
+            )
         self._reject_metadata()
 
     def spend_layer(self, size: int, files: int) -> None:

@@ -163,7 +163,9 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
     if len(unsaid) == 1:
         return unsaid[0]
     names = printable(", ".join(sorted(offered)))[1:-1] or "none"
-    raise ImageRejected(f"the image has no platform {wanted}; it has {names}")
+    raise ImageRejected(
+        f"the image has no platform {wanted}; it has {names}: build it for {wanted}"
+    )
 
 
 def parse_manifest(raw: bytes) -> ImageManifest:
@@ -182,7 +184,7 @@ def parse_manifest(raw: bytes) -> ImageManifest:
         for item in _list(document.get("layers"), "layers")
     )
     if not layers:
-        raise ImageRejected("the image has no layers")
+        raise ImageRejected("the image has no layers: there is nothing to publish")
     for layer in layers:
         if layer.media_type not in _LAYER_TYPES:
             raise ImageRejected(_why_not(layer.media_type))
@@ -200,7 +202,8 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
     diff_ids = _strings(rootfs.get("diff_ids"), "config.rootfs.diff_ids")
     if len(diff_ids) != layers:
         raise ImageRejected(
-            f"the image's config names {len(diff_ids)} layers, its manifest {layers}"
+            f"the image's config names {len(diff_ids)} layers, its manifest {layers}: "
+            "build it again"
         )
     settings = _object(document.get("config") or {}, "config.config")
     labels = _object(settings.get("Labels") or {}, "config.Labels")
@@ -219,7 +222,9 @@ def check_platform(config: ImageConfig, wanted: Platform) -> None:
     """Refuse an image that was built for another platform."""
     if config.platform != wanted:
         built_for = printable(str(config.platform))[1:-1]
-        raise ImageRejected(f"the image is for {built_for}, not for {wanted}")
+        raise ImageRejected(
+            f"the image is for {built_for}, not for {wanted}: build it for {wanted}"
+        )
 
 
 def _why_not(media_type: str) -> str:
@@ -227,7 +232,10 @@ def _why_not(media_type: str) -> str:
         return "the image has encrypted layers, which nobody without the key can read"
     if "foreign" in media_type or "nondistributable" in media_type:
         return "the image has foreign layers, whose licence forbids to publish them"
-    return f"the image has a layer of unknown type {printable(media_type)}"
+    return (
+        f"the image has a layer of unknown type {printable(media_type)}: only tar is "
+        "read, as it is or compressed with gzip or zstd"
+    )
 
 
 def _platform(document: Mapping[str, object]) -> Platform:

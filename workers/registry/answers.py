@@ -106,7 +106,7 @@ def as_error(
             "the configuration"
         )
     if status == _NOT_FOUND:
-        return ImageNotFound(message)
+        return ImageNotFound(f"{message}: it is not there; push it again")
     return RegistryProtocolError(message)
 
 

@@ -190,7 +190,7 @@ class RegistryClient:
         for _ in range(_MOST_PAGES):
             request = Request("GET", path, reference.repository, wanted, {})
             with session.send(request, accept={_OK}) as answer:
-                body = answer.body(LARGEST_PAGE_BYTES)
+                body = answer.body(LARGEST_PAGE_BYTES, wanted)
                 link = answer.headers.get("Link")
             yield from parse_page(body, wanted)
             following = next_page(link, f"{session.base_url}{path}", wanted)
@@ -244,7 +244,7 @@ class RegistryClient:
         request = _manifest_request("GET", reference, digest)
         with session.send(request, accept={_OK}) as answer:
             return verified_manifest(
-                answer.body(LARGEST_MANIFEST_BYTES),
+                answer.body(LARGEST_MANIFEST_BYTES, request.wanted),
                 answer.headers.get("Content-Type"),
                 subject=request.wanted,
                 digest=digest or _claimed_digest(answer.headers),

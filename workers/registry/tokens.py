@@ -252,7 +252,8 @@ class Authenticator:
                     # Of the repository in the scope, which we may just not see.
                     raise AccessDenied(str(error))
                 raise error
-            text, lifetime = _parse_token(answer.body(_TOKEN_ANSWER_BYTES), subject)
+            body = answer.body(_TOKEN_ANSWER_BYTES, subject)
+            text, lifetime = _parse_token(body, subject)
         self._cache.put(key, text, lifetime)
         return text
 

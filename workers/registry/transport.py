@@ -110,8 +110,8 @@ class Answer:
         except _FOREIGN_ERRORS as error:
             raise _unreachable(error, self.origin) from error
 
-    def body(self, limit_bytes: int) -> bytes:
-        """Return the whole body.
+    def body(self, limit_bytes: int, subject: str) -> bytes:
+        """Return the whole body; ``subject`` is what an error's message speaks of.
 
         Raises:
             RegistryProtocolError: it has more than ``limit_bytes``.
@@ -120,7 +120,7 @@ class Answer:
         body = b"".join(self._pieces(limit_bytes + 1))
         if len(body) > limit_bytes:
             raise RegistryProtocolError(
-                f"{self.origin} answered with more than {limit_bytes} bytes"
+                f"{subject}: {self.origin} answered with more than {limit_bytes} bytes"
             )
         return body
 
