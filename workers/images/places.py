@@ -17,11 +17,16 @@ IMPLIED = Dirent(stat.S_IFDIR | 0o755)
 _SYMLINK_HOPS = 40  # Linux, MAXSYMLINKS
 
 
+class LoopOfSymlinks(ImageRejected):
+    """Something of the image lies behind a loop of symlinks."""
+
+
 def follow(tree: Tree, path: bytes) -> bytes:
     """Return where ``path`` leads to as a directory, whether it is there or not.
 
     Raises:
-        ImageRejected: it leads through a loop of symlinks, or too deep.
+        LoopOfSymlinks: it leads through more symlinks than Linux would follow.
+        ImageRejected: it leads too deep.
     """
     directories = tree.directories
     if path in directories:
@@ -45,7 +50,9 @@ def follow(tree: Tree, path: bytes) -> bytes:
             continue
         hops += 1
         if hops > _SYMLINK_HOPS:
-            raise ImageRejected(f"a layer has a loop of symlinks at {printable(path)}")
+            raise LoopOfSymlinks(
+                f"a layer has something behind a loop of symlinks: {printable(path)}"
+            )
         if dirent.target.startswith(b"/"):
             at = b""
         waiting += dirent.target.split(b"/")[::-1]
@@ -54,7 +61,10 @@ def follow(tree: Tree, path: bytes) -> bytes:
 
 def find_directory(tree: Tree, path: bytes) -> bytes | None:
     """Return where the directory ``path`` really is, or ``None`` if it is not."""
-    real = follow(tree, path)
+    try:
+        real = follow(tree, path)
+    except LoopOfSymlinks:
+        return None
     return real if real in tree.directories else None
 
 
