@@ -11,12 +11,13 @@ from workers.config import (
     ConfigError,
     Limits,
     QueueConfig,
+    S3Config,
     Secret,
     allowed_hosts,
     load_config,
     settings,
 )
-from workers.config_values import storage_folder
+from workers.config_values import storage_bucket, storage_folder
 
 # Design section 5.2 without the kind that a later version brings.
 CONTRACT = """\
@@ -65,6 +66,35 @@ def contract(tmp_path: Path) -> Config:
 
 def source(extra: str, kind: str = "distribution", registry: str = "r.example") -> str:
     return f"sources: {{a: {{kind: {kind}, registry: {registry}, {extra}}}}}"
+
+
+def bucket(s3: str, storage: str = "s3://bucket/prefix") -> str:
+    return f"repositories: {{a.b: {{storage: {storage!r}, s3: {{{s3}}}}}}}"
+
+
+def test_a_bucket_has_its_credentials_from_files_or_the_environment(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "key").write_text("secret\n")
+    text = bucket(
+        "endpoint: http://s3.example.org:9000/, region: eu, path_style: false, "
+        "access_key: '${ID}', secret_key_file: key",
+        "s3://bucket/some/prefix/",
+    )
+    repository = load(tmp_path, text, ID="id").repositories["a.b"]
+    assert storage_bucket(repository.storage) == ("bucket", "some/prefix")
+    assert repository.s3 == S3Config(
+        endpoint="http://s3.example.org:9000",
+        region="eu",
+        access_key=Secret("id"),
+        secret_key=Secret("secret"),
+        path_style=False,
+    )
+    assert "secret" not in repr(repository).replace("secret_key", "")
+    text = "repositories: {a.b: {storage: s3://bucket}}"
+    repository = load(tmp_path, text).repositories["a.b"]
+    assert storage_bucket(repository.storage) == ("bucket", "")
+    assert repository.s3 == S3Config()
 
 
 def test_the_example_of_the_contract_is_read(contract: Config, tmp_path: Path) -> None:
@@ -138,7 +168,7 @@ registries:
   docker.io: {username: robot}
 repositories:
   unpacked: {publisher: gateway}
-  a.example.org: {storage: s3://bucket/prefix}
+  a.example.org: {storage: http://bucket/prefix}
 pollicy: x
 """
     assert problems(tmp_path, text) == (
@@ -160,8 +190,8 @@ pollicy: x
             "this version (line 13)"
         ),
         (
-            "repositories.a.example.org.storage: storage s3:// is not available in "
-            "this version: use file:///folder (line 14)"
+            "repositories.a.example.org.storage: must be file:///folder or "
+            "s3://bucket/prefix, not 'http://bucket/prefix' (line 14)"
         ),
         "pollicy: unknown key: did you mean 'policy'? (line 15)",
     )
@@ -228,11 +258,22 @@ pollicy: x
             "registries.a.b.password: must not be empty",
         ),
         ("repositories: {a.b: {}}", "repositories.a.b.storage: is missing"),
-        ("repositories: {a.b: {storage: /srv}}", "must be file:/// and an absolute"),
+        ("repositories: {a.b: {storage: /srv}}", "must be file:///folder or"),
         (
             "repositories: {a.b: {storage: file:///srv/../x}}",
-            "must be file:/// and an absolute",
+            "must be file:///folder or",
         ),
+        (bucket("x: y"), "repositories.a.b.s3.x: unknown key"),
+        (bucket("endpoint: s3.example.org"), "s3.endpoint: must be a URL"),
+        (bucket("access_key: id"), "s3.secret_key: is missing beside the access key"),
+        (bucket("secret_key: s"), "s3.access_key: is missing beside the secret key"),
+        (
+            bucket("", "s3://Bucket/p"),
+            "must be s3://bucket/prefix, not 's3://Bucket/p'",
+        ),
+        (bucket("", "s3://bucket/a b"), "must be s3://bucket/prefix"),
+        (bucket("", "s3://bucket/../p"), "must be s3://bucket/prefix"),
+        (bucket("", "file:///srv"), "s3: belongs to a storage s3://bucket/prefix only"),
         ("repositories: {a: {storage: file:///srv}}", "the name must be a repository"),
     ],
 )

@@ -20,7 +20,8 @@ import click
 from webhook.first_start import write_first_files
 from webhook.server import listening_on
 from webhook.supervisor import Child, Supervisor
-from workers.config import Config, load_config
+from workers.config import Config, RepositoryConfig, S3Config, load_config
+from workers.config_values import storage_bucket
 from workers.errors import TransientError
 from workers.queue_server import EmbeddedServer
 
@@ -155,6 +156,20 @@ def _check_port(listen: str) -> None:
         time.sleep(0.1)
 
 
+def bucket_url(repository: RepositoryConfig) -> str | None:
+    """Return where clients read a repository in a bucket; None for one in a folder."""
+    if not repository.storage.startswith("s3://"):
+        return None
+    s3 = repository.s3 or S3Config()
+    bucket, prefix = storage_bucket(repository.storage)
+    endpoint = s3.endpoint or f"https://s3.{s3.region}.amazonaws.com"
+    if s3.path_style:
+        return f"{endpoint}/{bucket}/{prefix}".rstrip("/")
+    if s3.endpoint is None:
+        endpoint = endpoint.replace("://", f"://{bucket}.", 1)
+    return f"{endpoint}/{prefix}".rstrip("/")
+
+
 def welcome(config: Config) -> str:
     """Return what an operator needs to know to go on from here."""
     url = config.public_url
@@ -192,14 +207,21 @@ def welcome(config: Config) -> str:
             ]
     for fqrn, repository in config.repositories.items():
         key = repository.keys / f"{fqrn}.pub"
+        bucket = bucket_url(repository)
         lines += [
             f"Mount {fqrn}: install {key} on the client, and write into",
             f"/etc/cvmfs/config.d/{fqrn}.conf",
-            f"  CVMFS_SERVER_URL={url}/cvmfs/@fqrn@",
+            f"  CVMFS_SERVER_URL={bucket or f'{url}/cvmfs/@fqrn@'}",
             "  CVMFS_HTTP_PROXY=DIRECT",
             f"  CVMFS_PUBLIC_KEY=/etc/cvmfs/keys/{fqrn}.pub",
             "",
         ]
+        if bucket is not None:
+            lines[-1:] = [
+                "Clients read the bucket itself, it is not served from here:",
+                f"everybody must be allowed to get objects under {repository.storage}/",
+                "",
+            ]
     lines.append(f"The policy says what is published: {config.policy}")
     if config.operator.tokens:
         lines.append(f"The operator's token: {config.operator.tokens[0].reveal()}")

@@ -32,6 +32,7 @@ __all__ = [
     "QueueConfig",
     "RegistryConfig",
     "RepositoryConfig",
+    "S3Config",
     "Secret",
     "Setting",
     "SourceConfig",
@@ -97,15 +98,35 @@ class RegistryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Config:
+    """How to reach the bucket of a storage ``s3://…``.
+
+    Attributes:
+        endpoint: URL of the service; None: that of AWS.
+        region: which signatures name.
+        access_key: with ``secret_key``, whom we are; None: what the environment says.
+        secret_key: see ``access_key``.
+        path_style: the bucket is part of the path, not of the host name.
+    """
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+    path_style: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryConfig:
     """One CVMFS repository that we publish to.
 
     Attributes:
         fqrn: fully qualified repository name.
-        storage: URL of the storage, ``file:///…``.
+        storage: URL of the storage, ``file:///…`` or ``s3://…``.
         publisher: ``native``.
         keys: folder of its keys.
         ttl: seconds for which clients may keep its manifest.
+        s3: how to reach the storage where it is a bucket.
     """
 
     fqrn: str
@@ -113,6 +134,7 @@ class RepositoryConfig:
     publisher: str = "native"
     keys: Path = Path("/etc/cvmfs/keys")
     ttl: int = 240
+    s3: S3Config | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +318,33 @@ class _Builder:
     def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:
         default = RepositoryConfig(fqrn=str(path[-1]), storage="")
         storage = self._value((*path, "storage"), raw, config_values.storage_url)
+        is_bucket = (storage or "").startswith("s3://")
         return RepositoryConfig(
             fqrn=default.fqrn,
             storage=storage or "",
             publisher=raw.get("publisher", default.publisher),
             keys=self._folder / raw.get("keys", default.keys),
             ttl=raw.get("ttl", default.ttl),
+            s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
+        )
+
+    def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
+        raw: Mapping[str, Any] = repository.get("s3", {})
+        if not str(repository.get("storage", "")).startswith("s3://"):
+            self._note(path, "belongs to a storage s3://bucket/prefix only")
+        secret_keys = self._secrets((*path, "secret_key"), raw, config_values.password)
+        has_secret_key = "secret_key" in raw or "secret_key_file" in raw
+        if has_secret_key and "access_key" not in raw:
+            self._note((*path, "access_key"), "is missing beside the secret key")
+        if "access_key" in raw and not has_secret_key:
+            self._note((*path, "secret_key"), "is missing beside the access key")
+        default = S3Config()
+        return S3Config(
+            endpoint=self._value((*path, "endpoint"), raw, config_values.public_url),
+            region=raw.get("region", default.region),
+            access_key=self._value((*path, "access_key"), raw, config_values.password),
+            secret_key=secret_keys[0] if secret_keys else None,
+            path_style=raw.get("path_style", default.path_style),
         )
 
     def _secrets(

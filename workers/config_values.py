@@ -20,6 +20,10 @@ _VARIABLE = re.compile(r"\$\{([^}]*)(\}?)")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # RFC 3986, pchar without percent-encoding: what may be pasted into a path as it is.
 _PATH_SAFE = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+", re.ASCII)
+# The names that S3 allows for buckets, and keys that no client has to escape.
+_BUCKET_URL = re.compile(
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII
+)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -141,16 +145,21 @@ def queue_url(text: str) -> Secret:
 
 
 def storage_url(text: str) -> str:
-    """Return ``text`` if it is the URL of an absolute folder."""
-    scheme, colon, _ = text.partition("://")
-    if colon and scheme in {"s3", "http", "https"}:
-        raise BadValue(
-            f"storage {scheme}:// is not available in this version: use file:///folder"
-        )
+    """Return ``text`` if it is the URL of an absolute folder, or of a bucket."""
+    if text.startswith("s3://"):
+        if not _BUCKET_URL.fullmatch(text) or ".." in text:
+            raise BadValue(f"must be s3://bucket/prefix, not {text!r}")
+        return text.rstrip("/")
     folder = storage_folder(text)
     if not text.startswith("file:///") or ".." in folder.parts or "\0" in str(folder):
-        raise BadValue(f"must be file:/// and an absolute folder, not {text!r}")
+        raise BadValue(f"must be file:///folder or s3://bucket/prefix, not {text!r}")
     return text
+
+
+def storage_bucket(url: str) -> tuple[str, str]:
+    """Return the bucket and the prefix that an ``s3://`` URL names."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, prefix
 
 
 def storage_folder(url: str) -> Path:

@@ -12,21 +12,29 @@ from typing import Self
 
 import redis
 
-from workers.config import Config, RegistryConfig, RepositoryConfig, allowed_hosts
-from workers.config_values import storage_folder
+from workers.config import (
+    Config,
+    RegistryConfig,
+    RepositoryConfig,
+    S3Config,
+    allowed_hosts,
+)
+from workers.config_values import storage_bucket, storage_folder
 from workers.cvmfs import (
+    BucketAccess,
     FormatError,
     KeyRing,
     LocalStorage,
     Repository,
+    S3Storage,
     parse_public_key,
 )
 from workers.cvmfs.check import Finding, Tell, check
 from workers.cvmfs.storage import MANIFEST
 from workers.errors import PermanentError
 from workers.jobqueue import JobQueue
-from workers.layout.names import is_catalog
 from workers.layer_claims import LayerClaims
+from workers.layout.names import is_catalog
 from workers.ledger import Ledger
 from workers.plan import Publisher
 from workers.policy import PolicyFile, Rule, target_repository
@@ -157,9 +165,17 @@ def create_repository(config: Config, fqrn: str) -> Repository:
 
 
 def create_missing_repositories(config: Config) -> None:
-    """Create the configured repositories that are not there yet."""
+    """Create the configured repositories that are not there yet.
+
+    Raises:
+        StorageFailed: a storage is not fit for a repository.
+    """
     for fqrn, repository in config.repositories.items():
-        if not _storage(repository).exists(MANIFEST):
+        storage = _storage(repository)
+        # Whatever is wrong with a bucket is found now, not with the first commit.
+        if isinstance(storage, S3Storage):
+            storage.prepare()
+        if not storage.exists(MANIFEST):
             create_repository(config, fqrn)
             log.info("repository=%s created", fqrn)
 
@@ -206,8 +222,21 @@ def _configured(config: Config, fqrn: str) -> RepositoryConfig:
     return repository
 
 
-def _storage(repository: RepositoryConfig) -> LocalStorage:
-    return LocalStorage(storage_folder(repository.storage))
+def _storage(repository: RepositoryConfig) -> LocalStorage | S3Storage:
+    if not repository.storage.startswith("s3://"):
+        return LocalStorage(storage_folder(repository.storage))
+    s3 = repository.s3 or S3Config()
+    bucket, prefix = storage_bucket(repository.storage)
+    access = BucketAccess(
+        bucket,
+        prefix,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key=s3.access_key.reveal() if s3.access_key else None,
+        secret_key=s3.secret_key.reveal() if s3.secret_key else None,
+        is_path_style=s3.path_style,
+    )
+    return S3Storage(access)
 
 
 def _access(registry: RegistryConfig) -> RegistryAccess:

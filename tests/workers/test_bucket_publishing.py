@@ -1,0 +1,154 @@
+"""Publishing to a repository in a bucket, from the configuration to the reader."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cvmfs_repository import keys
+from tests.support.jobs import workshop_on
+from tests.support.oci import tar_of
+from tests.support.redis import RedisServer
+from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
+from webhook.files import local_roots
+from webhook.up import welcome
+from workers.config import Config, load_config
+from workers.cvmfs import FormatError
+from workers.layout.names import image_path
+from workers.plan import FileAt, LinkAt, Plan, RepositoryUnavailable
+from workers.publishers.native import NativePublisher
+from workers.reference import Reference
+from workers.services import (
+    check_repository,
+    create_missing_repositories,
+    open_publisher,
+    open_repository,
+)
+
+FQRN = "unpacked.example.org"
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def config(server: S3Server, tmp_path: Path) -> Config:
+    keys(FQRN).save(tmp_path / "keys")
+    (tmp_path / "secret").write_text(SECRET_KEY + "\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""\
+state: .
+repositories:
+  {FQRN}:
+    storage: s3://{BUCKET}/cvmfs/{FQRN}
+    keys: keys
+    s3:
+      endpoint: {server.url}
+      access_key: "${{KEY}}"
+      secret_key_file: secret
+"""
+    )
+    return load_config(path, {"KEY": ACCESS_KEY})
+
+
+PLAN = Plan(
+    "docker.io/atlas/analysis:v1",
+    (
+        FileAt(b"/.metadata/docker.io/atlas/analysis:v1/config.json", b"{}"),
+        LinkAt(b"/docker.io/atlas/analysis:v1", b"../../.flat/ab/abcd"),
+    ),
+)
+
+
+def test_an_image_is_published_to_a_bucket_and_is_sound(
+    config: Config, redis_server: RedisServer, server: S3Server, tmp_path: Path
+) -> None:
+    create_missing_repositories(config)
+    create_missing_repositories(config)
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    with workshop_on(redis_server, folder) as shop:
+        shop.replace_publisher(lambda _: open_publisher(config, FQRN))
+        files = {f"usr/share/{number}": b"%d" % number for number in range(300)}
+        large = os.urandom(20_000_000)
+        layers = [tar_of({**files, "etc/motd": b"old", "large": large})]
+        shop.registry.push_image("atlas/analysis", "v1", layers)
+        assert shop.publish("atlas/analysis:v1").revision == 2
+        layers.append(tar_of({"etc/motd": b"new"}))
+        shop.registry.push_image("atlas/analysis", "v1", layers)
+        assert shop.publish("atlas/analysis:v1").revision == 3
+        tag = image_path(Reference.parse(shop.reference("atlas/analysis:v1")))
+    snapshot = open_repository(config, FQRN).read()
+    link = snapshot.lookup(tag)
+    assert link is not None
+    tree = tag.rpartition(b"/")[0] + b"/" + link.target
+    expected = {**files, "etc/motd": b"new", "large": large}
+    for name, data in expected.items():
+        dirent = snapshot.lookup(os.path.normpath(tree) + b"/" + name.encode())
+        assert dirent is not None
+        assert snapshot.read(dirent) == data
+    found = check_repository(config, FQRN, contents=True, tell=lambda _: None)
+    assert list(found) == []
+    assert all(key.startswith(f"cvmfs/{FQRN}/") for key in server.objects)
+
+
+def test_a_bucket_that_is_away_is_worth_another_try(
+    config: Config, server: S3Server
+) -> None:
+    create_missing_repositories(config)
+    repository = open_repository(config, FQRN)
+    publisher = NativePublisher(FQRN, lambda: repository)
+    server.refuse = lambda _: 403
+    with pytest.raises(RepositoryUnavailable, match=FQRN):
+        publisher.publish([PLAN])
+    server.refuse = lambda _: None
+    assert publisher.publish([PLAN]).revision == 2
+
+
+def test_a_bucket_without_conditions_is_refused_at_start(
+    config: Config, server: S3Server
+) -> None:
+    server.ignored = {"if-match"}
+    with pytest.raises(FormatError, match="ignores If-Match: two publishers could"):
+        create_missing_repositories(config)
+    assert server.objects == {}
+
+
+def test_clients_are_told_to_read_the_bucket_itself(
+    config: Config, server: S3Server
+) -> None:
+    text = welcome(config)
+    assert f"CVMFS_SERVER_URL={server.url}/{BUCKET}/cvmfs/{FQRN}\n" in text
+    assert f"allowed to get objects under s3://{BUCKET}/cvmfs/{FQRN}/" in text
+    assert SECRET_KEY not in text
+    assert local_roots(config) == {}
+
+
+@pytest.mark.parametrize(
+    ("s3", "url"),
+    [
+        ("region: eu", "https://s3.eu.amazonaws.com/bucket/p"),
+        ("region: eu, path_style: false", "https://bucket.s3.eu.amazonaws.com/p"),
+        (
+            "endpoint: https://bucket.s3.example.org, path_style: false",
+            "https://bucket.s3.example.org/p",
+        ),
+    ],
+)
+def test_the_url_of_a_bucket_follows_its_style(
+    tmp_path: Path, s3: str, url: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"repositories: {{a.b: {{storage: s3://bucket/p, s3: {{{s3}}}}}}}")
+    assert f"CVMFS_SERVER_URL={url}\n" in welcome(load_config(path, {}))
