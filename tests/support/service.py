@@ -37,8 +37,23 @@ class Service:
     """
 
     def __init__(
-        self, folder: Path, *, registry: str, more: str = "", listen: str | None = None
+        self,
+        folder: Path,
+        *,
+        registry: str,
+        registries: Mapping[str, str] | None = None,
+        more: str = "",
+        listen: str | None = None,
     ) -> None:
+        """Write its configuration.
+
+        Args:
+            folder: for all that it keeps.
+            registry: host:port that speaks at ``endpoint``.
+            registries: settings by host, YAML; absent: plain HTTP at ``registry``.
+            more: lines for the end of the configuration.
+            listen: host:port; absent: a free one.
+        """
         self.folder = folder
         self.listen = listen or f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.listen}"
@@ -47,6 +62,8 @@ class Service:
         self.key = folder / "keys" / f"{FQRN}.pub"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        settings = registries or {registry: "{plain_http: true}"}
+        named = "".join(f'  "{host}": {text}\n' for host, text in settings.items())
         self.config.write_text(
             f"""\
 listen: {self.listen}
@@ -57,8 +74,7 @@ operator: {{token: {TOKEN}}}
 sources:
   local: {{kind: distribution, registry: "{registry}", secret: {SECRET}}}
 registries:
-  "{registry}": {{plain_http: true}}
-repositories:
+{named}repositories:
   {FQRN}: {{storage: "{self.storage.as_uri()}", keys: keys, ttl: 60}}
 {more}"""
         )
