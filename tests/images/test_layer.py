@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 
 import pytest
 from isal import igzip
@@ -11,6 +12,14 @@ from isal import igzip
 from tests.support import tars
 from tests.support.blocks import Blocks
 from tests.support.layers import found, layer, layer_of, names
+from tests.support.oci import (
+    Layer,
+    gzip_layer,
+    gzip_members_layer,
+    plain_layer,
+    zstd_frames_layer,
+    zstd_layer,
+)
 from tests.support.sink import MemorySink
 from workers.cvmfs import Content, Dirent
 from workers.images import layer as layer_module
@@ -163,6 +172,27 @@ def test_the_layer_tells_its_size_its_entries_and_its_diff_id() -> None:
     assert layer_of(data).diff_id == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+@pytest.mark.parametrize(
+    "pack",
+    [plain_layer, gzip_layer, gzip_members_layer, zstd_layer, zstd_frames_layer],
+)
+def test_a_layer_is_the_same_however_it_is_packed(
+    pack: Callable[[bytes], Layer],
+) -> None:
+    data = tars.tar(
+        *(tars.file(b"d/%d" % n, b"%d" % n * n, mtime=n) for n in range(200)),
+        tars.hard_link(b"link", b"d/7"),
+        tars.whiteout(b"gone"),
+    )
+    packed, sink = pack(data), MemorySink()
+    read = layer_of(packed.blob, sink)
+    assert read == layer_of(data)
+    assert read.diff_id == packed.diff_id
+    content = found(read, b"d/150").content
+    assert content is not None
+    assert sink.read(content) == b"150" * 150
+
+
 def test_an_empty_layer_is_a_layer() -> None:
     for blob in (b"", bytes(1024), gzip.compress(bytes(10240))):
         assert names(layer_of(blob)) == set()
@@ -227,6 +257,15 @@ def test_a_million_tiny_records_are_refused() -> None:
     records = b"6 a=b\n" * 1_000_000
     with pytest.raises(DamagedTar, match="extended header"):
         layer(tars.member(b"x", b"x", records))
+
+
+def test_directories_that_no_member_names_count_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.budget._METADATA_BYTES", 10_000)
+    deep = b"/".join([b"d"] * 50)
+    match = "names and attributes take more than 10000 bytes"
+    exhausted(match, 9, 9, tars.tar(tars.gnu_name(deep, tars.file(b"x"))))
 
 
 def test_many_tiny_records_in_many_headers_take_no_memory() -> None:

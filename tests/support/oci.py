@@ -68,6 +68,22 @@ def gzip_layer(tar: bytes, kind: Kind = "oci") -> Layer:
     return Layer(gzip.compress(tar, 1, mtime=0), GZIP_LAYER_TYPE[kind], digest_of(tar))
 
 
+def gzip_members_layer(tar: bytes) -> Layer:
+    """Return a layer of many gzip members, as pigz and eStargz write them."""
+    pieces = [tar[at : at + 1000] for at in range(0, len(tar), 1000)]
+    blob = b"".join(gzip.compress(piece, 1, mtime=0) for piece in pieces)
+    return Layer(blob, GZIP_LAYER_TYPE["oci"], digest_of(tar))
+
+
+def zstd_frames_layer(tar: bytes) -> Layer:
+    """Return a layer of several zstd frames and skippable ones, as zstd:chunked is."""
+    skippable = b"\x50\x2a\x4d\x18" + (100).to_bytes(4, "little") + bytes(100)
+    pieces = [tar[at : at + 1000] for at in range(0, len(tar), 1000)]
+    frames = [zstandard.compress(piece) for piece in pieces]
+    blob = skippable + skippable.join(frames) + skippable
+    return Layer(blob, ZSTD_LAYER_TYPE, digest_of(tar))
+
+
 def plain_layer(tar: bytes, kind: Kind = "oci") -> Layer:
     return Layer(tar, PLAIN_LAYER_TYPE[kind], digest_of(tar))
 

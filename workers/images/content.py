@@ -91,13 +91,20 @@ class ContentWriter:
             self._flush()
 
     def add_pieces(self, pieces: Iterator[bytes]) -> None:
-        """Store a large file that comes in pieces of the sink's size."""
+        """Store a large file that comes in pieces of the sink's size.
+
+        Raises:
+            whatever the sink raised for an early piece; no use in reading on.
+        """
         self._flush()
-        offset = 0
+        offset = stored = 0
         chunks: list[Future[Chunk]] = []
         for piece in pieces:
             chunks.append(self._pool.store_piece(piece, offset))
             offset += len(piece)
+            while stored < len(chunks) and chunks[stored].done():
+                chunks[stored].result()
+                stored += 1
         self._stored.append(chunks)
 
     def next_content(self) -> Content:
