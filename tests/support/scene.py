@@ -22,6 +22,7 @@ from tests.support.distribution import free_port
 from tests.support.oci import Image, Layer, tar_of
 from tests.support.registry import FakeRegistry
 from tests.support.service import SECRET, TOKEN, Service
+from tests.support.worker import eventually
 from webhook.first_start import FQRN
 from webhook.up import welcome
 from workers.config import load_config
@@ -96,9 +97,15 @@ class Scene:
         return self.reference(name)
 
     def tell(self, name: str, image: Image) -> None:
+        """Notify of an image until that is accepted, as registries do."""
         repository, _, tag = name.partition(":")
-        answer = self.notify(repository, tag, image.digest)
-        assert answer.status_code == 202, answer.text
+
+        def is_kept() -> bool:
+            answer = self.notify(repository, tag, image.digest)
+            assert answer.status_code in {202, 503}, answer.text
+            return answer.status_code == 202
+
+        eventually(is_kept, f"the push of {name} is accepted")
 
     def push_good(self, name: str) -> str:
         """Push an image that has to be live in the end."""

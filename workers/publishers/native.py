@@ -25,6 +25,7 @@ from workers.cvmfs import (
     RepositoryBusy,
     StorageFailed,
     Tree,
+    WhitelistExpired,
 )
 from workers.cvmfs.sink import CHUNK_BYTES
 from workers.plan import (
@@ -161,6 +162,10 @@ def _translated(fqrn: str) -> Iterator[None]:
     """Turn the format library's errors into those that the job understands."""
     try:
         yield
+    except WhitelistExpired as error:
+        raise RepositoryUnavailable(
+            f"{fqrn}: {error}; `repository resign {fqrn}` does it"
+        ) from error
     except (RepositoryBusy, StorageFailed, InvalidKeys, NotTrusted) as error:
         # No image is to blame for these; once mended, all go on by themselves.
         raise RepositoryUnavailable(f"{fqrn}: {error}") from error
