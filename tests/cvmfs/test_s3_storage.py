@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,30 @@ from workers.cvmfs.bucket import Outdated
 from workers.cvmfs.errors import FormatError, RepositoryBusy, StorageFailed
 from workers.cvmfs.lease import LOCK
 
+FORK = """
+import os, sys
+from workers.cvmfs import BucketAccess, FormatError, S3Storage
+
+def in_child(when):
+    if os.fork():
+        os.wait()
+        return
+    for use in (lambda: storage.put("data/ab/c", b"x"), storage.sync):
+        try:
+            use()
+        except FormatError as error:
+            print(f"{when}: refused", flush=True)
+    if storage_is_unused:
+        print(f"{when}: ok", flush=True)
+    os._exit(0)
+
+storage = S3Storage(BucketAccess(*sys.argv[1:]))
+storage_is_unused = True
+in_child("unused")
+storage_is_unused = False
+storage.exists("data/ab/c")
+in_child("used")
+"""
 PREFIX = "cvmfs/test.example.org"
 OBJECT = "data/ab/cdef"
 MANIFEST = ".cvmfspublished"
@@ -305,6 +331,20 @@ def test_no_error_shows_a_credential(server: S3Server) -> None:
         for secret in (ACCESS_KEY, SECRET_KEY, "AKIAWRONG", "Signature"):
             assert secret not in shown
         assert caught.value.__cause__ is None
+
+
+def test_a_child_of_a_process_that_used_a_bucket_is_told_so(
+    storage: S3Storage, server: S3Server
+) -> None:
+    values = (BUCKET, PREFIX, server.url, "us-east-1", ACCESS_KEY, SECRET_KEY)
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, *values],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert said == "unused: ok\nused: refused\nused: refused\n"
 
 
 def test_a_reader_that_loses_its_connection_says_so(

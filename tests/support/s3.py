@@ -67,6 +67,7 @@ class S3Server(ThreadingHTTPServer):
         self.refuse: Callable[[Request], int | None] = lambda _: None
         self.cut_after: int | None = None
         self.guard = threading.Lock()
+        self.counting = threading.Lock()
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -133,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, key, headers)
         server = self.server
-        with server.guard:
+        with server.counting:
             server.requests.append(request)
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
@@ -147,8 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             with server.guard:
                 self._answer(request, query, body, is_lost=refusal is not None)
-        with server.guard:
-            server.in_flight -= 1
 
     def _answer(
         self,
@@ -252,6 +251,9 @@ class _Handler(BaseHTTPRequestHandler):
         etag: str | None = None,
         extra: dict[str, str] | None = None,
     ) -> None:
+        # Before the client can send the next one.
+        with self.server.counting:
+            self.server.in_flight -= 1
         self.send_response(status)
         for name, value in (extra or {}).items():
             self.send_header(name, value)

@@ -3,12 +3,14 @@
 Every answer of the client that is no answer becomes an error of ours, in one line and
 without what servers like to repeat in theirs (key ids, signed texts).
 
-obstore runs its requests on threads of its own, which a fork does not take along:
-a process that forks must not have used a bucket before.
+obstore runs its requests on threads of its own, which a fork does not take along: a
+child of a process that has used a bucket can use none. It is told so, where it would
+wait for ever.
 
 Source of the headers: cvmfs-format.md section 9 (cvmfs/upload_s3.cc).
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 4
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?", re.ASCII)
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+_used_by: set[int] = set()
 
 
 class Outdated(Exception):
@@ -189,6 +193,7 @@ class Bucket:
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
+        require_own_process()
         try:
             yield
         except FileNotFoundError as error:
@@ -207,6 +212,19 @@ class Bucket:
         for secret in (self._access.secret_key, self._access.access_key):
             reason = reason.replace(secret, "…") if secret else reason
         return reason
+
+
+def require_own_process() -> None:
+    """Remember this process as one that uses buckets.
+
+    Raises:
+        StorageFailed: it was forked from another one.
+    """
+    _used_by.add(os.getpid())
+    if len(_used_by) > 1:
+        raise StorageFailed(
+            "a bucket was used before this process was forked; use it in the child only"
+        )
 
 
 def headers_of(key: str) -> "Attributes":

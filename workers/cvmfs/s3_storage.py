@@ -19,7 +19,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO
 
-from workers.cvmfs.bucket import Bucket, BucketAccess, Outdated
+from workers.cvmfs.bucket import (
+    Bucket,
+    BucketAccess,
+    Outdated,
+    require_own_process,
+)
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
 from workers.cvmfs.lease import LEASE_SECONDS, held
 from workers.cvmfs.probe import probe
@@ -35,7 +40,8 @@ _IN_MEMORY_BYTES = 8 * 1024 * 1024
 class S3Storage:
     """A ``Storage`` in a bucket.
 
-    May be used by many processes and threads at once, but not before a fork and after.
+    May be used by many processes and threads at once, but not before a fork and then in
+    the child.
 
     Args:
         access: which bucket, and how to reach it.
@@ -64,7 +70,7 @@ class S3Storage:
 
     def get(self, path: str) -> bytes:
         """Return the whole file; see ``ObjectSource``."""
-        self._uploads.wait_for(path)
+        self._background.wait_for(path)
         try:
             data, version = self._bucket.get(path)
         except NotFound:
@@ -75,7 +81,7 @@ class S3Storage:
 
     def open(self, path: str) -> BinaryIO:
         """Open the file for reading; see ``ObjectSource``."""
-        self._uploads.wait_for(path)
+        self._background.wait_for(path)
         blocks = self._bucket.blocks(path, _BLOCK_BYTES)
         return io.BufferedReader(_BlockReader(blocks))
 
@@ -85,7 +91,7 @@ class S3Storage:
         Raises:
             StorageFailed: it cannot be known.
         """
-        self._uploads.wait_for(path)
+        self._background.wait_for(path)
         version = self._bucket.version(path)
         self._held.saw(path, version)
         return version is not None
@@ -98,7 +104,7 @@ class S3Storage:
 
     def put(self, path: str, data: bytes) -> bool:
         """Hand an object over; it is there after ``sync``, see ``Storage``."""
-        return self._uploads.put(path, data)
+        return self._background.put(path, data)
 
     @contextmanager
     def stage(self) -> Iterator["StagedUpload"]:
@@ -128,7 +134,7 @@ class S3Storage:
 
     def sync(self) -> None:
         """Return once everything put before is in the bucket."""
-        self._uploads.finish()
+        self._background.finish()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -147,6 +153,11 @@ class S3Storage:
             self._held.begun(),
         ):
             yield
+
+    @property
+    def _background(self) -> Uploads:
+        require_own_process()
+        return self._uploads
 
     def _create(self, path: str, data: bytes) -> None:
         is_large = len(data) > _ASKED_FIRST_BYTES
