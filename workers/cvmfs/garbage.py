@@ -59,10 +59,11 @@ from workers.cvmfs.retention import Kept, Retention, kept_roots
 from workers.cvmfs.storage import CollectableStorage
 from workers.cvmfs.trust import load_head
 
-_BATCH = 10_000
-"""Deleting so many holds the lock for some tenths of a second."""
+_BATCH = 1_000
+"""Deleting so many holds the lock for half a second on a slow, busy disk."""
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
-_NAME = re.compile(r"([0-9a-f]{38}(?:-rmd160|-shake128)?)([CHPXM]?)")
+_NAME = re.compile(r"([0-9a-f]{38})(|-rmd160|-shake128)([CHPXM]?)")
+_KINDS = {kind.value: kind for kind in Kind}
 _KIND_NAMES = {
     Kind.BULK: "files",
     Kind.PARTIAL: "chunks",
@@ -238,6 +239,7 @@ class _Run:
         for shard in _SHARDS:
             marked = self.marks.of_shard(shard)
             former = self.former.of_shard(shard)
+            kept = kept_bytes = 0
             for found in self.storage.list_objects(shard):
                 parsed = _parsed(shard, found.name)
                 if parsed is None:
@@ -245,7 +247,8 @@ class _Run:
                     continue
                 content_hash, kind = parsed
                 if content_hash in marked:
-                    self.done.kept = self.done.kept.plus(found.size)
+                    kept += 1
+                    kept_bytes += found.size
                 elif found.mtime >= self.older_than:
                     self.done.young = self.done.young.plus(found.size)
                 else:
@@ -254,6 +257,9 @@ class _Run:
                     key = (_KIND_NAMES[kind], why)
                     pile = self.done.garbage.get(key, NOTHING)
                     self.done.garbage[key] = pile.plus(found.size)
+            self.done.kept = Pile(
+                self.done.kept.objects + kept, self.done.kept.bytes + kept_bytes
+            )
             self.tell(self.done)
 
     def delete(self, garbage: "_Garbage") -> None:
@@ -331,4 +337,7 @@ def _parsed(shard: str, name: str) -> tuple[ContentHash, Kind] | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    return ContentHash.parse(shard + match[1]), Kind(match[2])
+    digits, algorithm, suffix = match.groups()
+    if algorithm:
+        return ContentHash.parse(shard + digits + algorithm), _KINDS[suffix]
+    return ContentHash(bytes.fromhex(shard + digits)), _KINDS[suffix]
