@@ -43,9 +43,12 @@ def read_config(path: Path | None) -> Config:
         raise ConfigError(
             ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
         )
-    # Children and jobs read the same file.
-    os.environ["CVMFS_WEBHOOK_CONFIG"] = str(path.resolve())
     return load_config(path.resolve(), os.environ)
+
+
+def lead_jobs_to(config: Config) -> None:
+    """Let this process's children and jobs find the configuration that it found."""
+    os.environ["CVMFS_WEBHOOK_CONFIG"] = str(config.path)
 
 
 def start_logging(config: Config) -> None:

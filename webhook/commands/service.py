@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from webhook.commands.frame import (
     DONE,
     config_option,
+    lead_jobs_to,
     read_config,
     reports_errors,
     start_logging,
@@ -30,13 +32,23 @@ listen_option = click.option(
 )
 @listen_option
 @config_option
+@click.pass_context
 @reports_errors
-def up(*, state: Path | None, listen: str | None, config_path: Path | None) -> int:
+def up(
+    context: click.Context,
+    *,
+    state: Path | None,
+    listen: str | None,
+    config_path: Path | None,
+) -> int:
     """Run everything on one machine: queue, receiver, workers and repository.
 
     The first start writes config.yaml and policy.yaml with fresh secrets into the
     state directory. Ctrl-C ends it cleanly.
     """
+    source = context.get_parameter_source("config_path")
+    if state is not None and source is ParameterSource.ENVIRONMENT:
+        config_path = None  # what is said here counts more than what is set there
     run_everything(
         config_path=config_path,
         state=state,
@@ -67,5 +79,6 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
     """Run one worker: it converts and publishes one image at a time."""
     config = read_config(config_path)
     start_logging(config)
+    lead_jobs_to(config)
     run_worker(config, burst=burst, prepare=jobs.prepare)
     return DONE
