@@ -7,7 +7,6 @@ tell the horse's share, in this process.
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -67,8 +66,13 @@ class Site:
         return reference
 
     def empty_repository(self) -> None:
-        """Begin with a new, empty repository, and with nothing left to be written."""
-        shutil.rmtree(self._storage, ignore_errors=True)
+        """Begin with a new, empty repository, and with nothing left to be written.
+
+        The old one is only moved aside: for minutes ext4 passes over inodes that were
+        just freed, one by one, which would be half of the time of writing new files.
+        """
+        if self._storage.exists():
+            self._storage.rename(self.folder / f"repository-{time.time_ns()}")
         create_missing_repositories(self.config)
         os.sync()
 
