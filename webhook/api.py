@@ -177,7 +177,7 @@ def _add_errors(pages: Blueprint) -> None:
 
     @pages.errorhandler(LedgerUnavailable)
     def unavailable(error: LedgerUnavailable) -> Response:
-        log.error("ledger unavailable path=%s: %s", request.path, error)
+        log.error("ledger unavailable path=%r: %s", request.path, error)
         answer = _error(503, "the queue server does not answer; try again later")
         answer.headers["Retry-After"] = "5"
         return answer

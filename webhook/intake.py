@@ -135,6 +135,9 @@ class Intake:
         """
         delivery = Delivery(new_delivery_id(), source, self._clock(), sender)
         policy = self._policy_file.current()
+        if self._policy_file.problem is not None and not policy.digest:
+            # Refusing would lose the push: nobody sends it again once it is mended.
+            raise NotKept("the policy file is broken, so nothing can be decided")
         judgements = [
             judgement
             for judgement in (judge(event, policy) for event in events)

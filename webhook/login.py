@@ -108,7 +108,7 @@ class Login:
         if self._token_number(token) is not None:
             return None
         self._attempts.failed(address)
-        log.warning("login refused address=%s path=%s", address, request.path)
+        log.warning("login refused address=%s path=%r", address, request.path)
         return 0
 
     def _token_number(self, token: str) -> int | None:

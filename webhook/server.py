@@ -11,16 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
 from webhook.app import create_app
-from workers.config import Config
+from workers.config import Config, ConfigError
+from workers.config_values import BadValue, listen_address
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
 from workers.queue_server import connect
 
 _PROCESSES = 2
-_THREADS = 16
+_THREADS = 32
+_PEER_SECONDS = 10.0
+
+
+class _Threads(ThreadWorker):
+    """Gunicorn's threads, of which none waits for ever for one peer."""
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one connection; each read and write of it may take so long."""
+        conn.sock.settimeout(_PEER_SECONDS)
+        return super().handle(conn)
 
 
 class _Server(BaseApplication):
@@ -34,7 +46,7 @@ class _Server(BaseApplication):
         settings: dict[str, Any] = {
             "bind": [self._config.listen],
             "proc_name": "cvmfs-webhook",
-            "worker_class": "gthread",
+            "worker_class": _Threads,
             "workers": _PROCESSES,
             "threads": _THREADS,
             "keepalive": 15,
@@ -73,6 +85,10 @@ def listening_on(config: Config, listen: str | None) -> Config:
     """Return the configuration with another address to listen on, if one is given."""
     if listen is None or listen == config.listen:
         return config
+    try:
+        listen_address(listen)
+    except BadValue as error:
+        raise ConfigError((f"--listen: {error}",)) from error
     is_default = config.public_url == f"http://{config.listen}"
     public_url = f"http://{listen}" if is_default else config.public_url
     return replace(config, listen=listen, public_url=public_url)

@@ -173,7 +173,13 @@ def bucket_url(repository: RepositoryConfig) -> str | None:
 def welcome(config: Config) -> str:
     """Return what an operator needs to know to go on from here."""
     url = config.public_url
-    lines = [f"cvmfs-webhook runs: {url}/", ""]
+    lines = [f"cvmfs-webhook starts: {url}/", ""]
+    if config.listen.startswith(("127.", "localhost:", "[::1]")):
+        lines += [
+            "Only this machine can reach it: set `listen` and `public_url` in",
+            f"{config.path} before you paste these URLs elsewhere.",
+            "",
+        ]
     for name, source in config.sources.items():
         secret = source.secrets[0].reveal()
         if source.kind == "dockerhub":

@@ -178,7 +178,7 @@ class _Run:
         live = _read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
             return self._unchanged(fqrn, publisher, path)
-        _check_private(services, reference, rule)
+        _check_private(services, reference, self.digest, rule)
         image = fetch_image(client, reference, descriptor, platform)
         _check_labels(image, rule)
         heartbeat.check()
@@ -200,7 +200,7 @@ class _Run:
                 trees = convert(client, image, publisher, shelf, rule, tell)
             heartbeat.stage(State.PUBLISHING)
             heartbeat.check()
-            publication = publisher.publish([plan_flat(flat, trees)])
+            publication = publisher.publish([plan_flat(flat, trees)], heartbeat.check)
         return Ending(
             Outcome.PUBLISHED,
             self.digest,
@@ -294,11 +294,15 @@ def _read_receipt(publisher: Publisher, reference: Reference) -> dict[str, objec
     return receipt if isinstance(receipt, dict) else {}
 
 
-def _check_private(services: Services, reference: Reference, rule: Rule) -> None:
+def _check_private(
+    services: Services, reference: Reference, digest: str, rule: Rule
+) -> None:
     """Refuse what no anonymous client can pull: CVMFS is world-readable."""
     if rule.private == "allow":
         return
-    if not services.registry.is_public(reference):
+    # Of what will be published: the tag may have moved since.
+    pinned = replace(reference, tag=None, digest=digest)
+    if not services.registry.is_public(pinned):
         raise Refused(
             f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
             " a rule with `private: allow` would publish it"

@@ -7,6 +7,7 @@ twice and comes to the same objects.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
@@ -22,6 +23,8 @@ _PREFIX = "cvmfs-webhook:claim"
 _CLAIM_SECONDS = 30.0
 _PROLONG_SECONDS = 8.0
 _LOOK_AGAIN_SECONDS = 0.1
+# For all claims of a job; a layer that takes longer is made twice.
+_PATIENCE_SECONDS = 120.0
 
 
 class LayerClaims:
@@ -44,6 +47,8 @@ class LayerClaims:
         with ExitStack() as stack:
             held: list[Lock] = []
             stack.enter_context(_prolonged(held))
+            # One slow image must not keep others waiting for ever.
+            deadline = time.monotonic() + _PATIENCE_SECONDS
             # All claim in the same order, so nobody waits in a circle.
             for digest in sorted(set(digests)):
                 lock = self._connection.lock(
@@ -51,13 +56,13 @@ class LayerClaims:
                     timeout=_CLAIM_SECONDS,
                     thread_local=False,
                 )
-                if _wait_for(lock, check):
+                if _wait_for(lock, check, deadline):
                     stack.callback(_release, lock)
                     held.append(lock)
             yield
 
 
-def _wait_for(lock: Lock, check: Callable[[], None]) -> bool:
+def _wait_for(lock: Lock, check: Callable[[], None], deadline: float) -> bool:
     pause = Event()
     while True:
         try:
@@ -67,6 +72,9 @@ def _wait_for(lock: Lock, check: Callable[[], None]) -> bool:
             log.warning("no claim on %s: %s", lock.name, error)
             return False
         check()
+        if time.monotonic() > deadline:
+            log.warning("no claim on %s: another job has had it for long", lock.name)
+            return False
         pause.wait(_LOOK_AGAIN_SECONDS)
 
 

@@ -133,8 +133,13 @@ class Publisher(Protocol):
     def revision(self) -> int:
         """Return the number of the revision that readers see now."""
 
-    def publish(self, plans: Sequence[Plan]) -> Publication:
+    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
         """Make all plans visible in one new revision.
+
+        Args:
+            plans: in order.
+            check: called when everything is ready and nobody else can publish, right
+                before it becomes visible; what it raises leaves all as it was.
 
         Raises:
             RepositoryUnavailable: nothing is changed; trying again may help.

@@ -176,9 +176,9 @@ class Between:
         self._before_read()
         return self._publisher.read(path)
 
-    def publish(self, plans: Sequence[Plan]) -> Publication:
+    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
         self._before_publish()
-        publication = self._publisher.publish(plans)
+        publication = self._publisher.publish(plans, check)
         self._after_publish()
         return publication
 

@@ -89,7 +89,7 @@ def test_a_revision_is_tagged_kept_and_rolled_back_to(operator: Operator) -> Non
     assert " gone" in operator.run("gc", FQRN).output
 
     rolled = operator.run("rollback", FQRN, "release")
-    assert rolled.output == f"{FQRN}: revision 6 is release again\n"
+    assert rolled.stdout == f"{FQRN}: revision 6 is release again\n"
     assert operator.read() == b"good"
     tags = operator.ask("tag", FQRN)
     assert [(tag["name"], tag["revision"]) for tag in tags] == [

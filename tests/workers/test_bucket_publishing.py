@@ -111,9 +111,9 @@ def test_a_bucket_that_is_away_is_worth_another_try(
     publisher = NativePublisher(FQRN, lambda: repository)
     server.refuse = lambda _: 403
     with pytest.raises(RepositoryUnavailable, match=FQRN):
-        publisher.publish([PLAN])
+        publisher.publish([PLAN], lambda: None)
     server.refuse = lambda _: None
-    assert publisher.publish([PLAN]).revision == 2
+    assert publisher.publish([PLAN], lambda: None).revision == 2
 
 
 def test_a_bucket_without_conditions_is_refused_at_start(

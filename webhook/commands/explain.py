@@ -56,7 +56,10 @@ def explain(
         known = ", ".join(config.sources) or "none"
         raise ConfigError((f"sources.{source}: not configured; there is {known}",))
     sender = config.sources[source]
-    policy = PolicyFile(config.policy).current()
+    policy_file = PolicyFile(config.policy)
+    policy = policy_file.current()
+    if policy_file.problem is not None:
+        raise ConfigError((f"{config.policy}: {policy_file.problem}",))
     try:
         events = read_notification(
             file.read_bytes(), SENDERS[sender.kind], sender, config.limits

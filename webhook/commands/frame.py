@@ -40,9 +40,11 @@ def read_config(path: Path | None) -> Config:
         ConfigError: there is none, or with all that is wrong with it.
     """
     if path is None:
-        raise ConfigError(
-            ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
-        )
+        path = Path(".state/config.yaml")  # where `up` puts it unless told otherwise
+        if not path.exists():
+            raise ConfigError(
+                ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
+            )
     return load_config(path.resolve(), os.environ)
 
 

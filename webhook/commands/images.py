@@ -17,7 +17,7 @@ from webhook.commands.frame import (
 )
 from webhook.image_json import cvmfs_path, image_json, run_json
 from webhook.publish_request import PublishRequests
-from workers.config import Config
+from workers.config import Config, ConfigError
 from workers.ledger import ImageRecord, Ledger, State
 from workers.policy import PolicyFile
 from workers.reference import Reference
@@ -41,7 +41,11 @@ def publish(
     config = read_config(config_path)
     parsed = Reference.parse(reference)
     with Front.open(config) as front:
-        requests = PublishRequests(PolicyFile(config.policy), front.ledger, front.queue)
+        policy = PolicyFile(config.policy)
+        policy.current()
+        if policy.problem is not None:
+            raise ConfigError((f"{config.policy}: {policy.problem}",))
+        requests = PublishRequests(policy, front.ledger, front.queue)
         before = front.ledger.image(str(parsed))
         decision = requests.submit(parsed, forced=force)
         if not decision.allowed:

@@ -168,6 +168,11 @@ def rollback(fqrn: str, target: str, *, as_json: bool, config_path: Path | None)
         )
     else:
         click.echo(f"{fqrn}: revision {manifest.revision} is {target} again")
+        click.echo(
+            "What was published after it shows as live until it is pushed again, or "
+            "asked for with `publish`.",
+            err=True,
+        )
     return DONE
 
 

@@ -263,7 +263,7 @@ def _add_errors(pages: Blueprint) -> None:
 
     @pages.errorhandler(LedgerUnavailable)
     def unavailable(error: LedgerUnavailable) -> ResponseReturnValue:
-        log.error("ledger unavailable path=%s: %s", request.path, error)
+        log.error("ledger unavailable path=%r: %s", request.path, error)
         return _message(
             "The queue server does not answer",
             "What is live stays live. This page works again when the server does.",

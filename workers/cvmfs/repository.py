@@ -18,7 +18,7 @@ nothing else for it to do.
 """
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -275,7 +275,13 @@ class Repository:
             complete_at=complete_at,
         )
 
-    def commit(self, changes: Sequence[Change], *, now: int) -> Revision:
+    def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        now: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Revision:
         """Make changes visible: all of them, in one new revision, or none.
 
         Changes are made in their order. If they change nothing, nothing is written.
@@ -284,6 +290,8 @@ class Repository:
             changes: of as many images as there are.
             now: unix time. Where the repository is younger than that (a clock that was
                 turned back), its own time is kept.
+            check: called under the lock right before anything becomes visible; what it
+                raises leaves all as it was.
 
         Raises:
             RepositoryBusy: somebody else is committing.
@@ -307,6 +315,7 @@ class Repository:
                     return _revision(head, is_new=False)
                 else:
                     new = head
+                check()
                 published = self._publish(new, reflog, now)
             return _revision(published, is_new=new is not head)
 

@@ -70,7 +70,12 @@ class LayerBuilder:
         for directory, name in self._aufs:
             if directory in self._tree.directories:
                 self._take_away(directory, name)
-        return self._layer
+        layer = self._layer
+        layer.opaque = {p for p in layer.opaque if not self._is_covered(p)}
+        layer.whiteouts = {
+            p: n for p, n in layer.whiteouts.items() if not self._is_covered(p)
+        }
+        return layer
 
     def _set_root(self, member: Member) -> None:
         if member.kind != tar.DIRECTORY:

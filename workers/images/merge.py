@@ -89,6 +89,8 @@ class _Merging:
         self._waiting = [(b"", b"")]
         while self._waiting:
             source, place = self._waiting.pop()
+            if place not in self._tree.directories:
+                place = make_directories(self._tree, place)
             if self._tree.directories[place]:
                 self._overlay(source, place)
             else:

@@ -172,6 +172,7 @@ def _replaced(
 
 def _without(table: _Table, gone: set[bytes]) -> _Table:
     """Return the table without some paths and all below them."""
+    gone &= table.keys()
     if not gone:
         return table
     kept: _Table = {}
@@ -254,7 +255,7 @@ def _differences(
     for directory in tree.directories:
         yield from _differences_in(tree, directory, wanted, added)
     for path in wanted:
-        if path not in added and not path.endswith(_MARKER):
+        if path not in added and path.rpartition(b"/")[2] != _MARKER:
             yield f"{_shown(path)} is missing"
 
 

@@ -124,14 +124,16 @@ class NativePublisher:
         with _translated(self._fqrn):
             return self._repository.head().revision
 
-    def publish(self, plans: Sequence[Plan]) -> Publication:
+    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
         """Make all plans visible in one new revision; see ``Publisher``."""
         losses: list[str] = []
         with _translated(self._fqrn):
             changes = [
                 self._change(step, losses) for plan in plans for step in plan.steps
             ]
-            revision = self._repository.commit(changes, now=int(time.time()))
+            revision = self._repository.commit(
+                changes, now=int(time.time()), check=check
+            )
         return Publication(
             self._fqrn, revision.number, str(revision.root_catalog), tuple(losses)
         )
