@@ -96,3 +96,26 @@ def test_other_attributes_of_the_root_are_noticed(stack: Stack) -> None:
     tree = Tree(stack.tree.root._replace(uid=1), stack.tree.directories)
     with pytest.raises(VerificationFailed, match="/ has other attributes"):
         verify(tree, stack.layers, ())
+
+
+def test_a_missing_file_whose_name_only_ends_like_a_marker_is_noticed() -> None:
+    stack = Stack([tars.file(b"x.cvmfscatalog", b"")])
+    with pytest.raises(VerificationFailed, match="x.cvmfscatalog is missing"):
+        verify(changed(stack, b"x.cvmfscatalog", None), stack.layers, ())
+
+
+def test_what_a_layer_hides_in_a_directory_that_it_replaces_does_not_matter() -> None:
+    for hiding in (tars.opaque(b"d"), tars.whiteout(b"d/gone")):
+        stack = Stack([tars.file(b"d/gone", b"")], [hiding, tars.file(b"d", b"file")])
+        verify(stack.tree, stack.layers, ())
+        assert stack.paths == {b"d"}
+
+
+def test_a_directory_that_a_layer_removes_while_it_goes_through_it_is_made_again() -> (
+    None
+):
+    stack = Stack(
+        [tars.symlink(b"b", b"a")],
+        [tars.directory(b"a"), tars.directory(b"b/a"), tars.fifo(b"a")],
+    )
+    verify(stack.tree, stack.layers, ())

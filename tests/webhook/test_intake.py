@@ -205,3 +205,12 @@ def test_threads_that_wait_for_one_answer_share_it() -> None:
     for thread in threads:
         thread.join()
     assert asked == [1]
+
+
+def test_nothing_is_refused_while_there_is_no_policy_to_refuse_it(bench: Bench) -> None:
+    bench.policy.path.write_text("rules: [")
+    with pytest.raises(NotKept, match="policy"):
+        bench.intake.receive("local", [event()])
+    assert bench.ledger.image("a.b/team/web:1") is None
+    bench.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
+    assert bench.intake.receive("local", [event()]).is_queued
