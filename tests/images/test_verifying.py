@@ -100,7 +100,7 @@ def test_other_attributes_of_the_root_are_noticed(stack: Stack) -> None:
 
 def test_a_missing_file_whose_name_only_ends_like_a_marker_is_noticed() -> None:
     stack = Stack([tars.file(b"x.cvmfscatalog", b"")])
-    with pytest.raises(VerificationFailed, match="x.cvmfscatalog is missing"):
+    with pytest.raises(VerificationFailed, match=r"x\.cvmfscatalog is missing"):
         verify(changed(stack, b"x.cvmfscatalog", None), stack.layers, ())
 
 
