@@ -178,8 +178,11 @@ class _Run:
         live = _read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
             return self._unchanged(fqrn, publisher, path)
-        _check_private(services, reference, self.digest, rule)
+        _check_private(services, reference, rule)
         image = fetch_image(client, reference, descriptor, platform)
+        # Again, of what will be published: the tag may have moved meanwhile.
+        pinned = replace(reference, tag=None, digest=self.digest)
+        _check_private(services, pinned, rule)
         _check_labels(image, rule)
         heartbeat.check()
         flat = FlatImage(
@@ -294,15 +297,11 @@ def _read_receipt(publisher: Publisher, reference: Reference) -> dict[str, objec
     return receipt if isinstance(receipt, dict) else {}
 
 
-def _check_private(
-    services: Services, reference: Reference, digest: str, rule: Rule
-) -> None:
+def _check_private(services: Services, reference: Reference, rule: Rule) -> None:
     """Refuse what no anonymous client can pull: CVMFS is world-readable."""
     if rule.private == "allow":
         return
-    # Of what will be published: the tag may have moved since.
-    pinned = replace(reference, tag=None, digest=digest)
-    if not services.registry.is_public(pinned):
+    if not services.registry.is_public(reference):
         raise Refused(
             f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
             " a rule with `private: allow` would publish it"

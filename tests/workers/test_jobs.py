@@ -284,11 +284,29 @@ def test_who_loses_the_lease_while_publishing_has_it_looked_at_again(
         shop.clock.passes(3600)
         assert shop.ledger.begin(shop.reference(NAME), worker="another")
 
-    shop.replace_publisher(lambda real: Between(real, before_publish=freeze))
+    shop.replace_publisher(lambda real: Between(real, after_publish=freeze))
     jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
 
     assert shop.file(NAME, "etc/motd") == b"first"
     assert shop.image(NAME).requested == requested + 1
+
+
+def test_who_has_lost_the_lease_by_the_time_of_the_commit_publishes_nothing(
+    shop: Workshop,
+) -> None:
+    push(shop, FIRST)
+    shop.want(NAME)
+
+    def freeze() -> None:
+        shop.clock.passes(3600)
+        assert shop.ledger.begin(shop.reference(NAME), worker="another")
+
+    before = shop.revision
+    shop.replace_publisher(lambda real: Between(real, before_publish=freeze))
+    jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
+
+    assert shop.file(NAME, "etc/motd") is None
+    assert shop.revision == before
 
 
 # The registry's word.

@@ -333,4 +333,8 @@ def _adopt(fqrn: str, directory: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            # Another process has moved its set onto the folder that we had emptied.
+            _adopt(fqrn, directory)
+            return
         raise InvalidKeys(f"{complete}: {error.strerror}") from error
