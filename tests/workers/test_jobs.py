@@ -631,10 +631,10 @@ def test_killed_at_any_word_to_the_ledger_the_image_goes_live(
         finally:
             monkeypatch.undo()
 
-        shop.clock.passes(60)
+        shop.outlive_the_dead()
         shop.ledger.owed(set())
         for _ in range(2):  # the sweep gives a dead process's work away, once or twice
-            shop.clock.passes(60)
+            shop.outlive_the_dead()
             jobs.run_job(shop.services, Reference.parse(shop.reference(name)))
         record = shop.image(name)
         assert (record.state, record.live_digest) == (State.LIVE, image.digest), at
@@ -660,7 +660,7 @@ def test_killed_around_the_publication_the_image_goes_live(
         jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
 
     shop.replace_publisher(lambda _: real)
-    shop.clock.passes(60)
+    shop.outlive_the_dead()
     run = shop.run(NAME)
     is_in = moment == "after_publish"
     assert run.outcome is (Outcome.UNCHANGED if is_in else Outcome.PUBLISHED)
