@@ -105,9 +105,9 @@ class MortalStorage:
         self.unsynced.clear()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         self._write()
-        with self._inner.lock():
+        with self._inner.lock(patience_seconds=patience_seconds):
             yield
 
 

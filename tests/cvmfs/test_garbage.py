@@ -394,9 +394,9 @@ class LockWatch(WatchedStorage):
         return self.inner.exists(path)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         self.callback(self)
-        with super().lock():
+        with super().lock(patience_seconds=patience_seconds):
             yield
 
 

@@ -223,6 +223,21 @@ def test_only_one_holds_the_lock(storage: Storage, place: Place) -> None:
         pass
 
 
+def test_who_asks_for_the_lock_says_how_long_to_wait(
+    storage: Storage, place: Place
+) -> None:
+    patient = place.new(600)
+    with storage.lock():
+        for seconds in (0, 0.02):
+            with (
+                pytest.raises(RepositoryBusy, match=f"{seconds:g} s"),
+                patient.lock(patience_seconds=seconds),
+            ):
+                pass
+    with patient.lock(patience_seconds=0):
+        pass
+
+
 def test_an_error_gives_the_lock_back(storage: Storage, place: Place) -> None:
     with pytest.raises(ZeroDivisionError), storage.lock():
         raise ZeroDivisionError

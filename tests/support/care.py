@@ -84,9 +84,9 @@ class WatchedStorage:
         self.inner.sync()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         self._before()
-        with self.inner.lock():
+        with self.inner.lock(patience_seconds=patience_seconds):
             self.is_locked = True
             try:
                 yield

@@ -183,7 +183,7 @@ class LocalStorage:
         return True
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         """Hold the lock, a ``flock``: the kernel drops it with the holder's death.
 
         Also sweeps away what writers killed long ago left in ``data/txn``.
@@ -197,15 +197,20 @@ class LocalStorage:
         except OSError as error:
             raise _refusal(_LOCK_FILE, error) from error
         try:
-            self._acquire(descriptor)
+            self._acquire(
+                descriptor,
+                self._patience_seconds
+                if patience_seconds is None
+                else patience_seconds,
+            )
             self._sweep()
             yield
         finally:
             os.close(descriptor)
 
-    def _acquire(self, descriptor: int) -> None:
+    def _acquire(self, descriptor: int, patience_seconds: float) -> None:
         """Wait for the lock; by polling, as a holder that hangs must not hang us."""
-        deadline = time.monotonic() + self._patience_seconds
+        deadline = time.monotonic() + patience_seconds
         pause_seconds = 0.001
         while True:
             try:
@@ -214,7 +219,7 @@ class LocalStorage:
                 if time.monotonic() >= deadline:
                     raise RepositoryBusy(
                         f"{self._root}: another commit has held the lock for"
-                        f" {self._patience_seconds:g} s"
+                        f" {patience_seconds:g} s"
                     ) from error
             except OSError as error:
                 raise _refusal(_LOCK_FILE, error) from error

@@ -137,17 +137,19 @@ class S3Storage:
         self._background.finish()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         """Hold the lock, see ``lease``; remember what is read of mutable files.
 
         Raises:
             StorageFailed: the bucket ignores conditions.
         """
         self.prepare()
+        if patience_seconds is None:
+            patience_seconds = self._patience_seconds
         with (
             held(
                 self._bucket,
-                patience_seconds=self._patience_seconds,
+                patience_seconds=patience_seconds,
                 lease_seconds=self._lease_seconds,
             ),
             self._held.begun(),

@@ -110,13 +110,19 @@ class Storage(ObjectSource, Protocol):
         """
         ...
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(
+        self, *, patience_seconds: float | None = None
+    ) -> AbstractContextManager[None]:
         """Hold the one lock under which mutable files change.
 
         It dies with its holder, whatever kills it, at once or after a short time.
 
+        Args:
+            patience_seconds: how long another holder is waited for; 0 to try once,
+                ``None`` for the storage's own patience.
+
         Raises:
-            RepositoryBusy: it was not free within the storage's patience.
+            RepositoryBusy: it was not free in that time.
         """
         ...
 
