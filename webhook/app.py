@@ -6,7 +6,7 @@ from flask import Flask
 
 from webhook import api, dashboard, files, headers, health, hooks, metrics, queue_pages
 from webhook.dashboard.pages import Sources
-from webhook.intake import DurabilityCheck, Intake
+from webhook.intake import Carrier, DurabilityCheck, Intake
 from webhook.login import Login
 from webhook.publish_request import PublishRequests
 from workers.config import Config
@@ -18,7 +18,12 @@ Problems = Callable[[], Sequence[str]]
 
 
 def create_app(
-    config: Config, ledger: Ledger, queue: JobQueue, policy_file: PolicyFile
+    config: Config,
+    ledger: Ledger,
+    queue: JobQueue,
+    policy_file: PolicyFile,
+    *,
+    carrier: Carrier | None = None,
 ) -> Flask:
     """Return the WSGI application.
 
@@ -27,6 +32,8 @@ def create_app(
         ledger: connected.
         queue: connected to the same Redis.
         policy_file: shared by all requests.
+        carrier: takes the jobs of notifications to the queue; None: it does so itself,
+            before they are answered.
     """
     app = Flask("webhook", static_folder=None)
     # A sender follows a redirect with its secret, or takes it for success.
@@ -53,7 +60,7 @@ def create_app(
         hooks.blueprint(
             sources=config.sources,
             limits=config.limits,
-            intake=Intake(ledger, queue, policy_file, durability=durability),
+            intake=Intake(ledger, carrier or queue, policy_file, durability=durability),
         ),
         api.blueprint(
             ledger=ledger,

@@ -8,14 +8,14 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Protocol
 
 from webhook.event import PushEvent
 from webhook.judging import Judgement, judge
 from workers.errors import TransientError, WorkerError
-from workers.jobqueue import JobQueue
 from workers.ledger import (
     Accepted,
     Delivery,
@@ -32,6 +32,13 @@ logger = logging.getLogger(__name__)
 # Asking Redis how it keeps data takes six questions, too many for each notification.
 _SAFE_SECONDS = 5.0
 _UNSAFE_SECONDS = 1.0
+
+
+class Carrier(Protocol):
+    """Where the jobs go that the ledger asks for: a ``JobQueue``, or towards one."""
+
+    def enqueue_accepted(self, accepted: Iterable[Accepted]) -> object:
+        """Have them enqueued. What gets lost on the way, the workers' sweep finds."""
 
 
 class NotKept(TransientError):
@@ -99,7 +106,7 @@ class Intake:
 
     Args:
         ledger: keeps them.
-        queue: carries the work.
+        carrier: takes the work on.
         policy_file: decides.
         durability: what speaks against trusting Redis; None while nothing does.
         clock: seconds since the epoch.
@@ -108,14 +115,14 @@ class Intake:
     def __init__(
         self,
         ledger: Ledger,
-        queue: JobQueue,
+        carrier: Carrier,
         policy_file: PolicyFile,
         *,
         durability: Callable[[], str | None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
-        self._queue = queue
+        self._carrier = carrier
         self._policy_file = policy_file
         self._durability = durability
         self._clock = clock
@@ -178,7 +185,7 @@ class Intake:
         except LedgerUnavailable as exc:
             raise NotKept(str(exc)) from exc
         try:
-            self._queue.enqueue_accepted(accepted)
+            self._carrier.enqueue_accepted(accepted)
         except WorkerError as exc:
             # It is kept and owed; the workers' sweep finds it within seconds.
             logger.warning("delivery=%s not queued yet: %s", delivery.id, exc)

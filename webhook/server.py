@@ -13,6 +13,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+from webhook.afterwards import Afterwards
 from webhook.app import create_app
 from workers.config import Config, ConfigError
 from workers.config_values import BadValue, listen_address
@@ -68,11 +69,13 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         """Connect and build the application, in each process after its fork."""
         connection = connect(self._config)
+        queue = JobQueue(connection)
         return create_app(
             self._config,
             Ledger(connection),
-            JobQueue(connection),
+            queue,
             PolicyFile(self._config.policy),
+            carrier=Afterwards(queue),
         )
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import signal
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,15 +184,35 @@ def test_a_killed_worker_takes_its_horse_along_and_another_takes_over(
 def test_a_job_lost_between_ledger_and_queue_is_run_all_the_same(
     scene: Scene,
 ) -> None:
-    job_id = scene.bench.push().job_id
-    assert job_id is not None
-    due = scene.ledger.next_due()
-    assert due is not None
-    # What the sweep would see fifteen seconds later.
-    scene.connection.zadd("cvmfs-webhook:owed", {REFERENCE: time.time()})
+    # As when the receiver is killed after its answer, before it enqueues.
+    assert scene.bench.push().job_id is not None
+    assert scene.queue.depth() == 0
     with scene.worker() as worker:
         worker.go()
         scene.wait_until_live()
+    (run,) = scene.ledger.runs(REFERENCE)
+    assert run.outcome is Outcome.PUBLISHED
+
+
+def test_a_job_lost_so_is_run_though_the_server_is_killed_then(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "queue") as server, server.client() as connection:
+        scene = Scene(server, connection, tmp_path / "jobs")
+        assert scene.bench.push().job_id is not None
+        server.restart()
+        with scene.worker() as worker:
+            worker.go()
+            scene.wait_until_live()
+
+
+def test_a_lost_job_does_not_wait_for_another_that_works(scene: Scene) -> None:
+    scene.push(OTHER)
+    with scene.worker() as busy, scene.worker() as idle:
+        busy.started(1)
+        scene.bench.push()
+        busy.started(2)
+        idle.go()
+        scene.wait_until_live()
+        scene.wait_until_live(OTHER)
 
 
 @pytest.mark.parametrize("flavour", ["redis", "valkey"])

@@ -8,7 +8,7 @@ import rq
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 
-from workers.ledger import Accepted, LedgerUnavailable
+from workers.ledger import Accepted, LedgerUnavailable, put_off
 
 QUEUE_NAME = "cvmfs-webhook"
 JOB_FUNCTION = "workers.jobs.run"
@@ -53,15 +53,18 @@ class JobQueue:
     def enqueue_accepted(self, accepted: Iterable[Accepted]) -> int:
         """Put in every job that the ledger asks for, in one round trip; count them."""
         # By its id, because RQ refuses to be given one id twice.
-        data = {
-            one.job_id: self._data(one.reference, one.job_id)
+        references = {
+            one.job_id: one.reference
             for one in accepted
             if one.job_id and one.reference
         }
-        if data:
-            with translated():
-                self._queue.enqueue_many(data.values())
-        return len(data)
+        if references:
+            data = [self._data(name, job_id) for job_id, name in references.items()]
+            with translated(), self.connection.pipeline() as pipeline:
+                self._queue.enqueue_many(data, pipeline=pipeline)
+                put_off(pipeline, references.values())
+                pipeline.execute()
+        return len(references)
 
     def queued_ids(self) -> set[str]:
         """Return the ids of the jobs that wait."""

@@ -22,6 +22,7 @@ from workers.ledger.records import (
     Verdict,
     Wanted,
 )
+from workers.ledger.sweeping import put_off
 
 __all__ = [
     "Accepted",
@@ -42,4 +43,5 @@ __all__ = [
     "State",
     "Verdict",
     "Wanted",
+    "put_off",
 ]

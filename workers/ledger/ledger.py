@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import redis
 
 from workers.errors import TransientError
-from workers.ledger import durability, lookups, reading, writing
+from workers.ledger import durability, lookups, reading, sweeping, writing
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
 from workers.ledger.records import (
@@ -39,11 +39,6 @@ from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
 _STOPS_ALLOWED = 2
-# How long a job that is seen in the queue may go on waiting unlooked at.
-_QUEUED_SECONDS = 30.0
-_SWEEP_BATCH = 500
-# One sweep a second serves all workers.
-_SWEEP_LOCK_MS = 900
 
 
 class LedgerUnavailable(TransientError):
@@ -354,9 +349,7 @@ class Ledger:
     def claim_sweep(self) -> bool:
         """Whether the caller should sweep now: True for one of all workers a second."""
         with _translated():
-            return bool(
-                self._redis.set(f"{PREFIX}sweep", "1", nx=True, px=_SWEEP_LOCK_MS)
-            )
+            return sweeping.claim(self._redis)
 
     def owed(self, queued_ids: AbstractSet[str]) -> list[Accepted]:
         """Return jobs to enqueue: what is owed and due, and nobody carries.
@@ -364,32 +357,8 @@ class Ledger:
         Args:
             queued_ids: the ids of all jobs that wait in the queue, read just before.
         """
-        jobs: list[Accepted] = []
-        while True:
-            now, *flat = self._list("due", _SWEEP_BATCH)
-            due = list(zip(flat[::2], flat[1::2], strict=True))
-            later = float(now) + _QUEUED_SECONDS
-            waiting = {name: later for name, job in due if job in queued_ids}
-            if waiting:
-                # XX: what was answered meanwhile must not come back.
-                with _translated():
-                    self._redis.zadd(f"{PREFIX}owed", waiting, xx=True)
-            jobs += self._carry([one for one in due if one[0] not in waiting])
-            if len(due) < _SWEEP_BATCH:
-                return jobs
-
-    def _carry(self, lost: Sequence[tuple[str, str]]) -> list[Accepted]:
-        if not lost:
-            return []
-        reply = self._list("carry", *(text for pair in lost for text in pair))
-        reason = "owed, and nobody carried it"
-        return [
-            Accepted(name, Verdict.QUEUED, reason, job, int(number))
-            for (name, _), job, number in zip(
-                lost, reply[::2], reply[1::2], strict=True
-            )
-            if job
-        ]
+        with _translated():
+            return sweeping.owed(self._redis, self._list, queued_ids)
 
     def next_due(self) -> float | None:
         """Return in how many seconds ``owed`` has something to look at, if ever."""

@@ -25,8 +25,9 @@ local DELIVERIES_KEPT = 10000
 local DELIVERY_SECONDS = 30 * 86400
 local REFUSED_KEPT = 10000
 local UNIQUE_SECONDS = 86400
--- A job that was just handed out is given this long to appear in the queue.
-local CARRY_SECONDS = 15
+-- A job that was just handed out is given this long to appear in the queue. Whoever puts
+-- it there adds to that (sweeping.py); who died before is made good for by the sweep.
+local CARRY_SECONDS = 1
 local DEATHS_ALLOWED = 5
 -- From the second death in a row on, each waits this much longer than the one before.
 local DEATH_PAUSE_SECONDS = 10
