@@ -26,8 +26,9 @@ from workers.layout.flat import RECEIPT, FlatImage, plan_flat
 from workers.layout.layers import layer_path
 from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State
-from workers.plan import Publisher, TreeAt
+from workers.plan import Fence, Publisher, TreeAt
 from workers.policy import PolicyFile, Rule
+from workers.ready_queue import fence_token
 from workers.reference import Reference
 from workers.registry import DigestMismatch
 from workers.resolving import ResolvedImage, fetch_image, resolve_digest
@@ -203,7 +204,8 @@ class _Run:
                 trees = convert(client, image, publisher, shelf, rule, tell)
             heartbeat.stage(State.PUBLISHING)
             heartbeat.check()
-            publication = publisher.publish([plan_flat(flat, trees)], heartbeat.check)
+            fence = Fence(heartbeat.check, fence_token(lease))
+            publication = publisher.publish([plan_flat(flat, trees)], fence)
         return Ending(
             Outcome.PUBLISHED,
             self.digest,

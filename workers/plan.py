@@ -73,6 +73,21 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """What must hold at the moment when plans become visible.
+
+    Attributes:
+        check: asked when everything is ready and nobody else can publish; what it
+            raises leaves all as it was.
+        token: by which another process can ask the same, so that it may publish for
+            us; ``None`` when none can.
+    """
+
+    check: Callable[[], None]
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """The result of publishing.
 
@@ -133,13 +148,14 @@ class Publisher(Protocol):
     def revision(self) -> int:
         """Return the number of the revision that readers see now."""
 
-    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
-        """Make all plans visible in one new revision.
+    def publish(self, plans: Sequence[Plan], fence: Fence) -> Publication:
+        """Make all plans visible in one new revision, or none of them.
+
+        Others may become visible in the same revision.
 
         Args:
             plans: in order.
-            check: called when everything is ready and nobody else can publish, right
-                before it becomes visible; what it raises leaves all as it was.
+            fence: what must hold then.
 
         Raises:
             RepositoryUnavailable: nothing is changed; trying again may help.

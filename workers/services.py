@@ -40,6 +40,7 @@ from workers.plan import Publisher
 from workers.policy import PolicyFile, Rule, target_repository
 from workers.publishers.native import NativePublisher
 from workers.queue_server import connect
+from workers.ready_queue import ReadyBatches
 from workers.registry import RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Services:
             PolicyFile(config.policy),
             open_registry(config),
             LayerClaims(front.connection),
-            {fqrn: open_publisher(config, fqrn) for fqrn in config.repositories},
+            {fqrn: open_publisher(config, fqrn, front) for fqrn in config.repositories},
         )
 
     def __enter__(self) -> Self:
@@ -129,9 +130,10 @@ def open_registry(config: Config) -> RegistryClient:
     return RegistryClient(accesses, internal_hosts=hosts)
 
 
-def open_publisher(config: Config, fqrn: str) -> Publisher:
+def open_publisher(config: Config, fqrn: str, front: Front) -> Publisher:
     """Return the publisher of one configured repository."""
-    return NativePublisher(fqrn, lambda: open_repository(config, fqrn))
+    queue = ReadyBatches(front.connection, front.ledger, fqrn)
+    return NativePublisher(fqrn, lambda: open_repository(config, fqrn), queue)
 
 
 def open_repository(config: Config, fqrn: str) -> Repository:

@@ -12,6 +12,7 @@ from workers.cvmfs import Dirent, LocalStorage, Repository, Tree
 from workers.cvmfs.storage import WHITELIST
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
 from workers.plan import (
+    Fence,
     FileAt,
     LinkAt,
     Plan,
@@ -45,7 +46,7 @@ class Bench:
         return Repository.open(FQRN, self.storage, self.keys)
 
     def publish(self, *steps: Step) -> int:
-        return self.publisher.publish([Plan("reference", steps)], go_on).revision
+        return self.publisher.publish([Plan("reference", steps)], GO_ON).revision
 
     def write_whitelist(self, now: int) -> None:
         master_key = keys().master_key
@@ -73,8 +74,8 @@ def accept(_written: Tree) -> None:
     """Verify nothing."""
 
 
-def go_on() -> None:
-    """Let the publication happen."""
+GO_ON = Fence(lambda: None)
+"""Lets the publication happen."""
 
 
 def test_a_plan_is_visible_as_a_whole_in_one_revision(bench: Bench) -> None:
@@ -159,7 +160,7 @@ def test_a_publication_may_be_stopped_right_before_it_is_visible(bench: Bench) -
 
     before = bench.publisher.revision()
     with pytest.raises(Overtaken):
-        bench.publisher.publish([Plan("reference", (FileAt(b"/a", b""),))], stop)
+        bench.publisher.publish([Plan("reference", (FileAt(b"/a", b""),))], Fence(stop))
     assert bench.publisher.revision() == before
     bench.publish(FileAt(b"/a", b""))
 
@@ -170,7 +171,7 @@ def test_what_the_format_cannot_hold_is_told(bench: Bench) -> None:
         stat.S_IFREG, content=bench.publisher.sink.put_bytes(b"theirs")
     )
     plan = Plan("reference", (TreeAt(b"/image", image, accept),))
-    publication = bench.publisher.publish([plan], go_on)
+    publication = bench.publisher.publish([plan], GO_ON)
     assert publication.losses == ("1 reserved name .cvmfscatalog",)
 
 

@@ -26,7 +26,7 @@ from workers.cvmfs import Repository
 from workers.jobs import run_job
 from workers.layout.names import image_path
 from workers.ledger import Accepted, Hint, ImageRecord, Ledger, Outcome, RunRecord
-from workers.plan import Plan, Publication, Publisher
+from workers.plan import Fence, Plan, Publication, Publisher
 from workers.reference import Reference
 from workers.services import Services, create_missing_repositories, open_repository
 
@@ -183,9 +183,9 @@ class Between:
         self._before_read()
         return self._publisher.read(path)
 
-    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
+    def publish(self, plans: Sequence[Plan], fence: Fence) -> Publication:
         self._before_publish()
-        publication = self._publisher.publish(plans, check)
+        publication = self._publisher.publish(plans, fence)
         self._after_publish()
         return publication
 

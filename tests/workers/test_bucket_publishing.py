@@ -16,7 +16,7 @@ from webhook.up import welcome
 from workers.config import Config, load_config
 from workers.cvmfs import FormatError
 from workers.layout.names import image_path
-from workers.plan import FileAt, LinkAt, Plan, RepositoryUnavailable
+from workers.plan import Fence, FileAt, LinkAt, Plan, RepositoryUnavailable
 from workers.publishers.native import NativePublisher
 from workers.reference import Reference
 from workers.services import (
@@ -79,7 +79,9 @@ def test_an_image_is_published_to_a_bucket_and_is_sound(
     folder = tmp_path / "shop"
     folder.mkdir()
     with workshop_on(redis_server, folder) as shop:
-        shop.replace_publisher(lambda _: open_publisher(config, FQRN))
+        shop.replace_publisher(
+            lambda _: open_publisher(config, FQRN, shop.services.front)
+        )
         files = {f"usr/share/{number}": b"%d" % number for number in range(300)}
         large = os.urandom(20_000_000)
         layers = [tar_of({**files, "etc/motd": b"old", "large": large})]
@@ -111,9 +113,9 @@ def test_a_bucket_that_is_away_is_worth_another_try(
     publisher = NativePublisher(FQRN, lambda: repository)
     server.refuse = lambda _: 403
     with pytest.raises(RepositoryUnavailable, match=FQRN):
-        publisher.publish([PLAN], lambda: None)
+        publisher.publish([PLAN], Fence(lambda: None))
     server.refuse = lambda _: None
-    assert publisher.publish([PLAN], lambda: None).revision == 2
+    assert publisher.publish([PLAN], Fence(lambda: None)).revision == 2
 
 
 def test_a_bucket_without_conditions_is_refused_at_start(

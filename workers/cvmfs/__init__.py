@@ -3,12 +3,14 @@
 Knows nothing of images, registries, Redis or Flask, and imports nothing of ours.
 
 To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where bytes lie),
-``snapshot.py`` (reading), ``repository.py`` (writing: the whole story of a commit).
+``snapshot.py`` (reading), ``commit.py`` (writing: the whole story of a commit).
 """
 
+from workers.cvmfs.batch import Batch
 from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
 from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
+from workers.cvmfs.commit import Committed, Revision
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import (
     ContentCollected,
@@ -33,7 +35,7 @@ from workers.cvmfs.keys import KeyRing, parse_public_key
 from workers.cvmfs.local_storage import LocalStorage
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.prepare import PreparedTree
-from workers.cvmfs.repository import Repository, Revision
+from workers.cvmfs.repository import Repository
 from workers.cvmfs.retention import Retention
 from workers.cvmfs.s3_storage import S3Storage
 from workers.cvmfs.sink import ContentSink
@@ -47,12 +49,14 @@ from workers.cvmfs.whitelist import Whitelist
 __all__ = [
     "STORED",
     "ZLIB",
+    "Batch",
     "BucketAccess",
     "Catalog",
     "Change",
     "Chunk",
     "CollectableStorage",
     "Collection",
+    "Committed",
     "Content",
     "ContentCollected",
     "ContentHash",

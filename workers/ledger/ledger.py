@@ -39,6 +39,8 @@ from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
 _STOPS_ALLOWED = 2
+# What a commit needs from its last question to the manifest, and much more.
+_PUBLISH_SECONDS = 10.0
 
 
 class LedgerUnavailable(TransientError):
@@ -273,6 +275,24 @@ class Ledger:
             return True
         is_newer = int(as_text(requested)) > lease.number
         return is_newer and lease.overtaken < _STOPS_ALLOWED
+
+    def may_publish(self, leases: Sequence[Lease]) -> list[bool]:
+        """Tell of each run whether it may publish now; anybody may ask this.
+
+        True as long as its lease is not lost and no newer push should stop it, and then
+        the lease is held for some seconds more.
+        """
+        args = [
+            arg
+            for lease in leases
+            for arg in (
+                lease.reference,
+                lease.token,
+                lease.number,
+                "1" if lease.overtaken >= _STOPS_ALLOWED else "",
+            )
+        ]
+        return [not why for why in self._list("fence", _PUBLISH_SECONDS, *args)]
 
     def finish(  # noqa: PLR0913 - what a run has to tell, each by its name
         self,

@@ -23,6 +23,7 @@ from workers.cvmfs import (
     RemovePath,
     Repository,
     RepositoryBusy,
+    Revision,
     StorageFailed,
     Tree,
     WhitelistExpired,
@@ -30,6 +31,7 @@ from workers.cvmfs import (
 from workers.cvmfs.sink import CHUNK_BYTES
 from workers.plan import (
     ContentSink,
+    Fence,
     FileAt,
     LinkAt,
     Plan,
@@ -39,6 +41,7 @@ from workers.plan import (
     Step,
     TreeAt,
 )
+from workers.publishers.group import GroupCommit, ReadyQueue
 
 
 class NativeSink:
@@ -76,15 +79,19 @@ class NativePublisher:
         fqrn: names the repository in messages.
         open_repository: opens it; called when it is first needed, so that a command
             that needs another repository does not fail for this one.
+        queue: of batches that are ready, by which processes commit together; ``None``
+            if each commits for itself.
     """
 
     def __init__(
         self,
         fqrn: str,
         open_repository: Callable[[], Repository],
+        queue: ReadyQueue | None = None,
     ) -> None:
         self._fqrn = fqrn
         self._open = open_repository
+        self._queue = queue
         self._opened: Repository | None = None
 
     @property
@@ -124,16 +131,14 @@ class NativePublisher:
         with _translated(self._fqrn):
             return self._repository.head().revision
 
-    def publish(self, plans: Sequence[Plan], check: Callable[[], None]) -> Publication:
+    def publish(self, plans: Sequence[Plan], fence: Fence) -> Publication:
         """Make all plans visible in one new revision; see ``Publisher``."""
         losses: list[str] = []
         with _translated(self._fqrn):
             changes = [
                 self._change(step, losses) for plan in plans for step in plan.steps
             ]
-            revision = self._repository.commit(
-                changes, now=int(time.time()), check=check
-            )
+            revision = self._commit(changes, fence)
         return Publication(
             self._fqrn, revision.number, str(revision.root_catalog), tuple(losses)
         )
@@ -144,6 +149,13 @@ class NativePublisher:
             with _translated(self._fqrn):
                 self._opened = self._open()
         return self._opened
+
+    def _commit(self, changes: Sequence[Change], fence: Fence) -> Revision:
+        repository = self._repository
+        if self._queue is None:
+            return repository.commit(changes, now=int(time.time()), check=fence.check)
+        together = GroupCommit(repository, self._queue)
+        return together.commit(repository.batch(changes), fence)
 
     def _change(self, step: Step, losses: list[str]) -> Change:
         if isinstance(step, TreeAt):
