@@ -97,13 +97,27 @@ def test_older_catalogs_lack_what_came_later() -> None:
         "UPDATE properties SET value='/else' WHERE key='root_prefix'",
         "UPDATE properties SET value=x'ff' WHERE key='TTL' OR key='revision'",
         "DROP TABLE properties",
-        "DROP TABLE catalog",
-        "ALTER TABLE catalog RENAME COLUMN hardlinks TO hardlinkz",
     ],
 )
 def test_what_is_no_catalog_of_its_mountpoint_is_refused(statement: str) -> None:
     with pytest.raises(Malformed):
         Catalog(altered(statement), PLACE)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE catalog",
+        "ALTER TABLE catalog RENAME COLUMN hardlinks TO hardlinkz",
+    ],
+)
+def test_a_catalog_without_its_columns_is_refused_when_they_are_read(
+    statement: str,
+) -> None:
+    catalog = Catalog(altered(statement), PLACE)
+    for read in (catalog.rows, lambda: [catalog.row(PLACE)]):
+        with pytest.raises(Malformed):
+            list(read())
 
 
 @pytest.mark.parametrize(

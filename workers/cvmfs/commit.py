@@ -167,6 +167,8 @@ class Committer:
             level=self.level,
         )
         with closing(transaction):
+            changes = (change for batch in batches for change in batch.changes)
+            transaction.open_ahead(change.path for change in changes)
             for batch in batches:
                 try:
                     for change in batch.changes:

@@ -5,8 +5,8 @@ back with ``serialize``, which gives exactly the bytes the file would have had.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
 
 from workers.cvmfs.errors import FormatError, Malformed
 
@@ -14,24 +14,43 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 _WASTE_SHARE = 0.2
 
 
-@contextmanager
-def translated(what: str, into: type[FormatError] = Malformed) -> Iterator[None]:
-    """Turn what SQLite raises into an error of ours.
+_REFUSALS = (
+    sqlite3.Error,
+    OverflowError,
+    TypeError,
+    MemoryError,
+    UnicodeDecodeError,
+)
+"""What SQLite raises: ``OverflowError`` and ``TypeError`` for values that no column can
+hold, ``MemoryError`` for a database of no pages, ``UnicodeDecodeError`` for a message
+of its own that quotes what it cannot read."""
 
-    ``OverflowError`` and ``TypeError`` come from values that no column can hold,
-    ``MemoryError`` from a database of no pages, ``UnicodeDecodeError`` from SQLite's
-    own message when it quotes what it cannot read.
+
+class translated:  # noqa: N801 - used as a function is, and is entered often
+    """Turn what SQLite raises within a ``with`` block into an error of ours.
+
+    Args:
+        what: the beginning of the message.
+        into: the error.
     """
-    try:
-        yield
-    except (
-        sqlite3.Error,
-        OverflowError,
-        TypeError,
-        MemoryError,
-        UnicodeDecodeError,
-    ) as error:
-        raise into(f"{what}: {error}") from error
+
+    __slots__ = ("_into", "_what")
+
+    def __init__(self, what: str, into: type[FormatError] = Malformed) -> None:
+        self._what = what
+        self._into = into
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, _REFUSALS):
+            raise self._into(f"{self._what}: {error}") from error
 
 
 def create_database(tables: str, page_bytes: int) -> sqlite3.Connection:

@@ -4,30 +4,42 @@ It edits rows of its own catalog only. What is nested in it is known by a row of
 ``nested_catalogs`` and by the counters it adds; ``transaction.py`` keeps the catalogs
 of one commit in step with each other.
 
+A commit of many images edits hundreds of catalogs, each for a row or two, so what is
+asked of a catalog is remembered, and written once: a directory's time and link count,
+the counters, the properties.
+
 Source: cvmfs/catalog_rw.cc; cvmfs-format.md sections 3.6, 3.7 and 7.1.
 """
 
 import stat
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog
 from workers.cvmfs.counters import Counters, Statistics
 from workers.cvmfs.database import serialized, translated, write_properties
 from workers.cvmfs.dirent import Dirent
-from workers.cvmfs.errors import Malformed
+from workers.cvmfs.errors import InvalidTree, Malformed
 from workers.cvmfs.hash import NO_HASH, ContentHash, path_key
 from workers.cvmfs.paths import parent, printable
 from workers.cvmfs.prepare import properties_of_catalog
-from workers.cvmfs.row_writer import RowWriter
-from workers.cvmfs.rows import Row
-from workers.cvmfs.schema import LINK_GROUP_SHIFT
+from workers.cvmfs.rows import Row, new_row
+from workers.cvmfs.schema import (
+    COLUMNS,
+    FLAG_MOUNTPOINT,
+    INSERT_CHUNK,
+    LINK_GROUP_SHIFT,
+)
 
 _OLDEST_REVISION = 5
 """The oldest schema revision we write to; older ones lack counters we cannot guess."""
 _MTIME_NS_REVISION = 7
 _SPARSE_ROWS = 0.25
 
+# As ``schema.INSERT_ROW_OF_BYTES``, for a row as it is read.
+_INSERT_ROW = (
+    f"INSERT INTO catalog ({', '.join(COLUMNS)})"  # noqa: S608 - constants
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,CAST(? AS TEXT),CAST(? AS TEXT),?,?,?)"
+)
 _DELETE_ROW = "DELETE FROM catalog WHERE md5path_1=? AND md5path_2=?"
 _DELETE_CHUNKS = "DELETE FROM chunks WHERE md5path_1=? AND md5path_2=?"
 _TOUCH = """
@@ -63,14 +75,17 @@ class CatalogEditor:
     def __init__(self, catalog: Catalog, base: ContentHash | None) -> None:
         self._catalog = catalog
         self._base = base
-        statistics = catalog.statistics
-        self._own = statistics.own
-        self._subtree = statistics.subtree
-        self.counted = statistics.total if base is not None else Counters()
+        self._translated = translated(f"catalog of {printable(catalog.mountpoint)}")
+        self._own, self._subtree = catalog.statistics
+        self.counted = catalog.statistics.total if base is not None else Counters()
         self.is_changed = base is None
+        self._rows: dict[bytes, Row | None] = {}
+        self._nested: dict[bytes, NestedCatalog | None] = {}
+        self._links_gained: dict[bytes, int] = {}
+        self._has_holes = False
         self._upgrade()
         # One transaction for all changes: without, SQLite makes one for each.
-        with self._translated():
+        with self._translated:
             catalog.connection.execute("BEGIN")
 
     @property
@@ -94,8 +109,10 @@ class CatalogEditor:
         return self._own.plus(self._subtree)
 
     def row(self, path: bytes) -> Row | None:
-        """Return the row of a path."""
-        return self._catalog.row(path)
+        """Return the row of a path; of a directory, time and links may be old."""
+        if path not in self._rows:
+            self._rows[path] = self._catalog.row(path)
+        return self._rows[path]
 
     def children(self, path: bytes) -> list[Row]:
         """Return the rows of a directory's entries, as far as they are in here."""
@@ -107,49 +124,55 @@ class CatalogEditor:
 
     def nested_at(self, path: bytes) -> NestedCatalog | None:
         """Return the catalog mounted at a path, as it was last written."""
-        return self._catalog.nested_at(path)
+        if path not in self._nested:
+            self._nested[path] = self._catalog.nested_at(path)
+        return self._nested[path]
 
     def insert(self, path: bytes, dirent: Dirent, link_count: int = 1) -> None:
         """Add the row of something that is not there; the parent is not touched.
 
         Args:
             path: of the new row.
-            dirent: what is there from now on.
+            dirent: what is there from now on; no device, and no name of a hard link.
             link_count: if it is a directory.
 
         Raises:
             InvalidTree: the entry contradicts itself.
         """
-        self._insert(path, dirent, link_count, is_mountpoint=False)
+        self._insert(new_row(path, dirent, link_count), path, dirent)
 
     def insert_mountpoint(self, path: bytes, root: Dirent, link_count: int) -> None:
         """Add the row of a directory whose entries are in a nested catalog.
 
         ``mount`` says in which.
         """
-        self._insert(path, root, link_count, is_mountpoint=True)
+        row = new_row(path, root, link_count)
+        self._insert(row._replace(flags=row.flags | FLAG_MOUNTPOINT), path, root)
 
     def delete(self, path: bytes, row: Row) -> None:
         """Delete a row; of a directory, its entries must be gone already."""
         chunk_count = len(self._catalog.chunks(row.key)) if row.is_chunked else 0
-        with self._translated():
+        with self._translated:
             self._catalog.connection.execute(_DELETE_ROW, row.key)
-            self._catalog.connection.execute(_DELETE_CHUNKS, row.key)
+            if chunk_count:
+                self._catalog.connection.execute(_DELETE_CHUNKS, row.key)
         if row.link_group:
             self._leave_group(parent(path), row)
+        self._rows[path] = None
+        self._links_gained.pop(path, None)
         self._own = self._own.minus(_counters_of(row, chunk_count))
-        self.is_changed = True
+        self._has_holes = self.is_changed = True
 
-    def touch(self, path: bytes, links: int, now: int) -> None:
+    def touch(self, path: bytes, links: int) -> None:
         """Update a directory's row after its entries have changed.
+
+        Its time becomes that of ``finish``.
 
         Args:
             path: of the directory.
             links: how many directories it has gained; negative if it lost some.
-            now: becomes its time of modification.
         """
-        with self._translated():
-            self._catalog.connection.execute(_TOUCH, (links, now, *path_key(path)))
+        self._links_gained[path] = self._links_gained.get(path, 0) + links
         self.is_changed = True
 
     def mount(self, nested: NestedCatalog, total: Counters) -> None:
@@ -170,10 +193,11 @@ class CatalogEditor:
 
     def unmount(self, path: bytes, total: Counters) -> None:
         """Forget the catalog of a mountpoint, and what it and all below it counted."""
-        with self._translated():
+        with self._translated:
             self._catalog.connection.execute(
                 "DELETE FROM nested_catalogs WHERE path = CAST(? AS TEXT)", (path,)
             )
+        self._nested[path] = None
         self._own = self._own.minus(Counters(nested=1))
         self._subtree = self._subtree.minus(total)
         self.is_changed = True
@@ -182,7 +206,7 @@ class CatalogEditor:
         """Write counters and properties, and return the bytes of the database.
 
         Args:
-            now: becomes ``last_modified``.
+            now: becomes ``last_modified``, and the time of the directories touched.
             more: further properties.
         """
         connection = self._catalog.connection
@@ -193,13 +217,23 @@ class CatalogEditor:
             last_modified=now,
             previous=self._base or NO_HASH,
         )
-        with self._translated():
+        counted = set(self._catalog.statistics.rows())
+        counters = Statistics(self._own, self._subtree).rows()
+        touched = [
+            (links, now, *path_key(path)) for path, links in self._links_gained.items()
+        ]
+        with self._translated:
+            connection.executemany(_TOUCH, touched)
             connection.executemany(
-                "INSERT OR REPLACE INTO statistics VALUES (?, ?)",
-                Statistics(self._own, self._subtree).rows(),
+                "UPDATE statistics SET value=? WHERE counter=?",
+                [(n, name) for name, n in counters if (name, n) not in counted],
             )
-            write_properties(connection, {**properties, **more})
+            write_properties(connection, properties | more)
             connection.execute("COMMIT")
+            # Only what is deleted leaves holes, of rows and of pages.
+            if not self._has_holes:
+                data: bytes = connection.serialize()
+                return data
             if self._is_sparse():
                 connection.executescript(_RENUMBER)
             return serialized(connection)
@@ -208,35 +242,33 @@ class CatalogEditor:
         """Free its memory."""
         self._catalog.close()
 
-    def _insert(
-        self, path: bytes, dirent: Dirent, link_count: int, *, is_mountpoint: bool
-    ) -> None:
-        name = path.rpartition(b"/")[2]
-        rows = RowWriter()
-        rows.add_entries(
-            parent(path),
-            {name: dirent},
-            {name: link_count},
-            mountpoints=(name,) if is_mountpoint else (),
-        )
-        rows.insert(self._catalog.connection)
-        self._own = self._own.plus(rows.counters)
+    def _insert(self, row: Row, path: bytes, dirent: Dirent) -> None:
+        chunks = dirent.content.chunks if dirent.content and row.is_chunked else ()
+        with translated(f"the row of {printable(path)}", into=InvalidTree):
+            self._catalog.connection.execute(_INSERT_ROW, row)
+            if chunks:
+                rows = [(*row.key, *chunk) for chunk in chunks]
+                self._catalog.connection.executemany(INSERT_CHUNK, rows)
+        self._rows[path] = row
+        self._own = self._own.plus(_counters_of(row, len(chunks)))
         self.is_changed = True
 
     def _write_nested(self, nested: NestedCatalog) -> None:
-        with self._translated():
+        with self._translated:
             self._catalog.connection.execute(
                 "INSERT OR REPLACE INTO nested_catalogs VALUES (CAST(? AS TEXT), ?, ?)",
                 (nested.path, str(nested.hash), nested.size),
             )
+        self._nested[nested.path] = nested
         self.is_changed = True
 
     def _leave_group(self, directory: bytes, row: Row) -> None:
         """Tell the other names of a file that there is one less (trap 12)."""
         left = row.link_count - 1
+        self._rows.clear()
         # The last one is no hard link any more, but a plain file.
         hardlinks = row.link_group << LINK_GROUP_SHIFT | left if left > 1 else 1
-        with self._translated():
+        with self._translated:
             self._catalog.connection.execute(
                 _SET_GROUP, (hardlinks, *path_key(directory), row.hardlinks)
             )
@@ -264,13 +296,10 @@ class CatalogEditor:
                 f" {text[:20]!r}; publish it once with cvmfs_server to upgrade it"
             )
         if int(text) < _MTIME_NS_REVISION:
-            with self._translated():
+            with self._translated:
                 self._catalog.connection.execute(
                     "ALTER TABLE catalog ADD mtimens INTEGER"
                 )
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(f"catalog of {printable(self.mountpoint)}")
 
 
 def _counters_of(row: Row, chunk_count: int) -> Counters:

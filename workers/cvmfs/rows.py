@@ -3,26 +3,33 @@
 Source: cvmfs/catalog_sql.cc, ``SqlDirent``; cvmfs-format.md sections 3.3 and 3.4.
 """
 
+import itertools
 import stat
 from typing import NamedTuple
 
 from workers.cvmfs.dirent import Chunk, Content, Dirent
-from workers.cvmfs.errors import Malformed
+from workers.cvmfs.errors import InvalidTree, Malformed
+from workers.cvmfs.hash import path_key
+from workers.cvmfs.paths import printable
 from workers.cvmfs.schema import (
     ALGORITHM_SHIFT,
     COLUMNS,
     COMPRESSION_SHIFT,
+    DIRECTORY_SIZE,
     FLAG_BIND_MOUNTPOINT,
     FLAG_CHUNKED,
+    FLAG_DIRECTORY,
     FLAG_EXTERNAL,
+    FLAG_FILE,
     FLAG_HIDDEN,
     FLAG_MOUNTPOINT,
     FLAG_NESTED_ROOT,
+    FLAG_SYMLINK,
     LINK_COUNT_MASK,
     LINK_GROUP_SHIFT,
     THREE_BITS,
 )
-from workers.cvmfs.xattrs import decode_xattrs
+from workers.cvmfs.xattrs import decode_xattrs, encode_xattrs
 
 _LATER_COLUMNS = frozenset(("xattr", "mtimens"))
 """What came with revisions 2 and 7 of the schema."""
@@ -158,6 +165,63 @@ class Row(NamedTuple):
             decode_xattrs(self.xattr) if self.xattr is not None else (),
             self.link_group,
         )
+
+
+def new_row(path: bytes, dirent: Dirent, link_count: int) -> Row:
+    """Return the row of a directory, a regular file or a symlink of one name.
+
+    Rows of whole trees are made by ``row_writer.py``.
+
+    Args:
+        path: from the root of the repository.
+        dirent: what is there.
+        link_count: of a directory; anything else has one name.
+
+    Raises:
+        InvalidTree: the entry contradicts itself.
+    """
+    mode, uid, gid, mtime, mtime_ns, content, target, _, xattrs, _ = dirent
+    kind = stat.S_IFMT(mode)
+    digest, size = None, DIRECTORY_SIZE
+    if (kind == stat.S_IFREG) != (content is not None):
+        raise InvalidTree(f"{printable(path)}: content and type disagree")
+    if content is not None:
+        digest, size, compression, chunks, algorithm = content
+        flags = (
+            FLAG_FILE
+            | compression << COMPRESSION_SHIFT
+            | algorithm << ALGORITHM_SHIFT
+            | (FLAG_CHUNKED if digest is None else 0)
+        )
+        offsets = itertools.accumulate((c.size for c in chunks), initial=0)
+        whole = [*(c.offset for c in chunks), size]
+        if digest is None and (not chunks or whole != [*offsets]):
+            raise InvalidTree(f"{printable(path)}: chunks do not make up the file")
+    elif kind == stat.S_IFLNK:
+        if not target or b"\0" in target:
+            raise InvalidTree(f"{printable(path)}: symlink to {target!r}")
+        flags, size = FLAG_FILE | FLAG_SYMLINK, len(target)
+    elif kind == stat.S_IFDIR:
+        flags = FLAG_DIRECTORY
+    else:
+        raise InvalidTree(f"{printable(path)}: mode {mode:o} is not for single entries")
+    above, _, name = path.rpartition(b"/")
+    return Row(
+        *path_key(path),
+        *path_key(above),
+        link_count if flags == FLAG_DIRECTORY else 1,
+        digest,
+        size,
+        mode,
+        mtime,
+        mtime_ns,
+        flags,
+        name,
+        target if kind == stat.S_IFLNK else b"",
+        uid,
+        gid,
+        encode_xattrs(xattrs)[0],
+    )
 
 
 def select_rows(columns: frozenset[str], more: str = "") -> str:

@@ -13,10 +13,18 @@ Rules kept here, all of cvmfs-format.md 3.6 and 7.1:
 Nothing is visible before somebody signs a manifest that names the new root catalog.
 """
 
+import functools
+import itertools
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
+from workers.cvmfs.catalog import (
+    Catalog,
+    NestedCatalog,
+    fetch_catalog,
+    load_catalog,
+)
 from workers.cvmfs.changes import (
     Change,
     GraftTree,
@@ -36,6 +44,9 @@ from workers.cvmfs.rows import Row
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.storage import Storage
 
+_MANY = 8
+"""From so many catalogs on threads cost less than they save."""
+_THREADS = 4
 _DIRECTORY_MODE = stat.S_IFDIR | 0o755
 
 MountpointPolicy = Callable[[bytes], bool]
@@ -67,6 +78,8 @@ class Transaction:
         self._is_mountpoint = is_mountpoint
         self._level = level
         self._editors = {b"": CatalogEditor(load_catalog(storage, root), root.hash)}
+        # Which catalog has the entries of a directory that is there.
+        self._homes = {b"": self._editors[b""]}
 
     @property
     def is_changed(self) -> bool:
@@ -88,6 +101,32 @@ class Transaction:
         """Free the memory of all catalogs."""
         for editor in self._editors.values():
             editor.close()
+
+    def open_ahead(self, paths: Iterable[bytes]) -> None:
+        """Open the catalogs on the way to some paths, many at once.
+
+        One after the other they would be opened anyway, when the changes are made; in a
+        bucket that is a round trip each.
+        """
+        above = {directory for path in paths for directory in parents(path)}
+        for _, directories in itertools.groupby(sorted(above, key=_depth), _depth):
+            wanted = list(filter(None, map(self._unopened, directories)))
+            if len(wanted) >= _MANY:
+                with ThreadPoolExecutor(_THREADS) as pool:
+                    fetch = functools.partial(fetch_catalog, self._storage)
+                    for nested, data in zip(
+                        wanted, pool.map(fetch, wanted), strict=True
+                    ):
+                        self._open(nested, data)
+
+    def _unopened(self, directory: bytes) -> NestedCatalog | None:
+        """Return the catalog of a directory, if it has one that is not open yet."""
+        outer = self._home(parent(directory))
+        if directory in self._editors:
+            return None
+        row = outer.row(directory)
+        is_mountpoint = row is not None and row.is_mountpoint
+        return outer.nested_at(directory) if is_mountpoint else None
 
     def apply(self, change: Change) -> None:
         """Make one change.
@@ -132,19 +171,36 @@ class Transaction:
         Returns:
             The new root catalog.
         """
-        # Sorted by depth, so that every catalog comes after all that are inside it.
-        for path in sorted(self._editors, key=lambda path: -path.count(b"/")):
-            editor = self._editors[path]
-            if path and editor.is_changed:
-                written = self._write(editor)
+        # By depth, so that every catalog comes after all that are inside it.
+        by_depth = sorted(filter(None, self._editors), key=_depth, reverse=True)
+        for _, paths in itertools.groupby(by_depth, _depth):
+            editors = [self._editors[path] for path in paths]
+            changed = [editor for editor in editors if editor.is_changed]
+            for written in self._written(changed):
+                editor = self._editors[written.path]
                 difference = editor.total.minus(editor.counted)
-                self._holder(path).remount(written, difference)
-        return self._write(self._editors[b""], **root_properties)
+                self._holder(written.path).remount(written, difference)
+        root = self._editors[b""].finish(self._now, **root_properties)
+        return self._stored(b"", root)
 
-    def _write(self, editor: CatalogEditor, **more: str) -> NestedCatalog:
-        data = editor.finish(self._now, **more)
+    def _written(self, editors: Sequence[CatalogEditor]) -> Iterator[NestedCatalog]:
+        """Write catalogs of which none is inside another."""
+        if len(editors) < _MANY:
+            for editor in editors:
+                yield self._stored(editor.mountpoint, editor.finish(self._now))
+            return
+        # To compress and to store needs no interpreter; meanwhile the next is finished.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            stored = [
+                pool.submit(self._stored, editor.mountpoint, editor.finish(self._now))
+                for editor in editors
+            ]
+            for future in stored:
+                yield future.result()
+
+    def _stored(self, mountpoint: bytes, data: bytes) -> NestedCatalog:
         content_hash, _ = put_object(self._storage, data, Kind.CATALOG, self._level)
-        return NestedCatalog(editor.mountpoint, content_hash, len(data))
+        return NestedCatalog(mountpoint, content_hash, len(data))
 
     def _graft(self, change: GraftTree) -> None:
         path, prepared = change.path, change.prepared
@@ -211,14 +267,21 @@ class Transaction:
         Raises:
             InvalidChange: there is something else on the way.
         """
-        if not path:
-            return self._editors[b""]
+        home = self._homes.get(path)
+        if home is not None:
+            return home
         holder = self._make_directory(parent(path))
         row = holder.row(path)
-        if row is not None:
-            if not row.is_directory:
-                raise InvalidChange(f"{printable(path)} is not a directory")
-            return self._inner(holder, path) if row.is_mountpoint else holder
+        if row is None:
+            home = self._new_directory(holder, path)
+        elif row.is_directory:
+            home = self._inner(holder, path) if row.is_mountpoint else holder
+        else:
+            raise InvalidChange(f"{printable(path)} is not a directory")
+        self._homes[path] = home
+        return home
+
+    def _new_directory(self, holder: CatalogEditor, path: bytes) -> CatalogEditor:
         directory = Dirent(_DIRECTORY_MODE, mtime=self._now)
         self._touch(parent(path), 1)
         if not self._is_mountpoint(path):
@@ -234,13 +297,17 @@ class Transaction:
     def _touch(self, path: bytes, links: int) -> None:
         """Update a directory, in both its rows if it is a transition point."""
         holder = self._holder(path)
-        holder.touch(path, links, self._now)
-        row = holder.row(path)
-        if path and row is not None and row.is_mountpoint:
-            self._inner(holder, path).touch(path, links, self._now)
+        holder.touch(path, links)
+        if path:
+            row = holder.row(path)
+            if row is not None and row.is_mountpoint:
+                self._inner(holder, path).touch(path, links)
 
     def _remove(self, holder: CatalogEditor, path: bytes, row: Row) -> None:
         """Remove a row and all below it; the parent is not touched."""
+        if row.is_directory:
+            for home in [home for home in self._homes if is_below(home, path)]:
+                del self._homes[home]
         if row.is_mountpoint:
             self._unmount(holder, path)
         elif row.is_directory:
@@ -264,20 +331,36 @@ class Transaction:
 
         Of a transition point that is the outer of its two.
         """
-        editor = self._editors[b""]
-        for above in parents(path):
-            if above in self._editors or editor.nested_at(above) is not None:
-                editor = self._inner(editor, above)
-        return editor
+        return self._home(parent(path)) if path else self._editors[b""]
+
+    def _home(self, directory: bytes) -> CatalogEditor:
+        """Return the catalog that has, or would have, the entries of a directory."""
+        home = self._homes.get(directory)
+        if home is None:
+            outer = self._home(parent(directory))
+            row = outer.row(directory)
+            if row is None or not row.is_directory:
+                return outer
+            home = self._inner(outer, directory) if row.is_mountpoint else outer
+            self._homes[directory] = home
+        return home
 
     def _inner(self, holder: CatalogEditor, path: bytes) -> CatalogEditor:
         """Return the catalog mounted at a path, opened if it was not yet."""
         editor = self._editors.get(path)
         if editor is None:
             nested = _nested(holder, path)
-            editor = CatalogEditor(load_catalog(self._storage, nested), nested.hash)
-            self._editors[path] = editor
+            editor = self._open(nested, fetch_catalog(self._storage, nested))
         return editor
+
+    def _open(self, nested: NestedCatalog, data: bytes) -> CatalogEditor:
+        editor = CatalogEditor(Catalog(data, nested.path), nested.hash)
+        self._editors[nested.path] = editor
+        return editor
+
+
+def _depth(path: bytes) -> int:
+    return path.count(b"/")
 
 
 def _nested(holder: CatalogEditor, path: bytes) -> NestedCatalog:
