@@ -7,10 +7,11 @@ The verbs are a contract with users (design section 5.1); what each does stands 
 import click
 
 from webhook.commands.explain import explain
+from webhook.commands.garbage import gc
 from webhook.commands.images import publish, status
 from webhook.commands.policy import policy
 from webhook.commands.repository import repository
-from webhook.commands.repository_care import gc, resign_command, rollback, tag
+from webhook.commands.repository_care import resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
 
 

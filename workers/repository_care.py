@@ -6,8 +6,8 @@ from collections.abc import Callable
 from workers import cvmfs
 from workers.config import Config
 from workers.cvmfs import (
+    CollectableStorage,
     Collection,
-    LocalStorage,
     RepositoryManifest,
     Retention,
     Tag,
@@ -15,6 +15,9 @@ from workers.cvmfs import (
 )
 from workers.errors import PermanentError
 from workers.services import open_repository
+
+_REST_SECONDS = 0.6
+"""Who waits for a lock looks at it every half a second, or more often."""
 
 
 class NotCollectable(PermanentError):
@@ -32,19 +35,22 @@ def collect_garbage(
     """Delete what no kept revision has a use for; see ``cvmfs.collect_garbage``.
 
     Raises:
-        NotCollectable: it does not lie in a directory.
+        NotCollectable: its storage cannot be listed.
     """
     opened = open_repository(config, fqrn)
-    if not isinstance(opened.storage, LocalStorage):
-        raise NotCollectable(f"{fqrn}: garbage is collected in directories only")
+    storage = opened.storage
+    if not isinstance(storage, CollectableStorage):
+        raise NotCollectable(f"{fqrn}: {storage!r} cannot be listed")
     return cvmfs.collect_garbage(
         fqrn,
-        opened.storage,
+        storage,
         opened.keys,
         now=_now(),
+        stored_now=storage.clock(),
         retention=retention,
         dry_run=dry_run,
         tell=tell,
+        rest=lambda: time.sleep(_REST_SECONDS),
     )
 
 

@@ -44,8 +44,8 @@ from workers.cvmfs import (
     collect_garbage,
     remove_tag,
 )
+from workers.cvmfs.collection import EXPIRED, LEAKED
 from workers.cvmfs.deletion import deletion_mark
-from workers.cvmfs.garbage import EXPIRED, LEAKED
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.marking import Marks
 from workers.cvmfs.objects import get_object, pack
@@ -159,7 +159,8 @@ def test_young_revisions_are_kept_and_the_one_that_a_young_one_replaced(
     assert done.revisions_kept == 3
     for revision in made[2:]:
         contents(repository.read_revision(revision.root_catalog))
-    assert made[1].root_catalog in done.revisions_given_up
+    given_up = {one.root_catalog: one.revision for one in done.revisions_given_up}
+    assert given_up[made[1].root_catalog] == made[1].number
 
 
 def test_what_was_put_within_the_grace_time_is_left_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A repository with revisions to be collected, and storages that end or interfere."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -96,9 +96,16 @@ class WatchedStorage:
     def list_objects(self, shard: str) -> Iterator[ListedObject]:
         return self.inner.list_objects(shard)
 
-    def delete(self, path: str, *, older_than: float) -> bool:
-        self._before()
-        return self.inner.delete(path, older_than=older_than)
+    def clock(self) -> float:
+        return self.inner.clock()
+
+    def delete_all(self, paths: Sequence[str], *, older_than: float) -> Sequence[str]:
+        deleted = []
+        for path in paths:
+            self._before()
+            if self.inner.delete(path, older_than=older_than):
+                deleted.append(path)
+        return deleted
 
 
 def repository_on(storage: LocalStorage | WatchedStorage) -> Repository:

@@ -1,8 +1,9 @@
 """An S3 service over HTTP, small but faithful in what counts: conditional writes.
 
 Objects with ETags and headers, ``If-Match`` and ``If-None-Match`` decided and written
-in one step, multipart uploads, ranges, S3's own error documents. Signatures are not
-computed, but the key id must be known. It can be told to misbehave.
+in one step, multipart uploads, ranges, listings in pages, DeleteObjects, S3's own error
+documents. Signatures are not computed, but the key id must be known. It can be told to
+misbehave.
 
 with s3_server() as server:
     storage = S3Storage(server.access("some/prefix"))
@@ -11,9 +12,11 @@ with s3_server() as server:
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -29,6 +32,7 @@ SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-a-secret-of-the-tests"
 class StoredObject:
     data: bytes
     headers: dict[str, str]
+    modified: float = 0.0
 
     @property
     def etag(self) -> str:
@@ -54,6 +58,9 @@ class S3Server(ThreadingHTTPServer):
         refuse: called with each request; a status that it returns is the answer, and
             nothing is done. Negative: it is done, and then the answer is lost.
         cut_after: bytes of a body after which it hangs up.
+        clock: its own.
+        page_length: keys in a page of a listing.
+        knows_delete_objects: whether it deletes many objects by one request.
     """
 
     daemon_threads = True
@@ -66,6 +73,9 @@ class S3Server(ThreadingHTTPServer):
         self.ignored: set[str] = set()
         self.refuse: Callable[[Request], int | None] = lambda _: None
         self.cut_after: int | None = None
+        self.clock = time.time
+        self.page_length = 1000
+        self.knows_delete_objects = True
         self.guard = threading.Lock()
         self.counting = threading.Lock()
         self.in_flight = 0
@@ -158,7 +168,11 @@ class _Handler(BaseHTTPRequestHandler):
         is_lost: bool,
     ) -> None:
         stored = self.server.objects.get(request.key)
-        if request.method in {"GET", "HEAD"}:
+        if request.method == "GET" and "list-type" in query:
+            self._list(query)
+        elif request.method == "POST" and "delete" in query:
+            self._delete_all(body)
+        elif request.method in {"GET", "HEAD"}:
             self._read(stored, request.headers.get("range"))
         elif request.method == "DELETE":
             self.server.objects.pop(request.key, None)
@@ -179,7 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif request.method == "POST" and "uploadId" in query:
             kept, parts = self.server.uploads.pop(query["uploadId"][0])
             data = b"".join(parts[number] for number in sorted(parts))
-            self.server.objects[request.key] = new = StoredObject(data, kept)
+            self.server.objects[request.key] = new = StoredObject(
+                data, kept, self.server.clock()
+            )
             self._send(
                 200,
                 "<CompleteMultipartUploadResult>"
@@ -189,6 +205,40 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(request, stored, body, is_lost=is_lost)
         else:
             self._refuse(501, "NotImplemented")
+
+    def _list(self, query: dict[str, list[str]]) -> None:
+        prefix = query.get("prefix", [""])[0]
+        after = query.get("continuation-token", [""])[0]
+        keys = sorted(self.server.objects)
+        found = [key for key in keys if key.startswith(prefix) and key > after]
+        page = found[: self.server.page_length]
+        contents = "".join(
+            f"<Contents><Key>{key}</Key><Size>{len(stored.data)}</Size>"
+            f"<LastModified>{_iso(stored.modified)}</LastModified>"
+            f"<ETag>{stored.etag}</ETag></Contents>"
+            for key, stored in ((key, self.server.objects[key]) for key in page)
+        )
+        more, is_cut = "", "false"
+        if len(found) > len(page):
+            is_cut = "true"
+            more = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>"
+        self._send(
+            200,
+            f"<ListBucketResult><Name>{BUCKET}</Name><Prefix>{prefix}</Prefix>"
+            f"<KeyCount>{len(page)}</KeyCount>"
+            f"<IsTruncated>{is_cut}</IsTruncated>{contents}{more}</ListBucketResult>".encode(),
+        )
+
+    def _delete_all(self, body: bytes) -> None:
+        if not self.server.knows_delete_objects:
+            self._refuse(501, "NotImplemented")
+            return
+        keys = re.findall(r"<Key>([^<]+)</Key>", body.decode())
+        assert 0 < len(keys) <= 1000
+        for key in keys:
+            self.server.objects.pop(key, None)
+        deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        self._send(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
 
     def _read(self, stored: StoredObject | None, wanted: str | None) -> None:
         if stored is None:
@@ -203,6 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             extra["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
             data = data[first : last + 1]
             status = 206
+        extra["Last-Modified"] = formatdate(stored.modified, usegmt=True)
         self._send(status, data, etag=stored.etag, extra=extra)
 
     def _write(
@@ -228,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
         }:
             self._refuse(412, "PreconditionFailed")
         else:
-            new = StoredObject(body, _kept(request))
+            new = StoredObject(body, _kept(request), self.server.clock())
             self.server.objects[request.key] = new
             if is_lost:
                 self._refuse(500, "InternalError")
@@ -259,7 +310,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if etag is not None:
             self.send_header("ETag", etag)
-            self.send_header("Last-Modified", "Tue, 01 Sep 2026 12:00:00 GMT")
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -267,6 +317,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: self.server.cut_after])
             self.close_connection |= len(body) > (self.server.cut_after or len(body))
         self.wfile.flush()
+
+
+def _iso(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 
 def _kept(request: Request) -> dict[str, str]:

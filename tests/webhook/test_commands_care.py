@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 from webhook.cli import main
 from workers.config import load_config
 from workers.cvmfs import PutFile
-from workers.cvmfs.storage import WHITELIST
+from workers.cvmfs.storage import STATUS, WHITELIST
 from workers.services import create_repository, open_repository
 
 FQRN = "unpacked.example.org"
@@ -81,12 +82,14 @@ def test_a_revision_is_tagged_kept_and_rolled_back_to(operator: Operator) -> Non
     assert [(pile["kind"], pile["objects"]) for pile in leaks] == [("files", 1)]
 
     told = operator.run("gc", FQRN, "--dry-run", *nothing_waits).output
-    assert "nothing deleted: dry run" in told
+    assert "would be deleted" in told
+    assert "deleted 0" not in told
     assert "files of no revision (aborted publishes)" in told
     done = operator.ask("gc", FQRN, *nothing_waits)
     assert done["garbage"] == plan["garbage"]
     assert done["deleted"]["objects"] == sum(p["objects"] for p in done["garbage"])
-    assert " gone" in operator.run("gc", FQRN).output
+    assert f"{FQRN}: deleted 0 (0 B)" in operator.run("gc", FQRN).output
+    assert "begin again" in operator.run("gc", FQRN, "--grace", "0s").stderr
 
     rolled = operator.run("rollback", FQRN, "release")
     assert rolled.stdout == f"{FQRN}: revision 6 is release again\n"
@@ -100,6 +103,38 @@ def test_a_revision_is_tagged_kept_and_rolled_back_to(operator: Operator) -> Non
     assert "it works" in operator.run("tag", FQRN).output
     assert operator.run("tag", FQRN, "--remove", "release").exit_code == 0
     assert len(operator.ask("tag", FQRN)) == 2
+    assert operator.run("check", FQRN).exit_code == 0
+
+
+def test_the_plan_names_the_revisions_that_go_before_anything_goes(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        operator.publish(b"%d" % number)
+    later = int(time.time()) + 10 * 24 * 3600
+    monkeypatch.setattr("workers.repository_care._now", lambda: later)
+    for path in (operator.storage / "data").glob("??/*"):
+        os.utime(path, (1, 1))
+    old = operator.storage / "data" / "txn" / "put-0123-1-0"
+    old.write_bytes(b"cut short")
+    os.utime(old, (1, 1))
+    foreign = old.with_name("chunk.x1y2z3")
+    foreign.write_bytes(b"somebody's")
+    planned = operator.run("gc", FQRN, "--dry-run").output.splitlines()
+    done = operator.run("gc", FQRN).output.splitlines()
+    assert done[0] == planned[0].replace("would be deleted", "to be deleted")
+    assert done[1:-1] == planned[1:]
+    assert "2 revisions kept, 7 given up" in planned[0]
+    assert planned[1].startswith("  revision        7 of 20")
+    assert planned[4].startswith("  and 4 more, down to 1 of 20")
+    assert "  1 (9 B) files in data/txn of writers long dead" in planned
+    assert any(line.startswith("  1 (10 B) files in data/txn stay") for line in planned)
+    assert done[-1].startswith(f"{FQRN}: deleted ")
+    assert not old.exists()
+    assert foreign.exists()
+    status = json.loads((operator.storage / STATUS).read_bytes())
+    expected = time.strftime("%b %e %H:%M:%S UTC %Y", time.gmtime(later))
+    assert status["last_gc"].endswith(expected)
     assert operator.run("check", FQRN).exit_code == 0
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -15,6 +16,7 @@ from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
 from workers.errors import TransientError, WorkerError
 from workers.policy import PolicyError
+from workers.quantities import BadQuantity, parse_duration
 from workers.reference import InvalidReference
 
 P = ParamSpec("P")
@@ -31,6 +33,29 @@ config_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
 )
+
+
+class Duration(click.ParamType[int]):
+    """``45s``, ``15m``, ``12h``, ``30d`` or ``2w``, as seconds."""
+
+    name = "duration"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the seconds; says what is wrong as click does."""
+        try:
+            return value if isinstance(value, int) else parse_duration(str(value))
+        except BadQuantity as error:
+            self.fail(str(error), param, ctx)
+
+
+def iso_time(seconds: float) -> str:
+    """Return a moment as scripts and people can read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def read_config(path: Path | None) -> Config:

@@ -10,6 +10,7 @@ from workers.cvmfs.batch import Batch
 from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
 from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
+from workers.cvmfs.collection import Collection, GivenUp, Pile, Stage
 from workers.cvmfs.commit import Committed, Revision
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
 from workers.cvmfs.errors import (
@@ -28,7 +29,7 @@ from workers.cvmfs.errors import (
     StorageFailed,
     WhitelistExpired,
 )
-from workers.cvmfs.garbage import Collection, Pile, collect_garbage
+from workers.cvmfs.garbage import collect_garbage
 from workers.cvmfs.hash import ContentHash, Kind, path_key
 from workers.cvmfs.history import Tag
 from workers.cvmfs.keys import KeyRing, parse_public_key
@@ -65,6 +66,7 @@ __all__ = [
     "Directory",
     "Dirent",
     "FormatError",
+    "GivenUp",
     "GraftTree",
     "InvalidChange",
     "InvalidKeys",
@@ -92,6 +94,7 @@ __all__ = [
     "Revision",
     "S3Storage",
     "Snapshot",
+    "Stage",
     "Storage",
     "StorageFailed",
     "Tag",

@@ -12,11 +12,12 @@ Source of the headers: cvmfs-format.md section 9 (cvmfs/upload_s3.cc).
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 _RETRY_SECONDS = 60.0
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 4
+_LISTED_AT_ONCE = 1_000
+_DELETED_AT_ONCE = 1_000
+"""As many as one DeleteObjects takes."""
+_DELETED_ONE_BY_ONE = 100
+_FIRST_PAUSE_SECONDS = 0.2
+_DELETING_TIMEOUT_SECONDS = 20.0
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?", re.ASCII)
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -65,6 +72,20 @@ class BucketAccess:
     is_path_style: bool = True
 
 
+class ListedKey(NamedTuple):
+    """An object as a listing shows it.
+
+    Attributes:
+        name: the last part of its key.
+        size: in bytes.
+        written: when it was written, by the service's clock; unix time.
+    """
+
+    name: str
+    size: int
+    written: float
+
+
 class Bucket:
     """Objects by key, below one prefix.
 
@@ -78,7 +99,11 @@ class Bucket:
         self, access: BucketAccess, *, retry_seconds: float = _RETRY_SECONDS
     ) -> None:
         self._access = access
+        self._retry_seconds = retry_seconds
         self._store = _store(access, retry_seconds)
+        soon = _DELETING_TIMEOUT_SECONDS
+        self._deleter = _store(access, 0.0, timeout_seconds=soon, is_bulk=True)
+        self._single_deleter = _store(access, 0.0, timeout_seconds=soon)
 
     def __repr__(self) -> str:
         return f"Bucket('s3://{self._access.bucket}/{self._access.prefix}')"
@@ -117,6 +142,15 @@ class Bucket:
                 return obstore.head(self._store, key)["e_tag"] or ""
         except NotFound:
             return None
+
+    def written(self, key: str) -> float:
+        """Return when an object was written, by the service's clock; unix time.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._translated(key):
+            return obstore.head(self._store, key)["last_modified"].timestamp()
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object unless there is one; tell whether there was none."""
@@ -167,6 +201,63 @@ class Bucket:
                 obstore.delete(self._store, key)
         except NotFound:
             return
+
+    def listed(self, folder: str) -> Iterator[ListedKey]:
+        """Yield what lies in a folder, and in no folder of it, a page at a time.
+
+        Raises:
+            StorageFailed: not all of it can be listed.
+        """
+        # The store puts its own prefix before what it is asked for, and gives it back.
+        with self._translated(folder):
+            pages = obstore.list(self._store, folder, chunk_size=_LISTED_AT_ONCE)
+            for page in pages:
+                for found in page:
+                    path, _, name = found["path"].rpartition("/")
+                    if path.endswith(folder):
+                        moment = found["last_modified"].timestamp()
+                        yield ListedKey(name, found["size"], moment)
+
+    def delete_all(self, keys: Sequence[str], before_each: Callable[[], None]) -> None:
+        """Remove objects; success means "they are not there".
+
+        A request ends soon, whatever its answer, and none is sent again unasked for.
+
+        Args:
+            keys: any number of them.
+            before_each: called before each request; what it raises ends it all.
+        """
+        deadline = time.monotonic() + self._retry_seconds
+        for some in _parts(keys, _DELETED_AT_ONCE):
+            before_each()
+            try:
+                self._delete(self._deleter, some)
+            except (NotFound, StorageFailed):
+                # Not every service knows DeleteObjects; whatever else it was shows.
+                for part in _parts(some, _DELETED_ONE_BY_ONE):
+                    self._delete_one_by_one(part, before_each, deadline)
+
+    def _delete_one_by_one(
+        self, keys: Sequence[str], before_each: Callable[[], None], deadline: float
+    ) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        left = list(keys)
+        while left:
+            before_each()
+            try:
+                while left:
+                    with suppress(NotFound):
+                        self._delete(self._single_deleter, left[-1:])
+                    left.pop()
+            except StorageFailed:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(pause_seconds)
+                pause_seconds *= 2
+
+    def _delete(self, store: S3Store, keys: Sequence[str]) -> None:
+        with self._translated(f"{keys[0]} (and {len(keys) - 1} more)"):
+            obstore.delete(store, keys)
 
     def _put(self, key: str, data: bytes, condition: str) -> str | None:
         mode: PutMode = "create" if condition == "create" else {"e_tag": condition}
@@ -240,12 +331,22 @@ def headers_of(key: str) -> "Attributes":
     return {"Content-Type": "application/x-cvmfs", "Cache-Control": "max-age=61"}
 
 
-def _store(access: BucketAccess, retry_seconds: float) -> S3Store:
+def _parts(keys: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    return (keys[begin : begin + most] for begin in range(0, len(keys), most))
+
+
+def _store(
+    access: BucketAccess,
+    retry_seconds: float,
+    *,
+    timeout_seconds: float = 60.0,
+    is_bulk: bool = False,
+) -> S3Store:
     config: S3Config = {
         "bucket": access.bucket,
         "region": access.region,
         "conditional_put": "etag",
-        "disable_bulk_delete": True,
+        "disable_bulk_delete": not is_bulk,
         "virtual_hosted_style_request": not access.is_path_style,
     }
     if access.endpoint is not None:
@@ -261,9 +362,12 @@ def _store(access: BucketAccess, retry_seconds: float) -> S3Store:
         return S3Store(
             prefix=access.prefix or None,
             config=config,
-            client_options={"allow_http": is_plain, "timeout": timedelta(seconds=60)},
+            client_options={
+                "allow_http": is_plain,
+                "timeout": timedelta(seconds=timeout_seconds),
+            },
             retry_config={
-                "max_retries": 10,
+                "max_retries": 10 if retry_seconds else 0,
                 "retry_timeout": timedelta(seconds=retry_seconds),
             },
         )

@@ -9,7 +9,9 @@ mark, and nothing counts as looked up.
 The stock tools' own collection shows in their status file, which is part of the mark.
 """
 
+import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +19,12 @@ from workers.cvmfs.errors import NotFound
 from workers.cvmfs.storage import COLLECTION, STATUS, ObjectSource, Storage
 
 _UNDER_WAY = b"deleting\n"
+# Not by the locale, which is for people.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 
 
 def deletion_mark(source: ObjectSource) -> bytes | None:
@@ -32,6 +40,31 @@ def deleting(storage: Storage) -> Iterator[None]:
     yield
     # Not reached when the deletion fails: what was deleted by then is not known.
     storage.replace(COLLECTION, secrets.token_hex(16).encode() + b"\n")
+
+
+def note_collection(storage: Storage, now: int) -> None:
+    """Write the time of a collection where the stock tools look for it.
+
+    In the form of ``date --utc``, as they parse it with ``date``. It changes the mark,
+    as their own collections do. To be used under the lock.
+
+    Source: cvmfs/server/cvmfs_server_json.sh, ``update_repo_status``.
+    """
+    text = _content(storage, STATUS).decode(errors="replace").lstrip()
+    try:
+        known, _ = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        known = {}
+    status = known if isinstance(known, dict) else {}
+    status["last_gc"] = _utc(now)
+    storage.replace(STATUS, json.dumps(status, indent=2).encode() + b"\n")
+
+
+def _utc(now: int) -> str:
+    moment = time.gmtime(now)
+    day, month = _DAYS[moment.tm_wday], _MONTHS[moment.tm_mon - 1]
+    clock = time.strftime("%H:%M:%S", moment)
+    return f"{day} {month} {moment.tm_mday:2d} {clock} UTC {moment.tm_year}"
 
 
 def _content(source: ObjectSource, path: str) -> bytes:

@@ -10,7 +10,9 @@ The story, ``collect_garbage``:
 3. take the lock, mark what has been published since, take the revisions that are given
    up off the reflog, sign the manifest again (its ``Y`` is new, its ``S`` is not);
 4. delete, some thousand objects at a time; the lock is free in between, and each time
-   what has been published since is marked first.
+   what has been published since is marked first;
+5. delete what dead writers left in ``data/txn``, and note the time of the collection
+   where the stock tools look for it.
 
 **Why no publisher is harmed.** A publisher skips what the storage has, so garbage that
 it found there may be deleted before its commit names it. Three things stand against
@@ -23,7 +25,8 @@ that; the first alone suffices, the others make it rare:
   tree (two microseconds each on a local disk), and refuses with ``ContentCollected``
   when one is gone: the publisher forgets what it knew and begins again. A mark that is
   missing, as a collection was killed, counts as another mark.
-- *Grace, by the time of the last put.* To put what is there makes it young again.
+- *Grace, by the time of the last put.* To put what is there makes it young again, in a
+  directory; in a bucket it stays as old as it is.
 - *Marked again under the lock.* A commit between two batches puts what it names beyond
   the reach of the next one.
 
@@ -33,20 +36,33 @@ given up leaves the reflog, on disk, before the first of its objects goes; tags,
 rollback and later collections only ever follow what the reflog lists. So killed
 anywhere, what is left of it is garbage that the next collection finds.
 
+**Memory** does not grow with the storage: marks and the list of garbage are temporary
+databases (30 and 70 bytes an object on disk, 32 MiB of page cache each), and of the
+listing a few of its 256 folders are held at a time.
+
 Source: cvmfs/garbage_collection; cvmfs-format.md section 7.3.
 """
 
 import re
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from workers.cvmfs.catalog import NestedCatalog
-from workers.cvmfs.database import translated
-from workers.cvmfs.deletion import deleting, deletion_mark
-from workers.cvmfs.errors import InvalidChange, StorageFailed
+from workers.cvmfs.catalog import NestedCatalog, load_catalog
+from workers.cvmfs.collection import (
+    EXPIRED,
+    LEAKED,
+    NOTHING,
+    Collection,
+    GivenUp,
+    Stage,
+    Tell,
+)
+from workers.cvmfs.condemned import Condemned
+from workers.cvmfs.deletion import deleting, deletion_mark, note_collection
+from workers.cvmfs.errors import FormatError, InvalidChange, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind
 from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
@@ -56,13 +72,20 @@ from workers.cvmfs.publishing import OpenHead, open_head
 from workers.cvmfs.reflog import Reference, ReferenceType, Reflog
 from workers.cvmfs.reflog_repair import load_reflog, references_of
 from workers.cvmfs.retention import Kept, Retention, kept_roots
-from workers.cvmfs.storage import CollectableStorage
+from workers.cvmfs.storage import CollectableStorage, ListedObject
 from workers.cvmfs.trust import load_head
 
 _BATCH = 1_000
 """Deleting so many holds the lock for half a second on a slow, busy disk."""
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _NAME = re.compile(r"([0-9a-f]{38})(|-rmd160|-shake128)([CHPXM]?)")
+_LISTED_AHEAD = 8
+_TEMPORARY = "txn"
+_OURS = ("put-", "probe-", "clock-")
+_LOCKS = ("publish.lock",)
+_OTHERS_LEFTOVER_SECONDS = 7 * 24 * 3600
+"""A temporary file of another tool that nobody has written to for so long, while we
+hold the lock, is surely nobody's: no publish writes one file for a week."""
 _KINDS = {kind.value: kind for kind in Kind}
 _KIND_NAMES = {
     Kind.BULK: "files",
@@ -73,58 +96,18 @@ _KIND_NAMES = {
     Kind.METAINFO: "descriptions",
 }
 
-EXPIRED, LEAKED = "of revisions given up", "of no revision (aborted publishes)"
 
-
-class Pile(NamedTuple):
-    """So many objects, of so many stored bytes."""
-
-    objects: int = 0
-    bytes: int = 0
-
-    def plus(self, size: int) -> "Pile":
-        """Return it with one more object."""
-        return Pile(self.objects + 1, self.bytes + size)
-
-
-NOTHING = Pile()
-
-
-@dataclass(slots=True)
-class Collection:
-    """What a collection found, and did.
-
-    Attributes:
-        revisions_kept: root catalogs whose revisions stay.
-        revisions_given_up: root catalogs taken off the reflog.
-        kept: objects that a kept revision names.
-        young: objects that none names, but within their grace time.
-        garbage: what is to be deleted, by what it is and why.
-        deleted: what was deleted of that.
-        foreign: files under ``data/`` that are no objects; left alone.
-    """
-
-    revisions_kept: int = 0
-    revisions_given_up: tuple[ContentHash, ...] = ()
-    kept: Pile = NOTHING
-    young: Pile = NOTHING
-    garbage: dict[tuple[str, str], Pile] = field(default_factory=dict)
-    deleted: Pile = NOTHING
-    foreign: int = 0
-
-
-Tell = Callable[[Collection], None]
-
-
-def collect_garbage(
+def collect_garbage(  # noqa: PLR0913 - what an operator decides, each by its name
     fqrn: str,
     storage: CollectableStorage,
     keys: KeyRing,
     *,
     now: int,
+    stored_now: float | None = None,
     retention: Retention = Retention(),  # noqa: B008 - frozen
     dry_run: bool = False,
     tell: Tell = lambda _: None,
+    rest: Callable[[], None] = lambda: None,
 ) -> Collection:
     """Delete what no revision that is kept has a use for.
 
@@ -132,10 +115,14 @@ def collect_garbage(
         fqrn: the repository's name.
         storage: where it lies.
         keys: to sign the manifest with.
-        now: unix time, by the clock of the storage.
+        now: unix time.
+        stored_now: the same by the clock of the storage, if that may differ.
         retention: what is kept.
         dry_run: whether to find garbage only, and take no lock.
-        tell: is told how far it has come, with the plan before the first deletion.
+        tell: is told how far it has come, and once, at the stage ``PLANNED``, what it
+            is going to delete.
+        rest: called between two batches, while the lock is free; it should last long
+            enough for those who wait for the lock to notice.
 
     Raises:
         InvalidChange: the manifest forbids garbage collection (``G``).
@@ -146,7 +133,8 @@ def collect_garbage(
     with ExitStack() as stack:
         marks = stack.enter_context(closing(Marks()))
         former = stack.enter_context(closing(Marks()))
-        run = _Run(fqrn, storage, keys, now, retention, marks, former, tell)
+        oldest = (now if stored_now is None else stored_now) - retention.grace_seconds
+        run = _Run(fqrn, storage, keys, now, oldest, retention, marks, former, tell)
         for root in retention.extra_roots:
             marks.walk(storage, root)
         head, _ = load_head(storage, fqrn, keys.public_key)
@@ -162,10 +150,14 @@ def collect_garbage(
             if reference.type is ReferenceType.CATALOG:
                 root = NestedCatalog(b"", reference.hash, 0)
                 former.walk_what_is_left(storage, root, except_for=marks)
-        garbage = stack.enter_context(closing(_Garbage()))
+        garbage = stack.enter_context(closing(Condemned()))
         run.list_into(garbage)
+        leftovers = run.leftovers()
+        run.enter(Stage.PLANNED)
         if not dry_run:
-            run.delete(garbage)
+            run.enter(Stage.DELETING)
+            run.delete(garbage, rest)
+            run.finish(leftovers)
         return run.done
 
 
@@ -177,6 +169,7 @@ class _Run:
     storage: CollectableStorage
     keys: KeyRing
     now: int
+    older_than: float
     retention: Retention
     marks: Marks
     former: Marks
@@ -184,10 +177,10 @@ class _Run:
     done: Collection = field(default_factory=Collection)
     marked: RepositoryManifest | None = None
 
-    @property
-    def older_than(self) -> float:
-        """Objects put since then are left alone."""
-        return self.now - self.retention.grace_seconds
+    def enter(self, stage: Stage) -> None:
+        """Say what is begun."""
+        self.done.stage = stage
+        self.tell(self.done)
 
     def mark(self, head: RepositoryManifest, reflog: Reflog) -> Kept:
         """Mark everything that a head keeps.
@@ -197,7 +190,7 @@ class _Run:
         """
         kept = kept_roots(self.storage, head, reflog, self.retention, self.now)
         for root in kept.roots.values():
-            self.marks.walk(self.storage, root)
+            self.marks.walk(self.storage, root, self._count)
         given_up = self.given_up(head, reflog, kept)
         for reference in reflog.references():
             if reference not in given_up:
@@ -212,11 +205,18 @@ class _Run:
     def note(self, kept: Kept, given_up: set[Reference]) -> None:
         """Say what becomes of the revisions."""
         self.done.revisions_kept = len(kept.roots)
-        self.done.revisions_given_up = tuple(
-            reference.hash
+        known = {one.root_catalog: one for one in self.done.revisions_given_up}
+        gone = [
+            known.get(reference.hash) or _described(self.storage, reference.hash)
             for reference in given_up
             if reference.type is ReferenceType.CATALOG
-        )
+        ]
+        gone.sort(key=lambda one: (-one.revision, one.root_catalog))
+        self.done.revisions_given_up = tuple(gone)
+
+    def _count(self) -> None:
+        self.done.catalogs_read += 1
+        self.tell(self.done)
 
     def given_up(
         self, head: RepositoryManifest, reflog: Reflog, kept: Kept
@@ -234,13 +234,14 @@ class _Run:
             )
         }
 
-    def list_into(self, garbage: "_Garbage") -> None:
+    def list_into(self, garbage: Condemned) -> None:
         """Find all garbage, one folder at a time."""
-        for shard in _SHARDS:
+        self.enter(Stage.LISTING)
+        for shard, listed in _listed(self.storage):
             marked = self.marks.of_shard(shard)
             former = self.former.of_shard(shard)
             kept = kept_bytes = 0
-            for found in self.storage.list_objects(shard):
+            for found in listed:
                 parsed = _parsed(shard, found.name)
                 if parsed is None:
                     self.done.foreign += 1
@@ -257,12 +258,24 @@ class _Run:
                     key = (_KIND_NAMES[kind], why)
                     pile = self.done.garbage.get(key, NOTHING)
                     self.done.garbage[key] = pile.plus(found.size)
-            self.done.kept = Pile(
-                self.done.kept.objects + kept, self.done.kept.bytes + kept_bytes
-            )
+            self.done.kept = self.done.kept.plus(kept_bytes, kept)
             self.tell(self.done)
 
-    def delete(self, garbage: "_Garbage") -> None:
+    def leftovers(self) -> Sequence[ListedObject]:
+        """Find the temporary files whose writers are surely dead."""
+        found = []
+        for file in self.storage.list_objects(_TEMPORARY):
+            if file.name in _LOCKS:
+                continue
+            seconds = 0 if file.name.startswith(_OURS) else _OTHERS_LEFTOVER_SECONDS
+            if file.mtime < self.older_than - seconds:
+                found.append(file)
+                self.done.leftovers = self.done.leftovers.plus(file.size)
+            else:
+                self.done.waiting = self.done.waiting.plus(file.size)
+        return found
+
+    def delete(self, garbage: Condemned, rest: Callable[[], None]) -> None:
         """Give up revisions, then delete what was found and is still not named."""
         with open_head(self.storage, self.fqrn, self.keys, self.now) as head:
             self._give_up(head)
@@ -270,13 +283,30 @@ class _Run:
                 # The last one was killed; we have the lock, so none is under way.
                 with deleting(self.storage):
                     pass
-        for batch in garbage.batches():
+        for batch in garbage.batches(_BATCH):
+            rest()
             with open_head(self.storage, self.fqrn, self.keys, self.now) as head:
                 self._mark_again(head)
+                sizes = {
+                    content_hash.path(kind): size
+                    for content_hash, kind, size in batch
+                    if not self.marks.contains(content_hash)
+                }
                 with deleting(self.storage):
-                    for content_hash, kind, size in batch:
-                        self._delete(content_hash, kind, size)
+                    self._delete(sizes)
             self.tell(self.done)
+
+    def finish(self, leftovers: Sequence[ListedObject]) -> None:
+        """Delete leftovers, and note that there was a collection."""
+        with self.storage.lock():
+            sizes = {f"data/{_TEMPORARY}/{one.name}": one.size for one in leftovers}
+            self._delete(sizes)
+            note_collection(self.storage, self.now)
+
+    def _delete(self, sizes: dict[str, int]) -> None:
+        deleted = self.storage.delete_all(list(sizes), older_than=self.older_than)
+        size = sum(sizes[path] for path in deleted)
+        self.done.deleted = self.done.deleted.plus(size, len(deleted))
 
     def _give_up(self, head: OpenHead) -> None:
         kept = self.mark(head.manifest, head.reflog)
@@ -293,44 +323,38 @@ class _Run:
         if head.manifest != self.marked:
             self.mark(head.manifest, head.reflog)
 
-    def _delete(self, content_hash: ContentHash, kind: Kind, size: int) -> None:
-        if not self.marks.contains(content_hash):
-            path = content_hash.path(kind)
-            if self.storage.delete(path, older_than=self.older_than):
-                self.done.deleted = self.done.deleted.plus(size)
+
+def _listed(
+    storage: CollectableStorage,
+) -> Iterator[tuple[str, Sequence[ListedObject]]]:
+    """Yield the content of all folders, some of them listed in advance."""
+
+    def listed(shard: str) -> Sequence[ListedObject]:
+        return list(storage.list_objects(shard))
+
+    with ThreadPoolExecutor(_LISTED_AHEAD, "listing") as executor:
+        waiting: deque[tuple[str, Future[Sequence[ListedObject]]]] = deque()
+        try:
+            for shard in _SHARDS:
+                waiting.append((shard, executor.submit(listed, shard)))
+                if len(waiting) > _LISTED_AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
-class _Garbage:
-    """A list of objects in a temporary database, as there may be millions."""
-
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)
-        self._connection.executescript(
-            "PRAGMA journal_mode=OFF; BEGIN;"
-            " CREATE TABLE garbage (hash TEXT, kind TEXT, size INTEGER)"
-        )
-
-    def add(self, content_hash: ContentHash, kind: Kind, size: int) -> None:
-        with translated("temporary database", StorageFailed):
-            self._connection.execute(
-                "INSERT INTO garbage VALUES (?, ?, ?)",
-                (str(content_hash), kind.value, size),
-            )
-
-    def batches(self) -> Iterator[list[tuple[ContentHash, Kind, int]]]:
-        """Yield all, catalogs first: a revision that lost any is known to be gone."""
-        with translated("temporary database", StorageFailed):
-            cursor = self._connection.execute(
-                "SELECT hash, kind, size FROM garbage ORDER BY kind <> 'C', rowid"
-            )
-            while rows := cursor.fetchmany(_BATCH):
-                yield [
-                    (ContentHash.parse(text), Kind(suffix), size)
-                    for text, suffix, size in rows
-                ]
-
-    def close(self) -> None:
-        self._connection.close()
+def _described(source: CollectableStorage, root: ContentHash) -> GivenUp:
+    try:
+        with closing(load_catalog(source, NestedCatalog(b"", root, 0))) as catalog:
+            return GivenUp(root, catalog.revision, catalog.last_modified)
+    except StorageFailed:
+        raise
+    except FormatError:
+        return GivenUp(root)
 
 
 def _parsed(shard: str, name: str) -> tuple[ContentHash, Kind] | None:

@@ -21,7 +21,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -169,8 +169,24 @@ class LocalStorage:
         except OSError as error:
             raise _refusal(folder, error) from error
 
+    def clock(self) -> float:
+        """Return the time by the clock of the file system, which may be a server's."""
+        temporary = self._temporary_name()
+        try:
+            os.close(_create(temporary))
+            try:
+                return os.stat(temporary).st_mtime
+            finally:
+                _remove(temporary)
+        except OSError as error:
+            raise _refusal("data/txn", error) from error
+
+    def delete_all(self, paths: Sequence[str], *, older_than: float) -> Sequence[str]:
+        """Delete objects; see ``CollectableStorage``."""
+        return [path for path in paths if self.delete(path, older_than=older_than)]
+
     def delete(self, path: str, *, older_than: float) -> bool:
-        """Delete an object; see ``CollectableStorage``."""
+        """Delete one object, and tell whether it was deleted."""
         target = f"{self._root}/{path}"
         try:
             if os.stat(target).st_mtime >= older_than:

@@ -7,7 +7,7 @@ cvmfs/garbage_collection: what is named in any way is kept in all ways.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 
 from workers.cvmfs.catalog import NestedCatalog, load_catalog
@@ -49,8 +49,18 @@ class Marks:
         with _own():
             self._connection.execute(_ADD, content_hash)
 
-    def walk(self, source: ObjectSource, top: NestedCatalog) -> None:
+    def walk(
+        self,
+        source: ObjectSource,
+        top: NestedCatalog,
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
         """Mark a catalog and all that it names, in it and in those it mounts.
+
+        Args:
+            source: the storage.
+            top: where to begin.
+            tell: called for each catalog that is read.
 
         Raises:
             Damaged: some catalog could not be read, so that not all is marked.
@@ -60,6 +70,7 @@ class Marks:
             reference = pending.pop()
             if not self._is_first_walk(reference.hash):
                 continue
+            tell()
             try:
                 pending += self._mark(source, reference)
             except StorageFailed:

@@ -3,7 +3,7 @@
 Garbage collection keeps what is named, and a commit makes sure that it is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.database import translated
@@ -11,7 +11,7 @@ from workers.cvmfs.dirent import Content
 from workers.cvmfs.errors import ContentCollected, Malformed, NotFound
 from workers.cvmfs.hash import DIGEST_SIZE, Algorithm, ContentHash, Kind
 from workers.cvmfs.paths import printable
-from workers.cvmfs.storage import ObjectSource
+from workers.cvmfs.storage import ManyLookups, ObjectSource
 
 # External files are not in the storage. UNION makes the rows distinct and sorted.
 _OBJECTS = """
@@ -67,9 +67,13 @@ def require_tree(source: ObjectSource, top: NestedCatalog) -> None:
             raise ContentCollected(
                 f"the catalog of {printable(reference.path)} is gone"
             ) from error
-        for digest, algorithm, is_chunk in named_objects(catalog):
-            kind = Kind.PARTIAL if is_chunk else Kind.BULK
-            _require(source, ContentHash(digest, Algorithm(algorithm)), kind)
+        paths = [
+            ContentHash(digest, Algorithm(algorithm)).path(
+                Kind.PARTIAL if is_chunk else Kind.BULK
+            )
+            for digest, algorithm, is_chunk in named_objects(catalog)
+        ]
+        _require(source, paths)
         pending += named_catalogs(catalog)
         catalog.close()
 
@@ -81,13 +85,19 @@ def require_content(source: ObjectSource, content: Content) -> None:
         ContentCollected: it is not.
     """
     algorithm = Algorithm(content.algorithm)
+    paths = [
+        ContentHash(chunk.hash, algorithm).path(Kind.PARTIAL)
+        for chunk in content.chunks
+    ]
     if content.hash is not None:
-        _require(source, ContentHash(content.hash, algorithm), Kind.BULK)
-    for chunk in content.chunks:
-        _require(source, ContentHash(chunk.hash, algorithm), Kind.PARTIAL)
+        paths.append(ContentHash(content.hash, algorithm).path(Kind.BULK))
+    _require(source, paths)
 
 
-def _require(source: ObjectSource, content_hash: ContentHash, kind: Kind) -> None:
-    path = content_hash.path(kind)
-    if not source.exists(path):
-        raise ContentCollected(f"{path} is gone: prepare what needs it again")
+def _require(source: ObjectSource, paths: Iterable[str]) -> None:
+    if isinstance(source, ManyLookups):
+        missing = source.first_missing(list(paths))
+    else:
+        missing = next((path for path in paths if not source.exists(path)), None)
+    if missing is not None:
+        raise ContentCollected(f"{missing} is gone: prepare what needs it again")

@@ -9,14 +9,20 @@ lock (``If-Match``), or not there if it was not (``If-None-Match``). So of two w
 that both think they hold the lock one fails, before or at its manifest, with nothing
 lost: whatever it had stored is garbage or is used by its next attempt.
 
-Nothing is ever listed. Source of keys and headers: cvmfs-format.md section 9.
+Only garbage collection lists, and deletes. There is no way to make an object young
+again but to send it again, and nobody does: that what a publisher relies on is not
+deleted under it is seen to by the ``deletion_mark`` alone, at no cost for each object.
+
+Source of keys and headers: cvmfs-format.md section 9.
 """
 
 import io
+import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import IO, Any, BinaryIO
 
 from workers.cvmfs.bucket import (
@@ -26,8 +32,9 @@ from workers.cvmfs.bucket import (
     require_own_process,
 )
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
-from workers.cvmfs.lease import LEASE_SECONDS, held
+from workers.cvmfs.lease import LEASE_SECONDS, Lease, held
 from workers.cvmfs.probe import probe
+from workers.cvmfs.storage import ListedObject
 from workers.cvmfs.uploads import Uploads
 
 _BLOCK_BYTES = 1024 * 1024
@@ -35,6 +42,8 @@ _ASKED_FIRST_BYTES = 16 * 1024
 """From here on it is cheaper to ask whether an object is there than to send it in vain;
 below, one conditional write does both."""
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
+_LOOKED_UP_AT_ONCE = 64
+_LOOKED_UP_IN_A_ROW = 1_000
 
 
 class S3Storage:
@@ -96,6 +105,17 @@ class S3Storage:
         self._held.saw(path, version)
         return version is not None
 
+    def first_missing(self, paths: Sequence[str]) -> str | None:
+        """Look many files up at once; see ``ManyLookups``."""
+        with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE, "look-up") as executor:
+            for begin in range(0, len(paths), _LOOKED_UP_IN_A_ROW):
+                some = paths[begin : begin + _LOOKED_UP_IN_A_ROW]
+                found = executor.map(self.exists, some)
+                for path, is_there in zip(some, list(found), strict=True):
+                    if not is_there:
+                        return path
+        return None
+
     def prepare(self) -> None:
         """Find out whether the bucket can hold a repository; it needs no folders."""
         if not self._is_probed:
@@ -151,10 +171,42 @@ class S3Storage:
                 self._bucket,
                 patience_seconds=patience_seconds,
                 lease_seconds=self._lease_seconds,
-            ),
-            self._held.begun(),
+            ) as lease,
+            self._held.begun(lease),
         ):
             yield
+
+    def clock(self) -> float:
+        """Return the time by the service's clock; see ``CollectableStorage``."""
+        key = f"data/txn/clock-{secrets.token_hex(8)}"
+        self._bucket.write(key, b"[]", None)
+        try:
+            return self._bucket.written(key)
+        finally:
+            with suppress(StorageFailed):
+                self._bucket.delete(key)
+
+    def list_objects(self, shard: str) -> Iterator[ListedObject]:
+        """Yield the objects of one folder; see ``CollectableStorage``."""
+        for found in self._bucket.listed(f"data/{shard}"):
+            yield ListedObject(*found)
+
+    def delete_all(
+        self,
+        paths: Sequence[str],
+        *,
+        older_than: float,  # noqa: ARG002 - nothing becomes younger here
+    ) -> Sequence[str]:
+        """Delete objects, under the lock; see ``CollectableStorage``.
+
+        How old each is now is not asked for: what exists is never written again, so
+        they are as old as the listing said, unless others deleted them meanwhile.
+
+        Raises:
+            RepositoryBusy: somebody else took the lock; nothing more is deleted.
+        """
+        self._bucket.delete_all(paths, self._held.lease.prove)
+        return paths
 
     @property
     def _background(self) -> Uploads:
@@ -196,14 +248,23 @@ class _Held(threading.local):
     """
 
     _versions: dict[str, str | None] | None = None
+    _lease: Lease | None = None
 
     @contextmanager
-    def begun(self) -> Iterator[None]:
+    def begun(self, lease: Lease) -> Iterator[None]:
         self._versions = {}
+        self._lease = lease
         try:
             yield
         finally:
             self._versions = None
+            self._lease = None
+
+    @property
+    def lease(self) -> Lease:
+        if self._lease is None:
+            raise RepositoryBusy("deleting takes the lock, and it is not held")
+        return self._lease
 
     def knows(self, path: str) -> bool:
         return self._versions is not None and path in self._versions

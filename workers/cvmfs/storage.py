@@ -11,9 +11,9 @@ n-th of them fail has been everywhere a crash can be.
 Source: cvmfs-format.md sections 1 and 7.1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 MANIFEST = ".cvmfspublished"
 WHITELIST = ".cvmfswhitelist"
@@ -141,17 +141,40 @@ class ListedObject(NamedTuple):
     mtime: float
 
 
+@runtime_checkable
+class ManyLookups(Protocol):
+    """What a storage has besides where a single look-up takes its time."""
+
+    def first_missing(self, paths: Sequence[str]) -> str | None:
+        """Return a file that is not there, ``None`` when all are.
+
+        Raises:
+            StorageFailed: it cannot be known.
+        """
+        ...
+
+
+@runtime_checkable
 class CollectableStorage(Storage, Protocol):
     """What garbage collection needs besides: it alone lists and deletes."""
 
-    def list_objects(self, shard: str) -> Iterator[ListedObject]:
-        """Yield what lies in ``data/<shard>``, ``00`` to ``ff``, in no order."""
+    def clock(self) -> float:
+        """Return the time by the clock that dates objects; unix time."""
         ...
 
-    def delete(self, path: str, *, older_than: float) -> bool:
-        """Delete an object, unless it is gone, or was put at that time or later.
+    def list_objects(self, shard: str) -> Iterator[ListedObject]:
+        """Yield the files of ``data/<shard>``, ``00`` to ``ff`` or ``txn``, unordered.
+
+        May be called from several threads.
+        """
+        ...
+
+    def delete_all(self, paths: Sequence[str], *, older_than: float) -> Sequence[str]:
+        """Delete objects, but for what is gone, or was put at that time or later.
+
+        To be called under the lock, with what a listing had found older.
 
         Returns:
-            Whether it was deleted.
+            Those that were deleted.
         """
         ...
