@@ -2,11 +2,13 @@
 
 The ledger has on disk that a reference wants a job before anybody is answered, and RQ
 takes longer to put it into the queue than the ledger to remember it. So a thread does
-that, for many jobs at once when many come. If this process dies before it has, the
-workers' sweep finds within two seconds or so that nobody carries the job.
+that, a moment later and for many jobs at once when many come. If this process dies
+before it has, the workers' sweep finds within two seconds or so that nobody carries the
+job.
 """
 
 import logging
+import time
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # One transaction of so many jobs holds up everybody at Redis for some milliseconds.
 _BATCH = 200
+# Nobody sees that a job starts so much later, and the answer goes out first.
+_PAUSE_SECONDS = 0.01
 _CLOSING_SECONDS = 3.0
 
 
@@ -60,6 +64,7 @@ class Afterwards:
     def _batch(self) -> list[Accepted]:
         """Wait for a job; return it with what came meanwhile; nothing at the end."""
         one = self._jobs.get()
+        time.sleep(_PAUSE_SECONDS)
         batch: list[Accepted] = []
         while one is not None:
             batch.append(one)

@@ -1,7 +1,7 @@
 """``POST /hooks/<source>[/<secret>]``: where senders knock.
 
-In this order: the body's bound, who it is, the content type, JSON, schema, events,
-policy, ledger. Until a sender has proved itself nothing of the body is parsed, and
+In this order: who it is, the body's bound, the content type, JSON, schema, events,
+policy, ledger. Until a sender has proved itself nothing of the body is read, and
 whatever is wrong has one and the same answer.
 
 One line is logged for each request, and it is the only log of them: the path may hold a
@@ -20,11 +20,13 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from webhook.intake import DeliveryAnswer, Intake, NotKept
 from webhook.notification import UnreadableNotification, read_notification
 from webhook.senders import SENDERS, IncomingRequest, Sender
+from webhook.wire import Head
 from workers.config import Limits, SourceConfig
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+_PREFIX = "/hooks/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,15 @@ class _Hooks:
 
     def answer(self, request: Request, rest: str) -> _Outcome:
         """Return the answer to a request for ``/hooks/<rest>``."""
-        name, slash, secret = rest.partition("/")
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        knock = _knock(self.sources, rest, headers)
+        if knock.sender is None or knock.source is None:
+            return _Outcome(_not_found(), knock.why_not, knock.name)
         body = _body(request, self.limits.body_bytes)
         if body is None:
-            return _Outcome(_error(413, "the notification is too large"), "too large")
-        incoming = IncomingRequest(
-            headers={key.lower(): value for key, value in request.headers.items()},
-            path_secret=secret if slash else None,
-            body=body,
-        )
-        source = self.sources.get(name)
-        if source is None:
-            return _Outcome(_not_found(), "unknown source")
-        sender = SENDERS[source.kind]
-        if not sender.authenticate(incoming, source):
-            return _Outcome(_not_found(), "wrong secret", name)
-        if not source.enabled:
-            return _Outcome(_not_found(), "disabled", name)
-        return self._accept(request, body, sender, source)
+            error = _error(413, "the notification is too large")
+            return _Outcome(error, "too large", knock.name)
+        return self._accept(request, body, knock.sender, knock.source)
 
     def _accept(
         self, request: Request, body: bytes, sender: Sender, source: SourceConfig
@@ -94,6 +87,55 @@ class _Hooks:
             return _Outcome(_later(), "not kept", source.name, reason=str(exc))
         outcome = "queued" if answer.is_queued else "nothing to do"
         return _Outcome(_answered(answer), outcome, source.name, answer.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    """Who sends a notification, as far as can be told before its body is there.
+
+    Attributes:
+        name: of the source; ``-`` if there is none of that name.
+        source: where it is the source's own sender.
+        sender: likewise.
+        why_not: what the log says where it is not.
+    """
+
+    name: str
+    source: SourceConfig | None = None
+    sender: Sender | None = None
+    why_not: str = ""
+
+
+def _knock(
+    sources: Mapping[str, SourceConfig], rest: str, headers: Mapping[str, str]
+) -> _Knock:
+    """Tell who knocks at ``/hooks/<rest>``; each means is in the path or a header."""
+    name, slash, secret = rest.partition("/")
+    source = sources.get(name)
+    if source is None:
+        return _Knock("-", why_not="unknown source")
+    sender = SENDERS[source.kind]
+    incoming = IncomingRequest(headers, secret if slash else None)
+    if not sender.authenticate(incoming, source):
+        return _Knock(name, why_not="wrong secret")
+    if not source.enabled:
+        return _Knock(name, why_not="disabled")
+    return _Knock(name, source, sender)
+
+
+def body_bytes(
+    sources: Mapping[str, SourceConfig], limits: Limits, head: Head
+) -> int | None:
+    """Return how large a body of a request is worth waiting for.
+
+    Nothing of what a stranger sends: the answer to them does not depend on it. None: it
+    is no notification.
+    """
+    if not head.path.startswith(_PREFIX):
+        return None
+    rest = head.path.removeprefix(_PREFIX)
+    is_known = _knock(sources, rest, head.headers).sender is not None
+    return limits.body_bytes if is_known else 0
 
 
 def blueprint(

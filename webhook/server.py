@@ -1,21 +1,27 @@
 """The receiver under gunicorn.
 
-Threads, because a request waits for one sync of the queue's disk and for nothing else;
-two processes, so that one slow page never holds up a notification. The access log stays
-off: Docker Hub's secret is in the path. We log a line of our own for each notification.
+Gunicorn keeps the processes; connections are looked after in ``wire/``, where nobody
+who is slow costs a thread. Threads, because a request waits for one sync of the queue's
+disk and for nothing else; two processes, so that one slow page never holds up a
+notification. The access log stays off: Docker Hub's secret is in the path. We log a
+line of our own for each notification.
 """
 
 import os
+import resource
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.base import Worker
 
+from webhook import hooks
 from webhook.afterwards import Afterwards
 from webhook.app import create_app
-from workers.config import Config, ConfigError
+from webhook.wire import Desk, Door, Head, Speaker, Terms
+from workers.config import Config, ConfigError, Limits, SourceConfig
 from workers.config_values import BadValue, listen_address
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
@@ -23,17 +29,39 @@ from workers.policy import PolicyFile
 from workers.queue_server import connect
 
 _PROCESSES = 2
-_THREADS = 32
-_PEER_SECONDS = 10.0
+# They wait for the queue's disk most of the time; more of them would only stand in
+# each other's way.
+_URGENT_THREADS = 16
+_OTHER_THREADS = 8
+_GRACE_SECONDS = 5
+# Of pages and steering verbs; each route has its own bound below this.
+_PAGE_BODY_BYTES = 65_536
+_PROBES = frozenset({"/healthz", "/readyz"})
+# Connections, files being sent over them, and what Python has open.
+_OPEN_FILES = 4096
 
 
-class _Threads(ThreadWorker):
-    """Gunicorn's threads, of which none waits for ever for one peer."""
+class _Worker(Worker):
+    """One process: gunicorn starts and watches it."""
 
-    def handle(self, conn: Any) -> Any:
-        """Serve one connection; each read and write of it may take so long."""
-        conn.sock.settimeout(_PEER_SECONDS)
-        return super().handle(conn)
+    app: "_Server"
+
+    def run(self) -> None:
+        """Answer until told to stop."""
+        door = Door(
+            self.sockets,
+            Speaker(self.cfg, self.wsgi),
+            self.app.desk,
+            Terms(),
+            urgent_threads=_URGENT_THREADS,
+            other_threads=_OTHER_THREADS,
+        )
+        door.run(self._is_wanted, wake=self.PIPE[0], grace_seconds=_GRACE_SECONDS)
+        self.app.close()
+
+    def _is_wanted(self) -> bool:
+        self.notify()
+        return self.alive and self.ppid == os.getppid()
 
 
 class _Server(BaseApplication):
@@ -41,18 +69,19 @@ class _Server(BaseApplication):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._afterwards: Afterwards | None = None
+        self.desk = desk(config.sources, config.limits)
         super().__init__()
 
     def load_config(self) -> None:
         settings: dict[str, Any] = {
             "bind": [self._config.listen],
             "proc_name": "cvmfs-webhook",
-            "worker_class": _Threads,
+            "worker_class": _Worker,
             "workers": _PROCESSES,
-            "threads": _THREADS,
-            "keepalive": 15,
             "timeout": 60,
-            "graceful_timeout": 5,
+            # Ours ends by itself; gunicorn's patience must be the longer one.
+            "graceful_timeout": 2 * _GRACE_SECONDS,
             "accesslog": None,
             "errorlog": "-",
             "loglevel": "warning",
@@ -70,17 +99,39 @@ class _Server(BaseApplication):
         """Connect and build the application, in each process after its fork."""
         connection = connect(self._config)
         queue = JobQueue(connection)
+        self._afterwards = Afterwards(queue)
         return create_app(
             self._config,
             Ledger(connection),
             queue,
             PolicyFile(self._config.policy),
-            carrier=Afterwards(queue),
+            carrier=self._afterwards,
         )
+
+    def close(self) -> None:
+        """Let nothing that was accepted wait for the workers' sweep."""
+        if self._afterwards is not None:
+            self._afterwards.close()
+
+
+def desk(sources: Mapping[str, SourceConfig], limits: Limits) -> Desk:
+    """Return what is decided of a request before its body is there."""
+
+    def body_bytes(head: Head) -> int:
+        known = hooks.body_bytes(sources, limits, head)
+        return _PAGE_BODY_BYTES if known is None else known
+
+    def is_urgent(head: Head) -> bool:
+        return head.path.startswith("/hooks/") or head.path in _PROBES
+
+    return Desk(body_bytes, is_urgent)
 
 
 def run_server(config: Config) -> None:
     """Serve until told to stop."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     _Server(config).run()
 
 

@@ -1,6 +1,5 @@
-"""The receiver for tests: in this process, and under a real gunicorn."""
+"""The receiver for tests: in this process, and as a server of its own."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+import requests
 from flask import Flask
 
 from webhook.app import create_app
@@ -63,32 +63,17 @@ def open_receiver(path: Path) -> Receiver:
     return Receiver(app, ledger, queue, connection)
 
 
-def build(path: str) -> Flask:
-    """What gunicorn calls."""
-    return open_receiver(Path(path)).app
-
-
 @contextmanager
 def served(path: Path, log: Path) -> Iterator[int]:
-    """Run the receiver under gunicorn, its output into ``log``; give its port."""
+    """Run the receiver as an operator does, its output into ``log``; give its port."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--threads",
-        "4",
-        "--no-control-socket",
-    ]
-    command += ["--bind", f"127.0.0.1:{port}", "--log-level", "info"]
-    command.append(f"tests.support.receiver:build({str(path)!r})")
+    command = [sys.executable, "-m", "webhook.cli", "serve", "--config", str(path)]
+    command += ["--listen", f"127.0.0.1:{port}"]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ}
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while b"Listening at" not in log.read_bytes():
+        while not _answers(port):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
@@ -96,3 +81,10 @@ def served(path: Path, log: Path) -> Iterator[int]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).ok
+    except requests.ConnectionError:
+        return False

@@ -1,7 +1,5 @@
 import http.client
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.support.door import OpenDoor, open_door
 from webhook import files, headers
 from workers.config import Config, RepositoryConfig
-from workers.queue_server import free_port
 
 FQRN = "unpacked.example.org"
 OBJECT = "data/ab/" + "c" * 38
@@ -160,11 +158,11 @@ def test_an_object_that_cannot_be_read_is_not_said_to_be_missing(
 
 
 def test_a_server_sends_one_file_after_another_over_one_connection(
-    storage: Path, tmp_path: Path
+    storage: Path,
 ) -> None:
     files_there = {OBJECT: CONTENT, ".cvmfspublished": b"manifest", CATALOG: b"catalog"}
-    with serving(storage, tmp_path) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with serving(storage) as door:
+        connection = http.client.HTTPConnection(*door.address, timeout=30)
         connection.connect()
         first = connection.sock
         for name, content in files_there.items():
@@ -182,28 +180,12 @@ def test_a_server_sends_one_file_after_another_over_one_connection(
 
 
 @contextmanager
-def serving(storage: Path, folder: Path) -> Iterator[int]:
-    """Serve a repository under gunicorn; give the port."""
-    (folder / "served.py").write_text(
-        "from pathlib import Path\n"
-        "from flask import Flask\n"
-        "from webhook import files\n"
-        "app = Flask('webhook', static_folder=None)\n"
-        f"roots = {{{FQRN!r}: Path({str(storage)!r})}}\n"
-        "app.register_blueprint(files.blueprint(roots))\n"
-    )
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "served:app", "--threads", "2"]
-    command += ["--bind", f"127.0.0.1:{port}", "--chdir", str(folder)]
-    here = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])}
-    with subprocess.Popen(command, env=here, stderr=subprocess.PIPE) as server:
-        assert server.stderr is not None
-        try:
-            assert any(b"Listening at" in line for line in server.stderr)
-            yield port
-        finally:
-            server.terminate()
-            server.communicate()
+def serving(storage: Path) -> Iterator[OpenDoor]:
+    """Serve a repository on a socket."""
+    app = Flask("webhook", static_folder=None)
+    app.register_blueprint(files.blueprint({FQRN: storage}))
+    with open_door(app) as door:
+        yield door
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -393,9 +393,16 @@ def test_too_many_events_are_a_413(receiver: Receiver) -> None:
     assert receiver.queue.depth() == 100
 
 
-@pytest.mark.parametrize("path", ["/hooks/local", "/hooks/nobody"])
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/hooks/local", 413, "the notification is too large"),
+        ("/hooks/nobody", 404, "not found"),
+        ("/hooks/hub/wrong", 404, "not found"),
+    ],
+)
 def test_a_body_that_announces_its_size_is_refused_unread(
-    receiver: Receiver, path: str
+    receiver: Receiver, path: str, status: int, reason: str
 ) -> None:
     # Reading this raises, which would be another answer.
     untouchable = io.RawIOBase()
@@ -407,16 +414,17 @@ def test_a_body_that_announces_its_size_is_refused_unread(
             "CONTENT_LENGTH": "100000000",
         },
     )
-    assert answer.status_code == 413
-    assert answer.get_json() == {"error": "the notification is too large"}
+    assert answer.status_code == status
+    assert answer.get_json() == {"error": reason}
 
 
 def test_a_body_that_breaks_off_is_a_400(receiver: Receiver) -> None:
     longer = {"CONTENT_LENGTH": "1000"}
-    for path in ("/hooks/local", "/hooks/nobody"):
-        answer = push(receiver, event(), path=path, environ_overrides=longer)
-        assert answer.status_code == 400
-        assert answer.get_json() == {"error": "the request broke off"}
+    answer = push(receiver, event(), environ_overrides=longer)
+    assert answer.status_code == 400
+    assert answer.get_json() == {"error": "the request broke off"}
+    stranger = push(receiver, path="/hooks/nobody", environ_overrides=longer)
+    assert stranger.status_code == 404
 
 
 def test_a_body_of_the_largest_size_is_read(receiver: Receiver) -> None:
@@ -491,10 +499,10 @@ def test_a_fault_of_ours_is_a_503_without_a_trace_of_the_path(
 # Under a real server
 
 
-def test_gunicorn_refuses_a_hundred_megabytes_and_goes_on(
+def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
     config: Path, tmp_path: Path
 ) -> None:
-    log = tmp_path / "gunicorn.log"
+    log = tmp_path / "server.log"
     with served(config, log) as port:
 
         def post(path: str, body: object, headers: dict[str, str]) -> int:

@@ -1,0 +1,129 @@
+"""The door of the receiver in this process, on a real socket, and blunt peers of it."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gunicorn.config import Config
+
+from webhook.wire import Desk, Door, Head, Speaker, Terms
+
+DEADLINE_SECONDS = 30.0
+TICK_SECONDS = 0.02
+
+
+def everybody(head: Head) -> int:
+    """Wait for a megabyte of everybody's."""
+    return 1_000_000
+
+
+def is_hook(head: Head) -> bool:
+    return head.path.startswith("/hooks/")
+
+
+@dataclass
+class Peer:
+    """One connection, read and written as bytes."""
+
+    sock: socket.socket
+
+    def say(self, text: str | bytes) -> None:
+        self.sock.sendall(text.encode() if isinstance(text, str) else text)
+
+    def drip(self) -> None:
+        """Send one byte more, if the other side still listens."""
+        with suppress(OSError):
+            self.sock.send(b"x")
+
+    def answer(self) -> tuple[int, bytes]:
+        """Read one answer to its end; return status and body."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = self.sock.recv(1)
+            assert byte, f"closed after {head!r}"
+            head += byte
+        lines = head.decode("latin-1").lower().split("\r\n")
+        length = next(
+            (int(line[15:]) for line in lines if line.startswith("content-length:")), 0
+        )
+        body = bytearray()
+        while len(body) < length:
+            more = self.sock.recv(length - len(body))
+            assert more, "cut short"
+            body += more
+        return int(head.split()[1]), bytes(body)
+
+    def ask(self, path: str = "/", *more: str) -> tuple[int, bytes]:
+        self.say("\r\n".join([f"GET {path} HTTP/1.1", "Host: h", *more, "", ""]))
+        return self.answer()
+
+    def is_closed(self) -> bool:
+        """Wait until the other side says something or closes; True when it closes."""
+        try:
+            return self.sock.recv(1) == b""
+        except ConnectionError:
+            return True
+
+
+@dataclass
+class OpenDoor:
+    """A door that works, and how to knock at it."""
+
+    address: tuple[str, int]
+    stack: ExitStack
+    stop: Callable[[], None]
+
+    def peer(self, *, receive_bytes: int | None = None) -> Peer:
+        """Connect; the kernel takes ``receive_bytes`` of answers that nobody reads."""
+        sock = self.stack.enter_context(socket.socket())
+        if receive_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        sock.settimeout(DEADLINE_SECONDS)
+        sock.connect(self.address)
+        return Peer(sock)
+
+
+@contextmanager
+def open_door(
+    application: Callable[..., Any],
+    *,
+    terms: Terms | None = None,
+    body_bytes: Callable[[Head], int] = everybody,
+    threads: int = 2,
+) -> Iterator[OpenDoor]:
+    """Serve an application, with so many threads for each of the lanes."""
+    with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
+        door = Door(
+            [listener],
+            Speaker(Config(), application),
+            Desk(body_bytes, is_hook),
+            terms or Terms(tick_seconds=TICK_SECONDS),
+            urgent_threads=threads,
+            other_threads=threads,
+        )
+        read, write = os.pipe()
+        stopping = threading.Event()
+        thread = threading.Thread(
+            target=door.run,
+            args=(lambda: not stopping.is_set(),),
+            kwargs={"wake": read, "grace_seconds": DEADLINE_SECONDS},
+        )
+
+        def stop() -> None:
+            stopping.set()
+            os.write(write, b"x")
+
+        thread.start()
+        try:
+            yield OpenDoor(listener.getsockname(), stack, stop)
+        finally:
+            stop()
+            stack.close()
+            thread.join(DEADLINE_SECONDS)
+            os.close(read)
+            os.close(write)
+            assert not thread.is_alive()
