@@ -41,6 +41,15 @@ def test_every_object_is_a_zlib_stream_of_its_content(data: bytes, level: int) -
     assert unpack(pack(data, level)) == data
 
 
+@pytest.mark.parametrize("kind", [Kind.CERTIFICATE, Kind.METAINFO])
+def test_what_a_stratum_1_compresses_again_is_compressed_as_it_does(
+    storage: LocalStorage, kind: Kind
+) -> None:
+    content = b"-----BEGIN CERTIFICATE-----" + bytes(range(256)) * 4
+    content_hash, _ = put_object(storage, content, kind)
+    assert storage.get(content_hash.path(kind)) == zlib.compress(content, 6)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_unpack_or_raise_our_own_error(stored: bytes) -> None:
     with contextlib.suppress(FormatError):

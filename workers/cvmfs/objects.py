@@ -11,6 +11,7 @@ Source: cvmfs-format.md section 2.
 """
 
 import io
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
@@ -30,6 +31,12 @@ MAX_DATABASE_BYTES = 1 << 30
 """No catalog, history or certificate is larger; SQLite's own limit in memory."""
 
 _IsalError = cast("type[Exception]", isal_zlib.IsalError)  # its stub says: an instance
+
+_PACKED_AGAIN = frozenset((Kind.CERTIFICATE, Kind.METAINFO))
+"""What a stratum 1 does not copy as it is: it stores what its own zlib makes of the
+content under the name that we gave, so those have to be the same bytes, or no client
+believes the replica (cvmfs/swissknife_pull.cc, ``StoreBuffer``)."""
+_STOCK_LEVEL = 6
 
 EMPTY_OBJECT = bytes.fromhex("789c030000000001")
 """The empty file as every CernVM-FS tool stores it, not as ISA-L would: markers of
@@ -100,7 +107,10 @@ def put_object(
     Returns:
         Its hash, and whether it was new to the storage.
     """
-    stored = pack(content, level)
+    if kind in _PACKED_AGAIN:
+        stored = zlib.compress(content, _STOCK_LEVEL)
+    else:
+        stored = pack(content, level)
     content_hash = ContentHash.of(stored)
     return content_hash, storage.put(content_hash.path(kind), stored)
 
