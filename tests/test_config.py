@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from workers.config import (
+    AutoTagsConfig,
     Config,
     ConfigError,
     Limits,
@@ -403,3 +404,19 @@ def test_a_certificate_file_is_looked_for_beside_the_configuration(
 def test_a_disabled_source_is_still_checked_and_kept(tmp_path: Path) -> None:
     config = load(tmp_path, source("secret: abcdef, enabled: false"))
     assert not config.sources["a"].enabled
+
+
+def test_tags_by_themselves_are_off_until_asked_for(tmp_path: Path) -> None:
+    def auto_tags(text: str) -> AutoTagsConfig | None:
+        path = tmp_path / "config.yaml"
+        path.write_text(
+            f"repositories:\n  unpacked.example.org:\n    storage: file:///srv\n{text}"
+        )
+        return load_config(path, {}).repositories["unpacked.example.org"].auto_tags
+
+    assert auto_tags("") is None
+    assert auto_tags("    auto_tags: {}\n") == AutoTagsConfig(30 * 86400, 3600, 1000)
+    given = auto_tags("    auto_tags: {keep_for: 2w, every: 0s, most: 7}\n")
+    assert given == AutoTagsConfig(14 * 86400, 0, 7)
+    with pytest.raises(ConfigError, match=r"auto_tags\.keep_for.*is no time"):
+        auto_tags("    auto_tags: {keep_for: soon}\n")

@@ -20,11 +20,13 @@ from workers.config_document import (
 )
 from workers.config_values import Secret
 from workers.errors import PermanentError
+from workers.quantities import parse_duration
 from workers.reference import DOCKER_HUB, parse_registry
 from workers.schema_check import Problem
 from workers.yaml_document import KeyPath
 
 __all__ = [
+    "AutoTagsConfig",
     "Config",
     "ConfigError",
     "Limits",
@@ -117,6 +119,21 @@ class S3Config:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoTagsConfig:
+    """Which revisions get a tag by themselves, named after their time.
+
+    Attributes:
+        keep_seconds: after which it goes.
+        every_seconds: the least time between two of them.
+        most: of so many, the oldest go.
+    """
+
+    keep_seconds: int = 30 * 24 * 3600
+    every_seconds: int = 3600
+    most: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryConfig:
     """One CVMFS repository that we publish to.
 
@@ -127,6 +144,7 @@ class RepositoryConfig:
         keys: folder of its keys.
         ttl: seconds for which clients may keep its manifest.
         s3: how to reach the storage where it is a bucket.
+        auto_tags: of its revisions; None: only people set tags.
     """
 
     fqrn: str
@@ -137,6 +155,7 @@ class RepositoryConfig:
     s3: S3Config | None = None
 
 
+    auto_tags: AutoTagsConfig | None = None
 @dataclass(frozen=True, slots=True)
 class OperatorConfig:
     """Who may steer.
@@ -329,6 +348,18 @@ class _Builder:
         )
 
     def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
+            auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
+        )
+
+    def _auto_tags(self, path: KeyPath, raw: Mapping[str, Any]) -> AutoTagsConfig:
+        default = AutoTagsConfig()
+        path, raw = (*path, "auto_tags"), raw["auto_tags"]
+        keep = self._value((*path, "keep_for"), raw, parse_duration)
+        every = self._value((*path, "every"), raw, parse_duration)
+        return AutoTagsConfig(
+            default.keep_seconds if keep is None else keep,
+            default.every_seconds if every is None else every,
+            raw.get("most", default.most),
         raw: Mapping[str, Any] = repository.get("s3", {})
         if not str(repository.get("storage", "")).startswith("s3://"):
             self._note(path, "belongs to a storage s3://bucket/prefix only")

@@ -23,6 +23,7 @@ from workers.config_values import storage_bucket, storage_folder
 from workers.cvmfs import (
     BucketAccess,
     FormatError,
+    AutoTags,
     KeyRing,
     LocalStorage,
     Repository,
@@ -151,6 +152,7 @@ def open_repository(config: Config, fqrn: str) -> Repository:
 def create_repository(config: Config, fqrn: str) -> Repository:
     """Create one configured native repository, its keys too if there are none.
 
+        auto_tags=_auto_tags(repository),
     Raises:
         RepositoryExists: it is there already.
     """
@@ -220,6 +222,13 @@ def _configured(config: Config, fqrn: str) -> RepositoryConfig:
         known = ", ".join(config.repositories) or "none"
         raise NoSuchRepository(
             f"repository {fqrn!r} is not configured; there is {known}"
+def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:
+    wanted = repository.auto_tags
+    if wanted is None:
+        return None
+    return AutoTags(wanted.keep_seconds, wanted.every_seconds, wanted.most)
+
+
         )
     return repository
 

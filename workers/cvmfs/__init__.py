@@ -6,6 +6,7 @@ To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where byt
 ``snapshot.py`` (reading), ``commit.py`` (writing: the whole story of a commit).
 """
 
+from workers.cvmfs.auto_tags import AutoTags
 from workers.cvmfs.batch import Batch
 from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
@@ -51,6 +52,7 @@ __all__ = [
     "STORED",
     "ZLIB",
     "Batch",
+    "AutoTags",
     "BucketAccess",
     "Catalog",
     "Change",

@@ -26,12 +26,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from workers.cvmfs.auto_tags import AutoTags
 from workers.cvmfs.batch import Batch
 from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.changes import GraftTree, PutFile
 from workers.cvmfs.deletion import deletion_mark
 from workers.cvmfs.errors import ContentCollected, FormatError, StorageFailed
 from workers.cvmfs.hash import ContentHash, Kind
+from workers.cvmfs.history import Tag
 from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.naming import require_content, require_tree
@@ -86,6 +88,7 @@ class Committer:
     ttl: int | None
     is_mountpoint: MountpointPolicy
     level: int
+    auto_tags: AutoTags | None = None
 
     def commit(
         self, batches: Sequence[Batch], *, now: int, confirm: Confirm
@@ -190,6 +193,9 @@ class Committer:
         root = transaction.write(TTL=str(ttl), revision=str(revision))
         with closing(load_history(self.storage, head)) as history:
             history.move_trunk(root.hash, root.size, revision, now)
+            if self.auto_tags is not None:
+                made = Tag("", root.hash, root.size, revision, now)
+                self.auto_tags.maintain(history, made)
             new_history = self._put(history.finish(), Kind.HISTORY)
         return replace(
             head,

@@ -21,6 +21,11 @@ from workers.cvmfs.hash import NO_HASH, ContentHash
 
 TRUNK = "trunk"
 TRUNK_PREVIOUS = "trunk-previous"
+_GENERIC = (
+    "name BETWEEN 'generic-0' AND 'generic-9~'"
+    " AND name GLOB 'generic-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z'"
+)
+"""The range is for the index; these names sort by their times."""
 _TRUNK_DESCRIPTION = "current HEAD"
 _TRUNK_PREVIOUS_DESCRIPTION = "default undo target"
 
@@ -177,6 +182,49 @@ class History:
                     tag.description,
                     tag.root_catalog_size,
                 ),
+            )
+
+    def add_if_free(self, tag: Tag) -> None:
+        """Name a revision, unless the name is taken."""
+        with translated(_WHAT):
+            taken = self._connection.execute(
+                "SELECT 1 FROM tags WHERE name=?", (tag.name,)
+            ).fetchone()
+        if taken is None:
+            self.add(tag)
+
+    def newest_generic(self) -> int | None:
+        """Return when the newest revision was made that has a tag with a date's name.
+
+        Source: cvmfs/server/cvmfs_server_publish.sh.
+        """
+        with translated(_WHAT):
+            found = self._connection.execute(
+                f"SELECT CAST(timestamp AS INTEGER) FROM tags WHERE {_GENERIC}"  # noqa: S608 - ours
+                " ORDER BY name DESC LIMIT 1"
+            ).fetchone()
+        return None if found is None else int(found[0] or 0)
+
+    def prune_generic(self, first: str, most: int) -> None:
+        """Take away the tags with dates for names that are old, or too many.
+
+        Args:
+            first: the name before which they are old.
+            most: so many are kept, the newest.
+
+        Raises:
+            Malformed: an older schema, which we do not write.
+        """
+        self._require_current_schema()
+        with translated(_WHAT):
+            self._connection.execute(
+                f"DELETE FROM tags WHERE {_GENERIC} AND name < ?",  # noqa: S608 - ours
+                (first,),
+            )
+            self._connection.execute(
+                f"DELETE FROM tags WHERE {_GENERIC} AND name <= (SELECT name FROM tags"  # noqa: S608 - ours
+                f" WHERE {_GENERIC} ORDER BY name DESC LIMIT 1 OFFSET ?)",
+                (most,),
             )
 
     def remove(self, name: str) -> None:

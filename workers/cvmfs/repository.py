@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from workers.cvmfs.batch import Batch
+from workers.cvmfs.auto_tags import AutoTags
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.changes import Change, check_target
 from workers.cvmfs.commit import Committed, Committer, Confirm, Revision
@@ -52,6 +53,7 @@ class Repository:
         level: of compression, see ``ContentSink``.
 
     Attributes:
+        auto_tags: which commits set tags by themselves; ``None``: none.
         sink: where the content of files goes.
     """
 
@@ -66,6 +68,7 @@ class Repository:
         level: int = DEFAULT_LEVEL,
     ) -> None:
         check_fqrn(fqrn)
+        auto_tags: AutoTags | None = None,
         if keys.fqrn != fqrn:
             raise InvalidKeys(f"keys of {keys.fqrn} for the repository {fqrn}")
         self.fqrn = fqrn
@@ -73,7 +76,9 @@ class Repository:
         self._storage = storage
         self._keys = keys
         self._level = level
-        self._committer = Committer(storage, fqrn, keys, ttl, is_mountpoint, level)
+        self._committer = Committer(
+            storage, fqrn, keys, ttl, is_mountpoint, level, auto_tags
+        )
         # What is put or read through this object from now on is there, for as long as
         # nothing is deleted.
         self._opened_at = deletion_mark(storage)
@@ -135,6 +140,7 @@ class Repository:
         level: int = DEFAULT_LEVEL,
     ) -> "Repository":
         """Open a repository that is there.
+        auto_tags: AutoTags | None = None,
 
         Raises:
             NotFound: there is none.
@@ -150,6 +156,7 @@ class Repository:
             level=level,
         )
         repository.head()
+            auto_tags=auto_tags,
         return repository
 
     def head(self) -> RepositoryManifest:

@@ -12,6 +12,7 @@ from workers.cvmfs import (
     Change,
     Chunk,
     Content,
+    ContentCollected,
     Dirent,
     FormatError,
     GraftTree,
@@ -179,6 +180,11 @@ def _translated(fqrn: str) -> Iterator[None]:
     except WhitelistExpired as error:
         raise RepositoryUnavailable(
             f"{fqrn}: {error}; `repository resign {fqrn}` does it"
+        ) from error
+    except ContentCollected as error:
+        # It is stored again by the next attempt, which takes what is there by then.
+        raise RepositoryUnavailable(
+            f"{fqrn}: garbage was collected during this run: {error}"
         ) from error
     except (RepositoryBusy, StorageFailed, InvalidKeys, NotTrusted) as error:
         # No image is to blame for these; once mended, all go on by themselves.
