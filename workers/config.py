@@ -153,9 +153,9 @@ class RepositoryConfig:
     keys: Path = Path("/etc/cvmfs/keys")
     ttl: int = 240
     s3: S3Config | None = None
-
-
     auto_tags: AutoTagsConfig | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorConfig:
     """Who may steer.
@@ -345,9 +345,6 @@ class _Builder:
             keys=self._folder / raw.get("keys", default.keys),
             ttl=raw.get("ttl", default.ttl),
             s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
-        )
-
-    def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
             auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
         )
 
@@ -360,6 +357,9 @@ class _Builder:
             default.keep_seconds if keep is None else keep,
             default.every_seconds if every is None else every,
             raw.get("most", default.most),
+        )
+
+    def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
         raw: Mapping[str, Any] = repository.get("s3", {})
         if not str(repository.get("storage", "")).startswith("s3://"):
             self._note(path, "belongs to a storage s3://bucket/prefix only")

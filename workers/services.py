@@ -21,9 +21,9 @@ from workers.config import (
 )
 from workers.config_values import storage_bucket, storage_folder
 from workers.cvmfs import (
+    AutoTags,
     BucketAccess,
     FormatError,
-    AutoTags,
     KeyRing,
     LocalStorage,
     Repository,
@@ -146,13 +146,13 @@ def open_repository(config: Config, fqrn: str) -> Repository:
         repository.keys,
         ttl=repository.ttl,
         is_mountpoint=is_catalog,
+        auto_tags=_auto_tags(repository),
     )
 
 
 def create_repository(config: Config, fqrn: str) -> Repository:
     """Create one configured native repository, its keys too if there are none.
 
-        auto_tags=_auto_tags(repository),
     Raises:
         RepositoryExists: it is there already.
     """
@@ -216,12 +216,6 @@ def check_repository(
     return check(storage, fqrn, [public_key], now=now, contents=contents, tell=tell)
 
 
-def _configured(config: Config, fqrn: str) -> RepositoryConfig:
-    repository = config.repositories.get(fqrn)
-    if repository is None:
-        known = ", ".join(config.repositories) or "none"
-        raise NoSuchRepository(
-            f"repository {fqrn!r} is not configured; there is {known}"
 def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:
     wanted = repository.auto_tags
     if wanted is None:
@@ -229,6 +223,12 @@ def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:
     return AutoTags(wanted.keep_seconds, wanted.every_seconds, wanted.most)
 
 
+def _configured(config: Config, fqrn: str) -> RepositoryConfig:
+    repository = config.repositories.get(fqrn)
+    if repository is None:
+        known = ", ".join(config.repositories) or "none"
+        raise NoSuchRepository(
+            f"repository {fqrn!r} is not configured; there is {known}"
         )
     return repository
 

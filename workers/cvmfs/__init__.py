@@ -51,8 +51,8 @@ from workers.cvmfs.whitelist import Whitelist
 __all__ = [
     "STORED",
     "ZLIB",
-    "Batch",
     "AutoTags",
+    "Batch",
     "BucketAccess",
     "Catalog",
     "Change",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from workers.cvmfs.batch import Batch
 from workers.cvmfs.auto_tags import AutoTags
+from workers.cvmfs.batch import Batch
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.changes import Change, check_target
 from workers.cvmfs.commit import Committed, Committer, Confirm, Revision
@@ -51,9 +51,9 @@ class Repository:
         is_mountpoint: says of a directory that a commit has to make whether it gets a
             catalog of its own.
         level: of compression, see ``ContentSink``.
+        auto_tags: which commits set tags by themselves; ``None``: none.
 
     Attributes:
-        auto_tags: which commits set tags by themselves; ``None``: none.
         sink: where the content of files goes.
     """
 
@@ -66,9 +66,9 @@ class Repository:
         ttl: int | None = None,
         is_mountpoint: MountpointPolicy = _no_mountpoints,
         level: int = DEFAULT_LEVEL,
+        auto_tags: AutoTags | None = None,
     ) -> None:
         check_fqrn(fqrn)
-        auto_tags: AutoTags | None = None,
         if keys.fqrn != fqrn:
             raise InvalidKeys(f"keys of {keys.fqrn} for the repository {fqrn}")
         self.fqrn = fqrn
@@ -138,9 +138,9 @@ class Repository:
         ttl: int | None = None,
         is_mountpoint: MountpointPolicy = _no_mountpoints,
         level: int = DEFAULT_LEVEL,
+        auto_tags: AutoTags | None = None,
     ) -> "Repository":
         """Open a repository that is there.
-        auto_tags: AutoTags | None = None,
 
         Raises:
             NotFound: there is none.
@@ -154,9 +154,9 @@ class Repository:
             ttl=ttl,
             is_mountpoint=is_mountpoint,
             level=level,
+            auto_tags=auto_tags,
         )
         repository.head()
-            auto_tags=auto_tags,
         return repository
 
     def head(self) -> RepositoryManifest:
