@@ -145,6 +145,8 @@ class RepositoryConfig:
         ttl: seconds for which clients may keep its manifest.
         s3: how to reach the storage where it is a bucket.
         auto_tags: of its revisions; None: only people set tags.
+        spool: the stock tools' folder for it; None: ``/var/spool/cvmfs/<fqrn>`` where
+            that is a folder.
     """
 
     fqrn: str
@@ -154,6 +156,7 @@ class RepositoryConfig:
     ttl: int = 240
     s3: S3Config | None = None
     auto_tags: AutoTagsConfig | None = None
+    spool: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +349,7 @@ class _Builder:
             ttl=raw.get("ttl", default.ttl),
             s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
             auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
+            spool=self._folder / raw["spool"] if "spool" in raw else None,
         )
 
     def _auto_tags(self, path: KeyPath, raw: Mapping[str, Any]) -> AutoTagsConfig:

@@ -4,9 +4,11 @@ The one place of the core that introduces the configuration to those who do the 
 """
 
 import logging
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -28,9 +30,11 @@ from workers.cvmfs import (
     LocalStorage,
     Repository,
     S3Storage,
+    StorageFailed,
     parse_public_key,
 )
 from workers.cvmfs.check import Finding, Tell, check
+from workers.cvmfs.stock import StockStorage
 from workers.cvmfs.storage import MANIFEST
 from workers.errors import PermanentError
 from workers.jobqueue import JobQueue
@@ -46,6 +50,8 @@ from workers.registry import RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
 
+_SPOOLS = Path("/var/spool/cvmfs")
+"""Where ``cvmfs_server`` keeps what belongs to the repositories of this machine."""
 _WHITELIST_SECONDS = 30 * 24 * 3600.0
 
 
@@ -177,7 +183,7 @@ def create_missing_repositories(config: Config) -> None:
     for fqrn, repository in config.repositories.items():
         storage = _storage(repository)
         # Whatever is wrong with a bucket is found now, not with the first commit.
-        if isinstance(storage, S3Storage):
+        if repository.storage.startswith("s3://"):
             storage.prepare()
         if not storage.exists(MANIFEST):
             create_repository(config, fqrn)
@@ -233,7 +239,33 @@ def _configured(config: Config, fqrn: str) -> RepositoryConfig:
     return repository
 
 
-def _storage(repository: RepositoryConfig) -> LocalStorage | S3Storage:
+def _storage(repository: RepositoryConfig) -> LocalStorage | S3Storage | StockStorage:
+    """Return the storage, behind the stock tools' locks where they have any here.
+
+    Raises:
+        StorageFailed: the folder of their locks cannot be looked at.
+    """
+    storage = _plain_storage(repository)
+    spool = repository.spool or _SPOOLS / repository.fqrn
+    try:
+        is_shared = stat.S_ISDIR(spool.stat().st_mode)
+    except FileNotFoundError:
+        is_shared = False
+    except OSError as error:
+        raise StorageFailed(
+            f"{spool}: {error.strerror}; run as the repository's owner, or root"
+        ) from error
+    if is_shared:
+        return StockStorage(storage, spool, repository.fqrn)
+    if repository.spool is not None:
+        raise StorageFailed(
+            f"{spool} is no folder: mend `spool` of {repository.fqrn} in the"
+            " configuration, or leave it out"
+        )
+    return storage
+
+
+def _plain_storage(repository: RepositoryConfig) -> LocalStorage | S3Storage:
     if not repository.storage.startswith("s3://"):
         return LocalStorage(storage_folder(repository.storage))
     s3 = repository.s3 or S3Config()
