@@ -45,11 +45,32 @@ log = logging.getLogger(__name__)
 _LAYERS_AT_ONCE = 3
 
 # Returns a published layer by the digest of its blob, if there is one.
-Shelf = Callable[[str], LayerTree | None]
+Published = Callable[[str], LayerTree | None]
 _Found = tuple[LayerTree, bool]
 
 
 class Stopped(Exception):
+class Shelf:
+    """The layers that need not be made again, by the digest of their blobs.
+
+    Args:
+        published: has those of the repository. Those that are made for one platform of
+            an image are here for its other platforms, too.
+    """
+
+    def __init__(self, published: Published) -> None:
+        self._published = published
+        self._made: dict[str, LayerTree] = {}
+
+    def get(self, digest: str) -> LayerTree | None:
+        """Return a layer, if it is here."""
+        return self._made.get(digest) or self._published(digest)
+
+    def put(self, digest: str, layer: LayerTree) -> None:
+        """Keep a layer that was made."""
+        self._made[digest] = layer
+
+
     """Another layer of the image failed; this one need not go on."""
 
 
@@ -137,8 +158,8 @@ def convert(
     return list(_trees(image, found, publisher, frozenset(rule.formats)))
 
 
-def published_layers(publisher: Publisher) -> Shelf:
-    """Return the shelf of the layers that a repository holds."""
+def published_layers(publisher: Publisher) -> Published:
+    """Return what looks up the layers that a repository holds."""
 
     def layer(digest: str) -> LayerTree | None:
         tree = publisher.tree(layer_path(digest))
@@ -154,7 +175,7 @@ def published_layers(publisher: Publisher) -> Shelf:
 
 
 def no_layers(_digest: str) -> None:
-    """Have no layer: the shelf of who wants everything made again."""
+    """Have no layer: for who wants everything made again."""
 
 
 def _trees(
@@ -218,7 +239,7 @@ class _LayerReader:
         """Return a layer, and whether it had to be made."""
         image = self.image
         layer = image.manifest.layers[number]
-        known = self.shelf(layer.digest)
+        known = self.shelf.get(layer.digest)
         if known is not None and known.diff_id == image.config.diff_ids[number]:
             self.budget.spend_layer(known.size, known.entries)
             self.meter.add(layers=1, size=layer.size)
@@ -242,3 +263,4 @@ class _LayerReader:
             )
         self.meter.add(layers=1)
         return tree, True
+        self.shelf.put(layer.digest, tree)

@@ -12,17 +12,18 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from workers.config import Config, load_config
-from workers.converting import convert, no_layers, published_layers
+from workers.converting import Shelf, convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.images.manifest import Platform
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
-from workers.layout.flat import RECEIPT, FlatImage, plan_flat
+from workers.layout.flat import RECEIPT, FlatImage, Placement, plan_flat
 from workers.layout.layers import layer_path
 from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State
@@ -31,7 +32,7 @@ from workers.policy import PolicyFile, Rule
 from workers.ready_queue import fence_token
 from workers.reference import Reference
 from workers.registry import DigestMismatch
-from workers.resolving import ResolvedImage, fetch_image, resolve_digest
+from workers.resolving import ResolvedImage, fetch_images, resolve_digest
 from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -174,42 +175,45 @@ class _Run:
         descriptor = resolve_digest(client, reference, lease.hint, heartbeat.look)
         self.digest = descriptor.digest
         heartbeat.stage(State.FETCHING, digest=self.digest)
-        platform = Platform.parse(rule.platforms[0])
-        receipt = _receipt(self.digest, platform, rule)
+        platforms = [Platform.parse(platform) for platform in rule.platforms]
+        receipt = _receipt(self.digest, platforms, rule)
         live = _read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
             return self._unchanged(fqrn, publisher, path)
         _check_private(services, reference, rule)
-        image = fetch_image(client, reference, descriptor, platform)
+        images, missing = fetch_images(client, reference, descriptor, platforms)
         # Again, of what will be published: the tag may have moved meanwhile.
         pinned = replace(reference, tag=None, digest=self.digest)
         _check_private(services, pinned, rule)
-        _check_labels(image, rule)
+        for image in images:
+            _check_labels(image, rule)
         heartbeat.check()
-        flat = FlatImage(
+        placement = Placement(
             reference,
-            image.manifest.config.digest,
-            image.raw_manifest,
-            image.raw_config,
+            [_flat_image(image) for image in images],
             json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n",
+            is_multiarch=len(platforms) > 1,
+            former=_platforms_of(live),
         )
         is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
-        wanted = [] if is_rebuilt else _wanted(image, publisher, rule)
+        wanted = [] if is_rebuilt else _wanted(images, publisher, rule)
         with services.claims.claim(fqrn, wanted, heartbeat.look):
             trees: list[TreeAt] = []
-            if is_rebuilt or _wanted(image, publisher, rule):
-                heartbeat.stage(State.CONVERTING)
-                shelf = no_layers if is_rebuilt else published_layers(publisher)
-                tell = heartbeat.tell
-                trees = convert(client, image, publisher, shelf, rule, tell)
+            shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
+            tell = heartbeat.tell
+            for image in images:
+                if is_rebuilt or _wanted([image], publisher, rule):
+                    heartbeat.stage(State.CONVERTING)
+                    trees += convert(client, image, publisher, shelf, rule, tell)
             heartbeat.stage(State.PUBLISHING)
             heartbeat.check()
             fence = Fence(heartbeat.check, fence_token(lease))
-            publication = publisher.publish([plan_flat(flat, trees)], fence)
+            plan = plan_flat(placement, trees)
+            publication = publisher.publish([plan], fence)
         return Ending(
             Outcome.PUBLISHED,
             self.digest,
-            "; ".join(publication.losses) or None,
+            "; ".join((*publication.losses, *missing)) or None,
             publication.revision,
             publication.repository,
             path,
@@ -264,26 +268,42 @@ def _decide(policy_file: PolicyFile, reference: Reference) -> Rule:
     return decision.rule
 
 
-def _wanted(image: ResolvedImage, publisher: Publisher, rule: Rule) -> list[str]:
-    """Return digests of what of an image the repository does not hold."""
-    config = image.manifest.config.digest
-    wanted = [config] if not publisher.has(flat_path(config)) else []
-    if "layers" in rule.formats:
-        wanted += [
-            layer.digest
-            for layer in image.manifest.layers
-            if not publisher.has(layer_path(layer.digest))
-        ]
-    return wanted
+def _wanted(
+    images: Sequence[ResolvedImage], publisher: Publisher, rule: Rule
+) -> list[str]:
+    """Return digests of what of an image's platforms the repository does not hold."""
+    wanted = []
+    for image in images:
+        config = image.manifest.config.digest
+        if not publisher.has(flat_path(config)):
+            wanted.append(config)
+        if "layers" in rule.formats:
+            wanted += [
+                layer.digest
+                for layer in image.manifest.layers
+                if not publisher.has(layer_path(layer.digest))
+            ]
+    return list(dict.fromkeys(wanted))
 
 
-def _receipt(digest: str, platform: Platform, rule: Rule) -> dict[str, object]:
+def _flat_image(image: ResolvedImage) -> FlatImage:
+    return FlatImage(
+        image.platform,
+        image.manifest.config.digest,
+        image.raw_manifest,
+        image.raw_config,
+    )
+
+
+def _receipt(
+    digest: str, platforms: Sequence[Platform], rule: Rule
+) -> dict[str, object]:
     """Return what has to be equal for an image to count as unchanged."""
     return {
         "converter": CONVERTER,
         "digest": digest,
         "formats": sorted(rule.formats),
-        "platforms": [str(platform)],
+        "platforms": list(map(str, platforms)),
     }
 
 
@@ -297,6 +317,13 @@ def _read_receipt(publisher: Publisher, reference: Reference) -> dict[str, objec
     except ValueError:
         return {}
     return receipt if isinstance(receipt, dict) else {}
+
+
+def _platforms_of(receipt: Mapping[str, object]) -> list[Platform]:
+    """Return the platforms that a name was published for."""
+    named = receipt.get("platforms")
+    names = named if isinstance(named, list) else []
+    return [Platform.parse(str(name)) for name in names]
 
 
 def _check_private(services: Services, reference: Reference, rule: Rule) -> None:

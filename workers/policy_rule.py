@@ -18,7 +18,6 @@ T = TypeVar("T")
 # What a rule may ask for that this version does not do yet.
 NOT_DONE_YET: Mapping[str, Callable[[Any], bool]] = {
     "formats": lambda formats: not {"flat", "layers"}.issuperset(formats),
-    "platforms": lambda platforms: len(platforms) > 1,
     "watch": bool,
     "keep": bool,
 }

@@ -5,13 +5,14 @@ there on everything is named by digest.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from workers.images.manifest import (
     ImageConfig,
     ImageManifest,
     Platform,
+    WrongPlatform,
     check_platform,
     choose_platform,
     parse_config,
@@ -23,6 +24,7 @@ from workers.reference import Reference
 from workers.registry import (
     INDEX_TYPES,
     Descriptor,
+    FetchedManifest,
     ImageNotFound,
     RegistryClient,
 )
@@ -99,22 +101,53 @@ def resolve_digest(
         wait = min(2 * wait, _LOOK_AGAIN_SECONDS)
 
 
-def fetch_image(
+def fetch_images(
     client: RegistryClient,
     reference: Reference,
     found: Descriptor,
-    platform: Platform,
-) -> ResolvedImage:
-    """Fetch manifest and config of what ``resolve_digest`` found.
+    platforms: Sequence[Platform],
+) -> tuple[list[ResolvedImage], list[str]]:
+    """Fetch manifest and config of what ``resolve_digest`` found, for each platform.
+
+    Args:
+        client: asks.
+        reference: as it was pushed.
+        found: what it is.
+        platforms: that are wanted, at least one.
+
+    Returns:
+        The image for each platform that there is one for, in order, and for each of
+        the others why not.
 
     Raises:
-        ImageRejected: it is no image that we can publish, and why.
+        ImageRejected: there is no image that we can publish, and why.
         WorkerError: what the registry answers.
     """
     pinned = replace(reference, tag=None, digest=found.digest)
-    fetched = client.manifest(pinned)
-    if fetched.media_type in INDEX_TYPES:
-        chosen = choose_platform(fetched.raw, platform)
+    top = client.manifest(pinned)
+    images: list[ResolvedImage] = []
+    missing: list[str] = []
+    for platform in platforms:
+        try:
+            images.append(_fetch_image(client, reference, found, top, platform))
+        except WrongPlatform as error:
+            missing.append(str(error))
+    if not images:
+        raise ImageRejected("; ".join(missing))
+    return images, missing
+
+
+def _fetch_image(
+    client: RegistryClient,
+    reference: Reference,
+    found: Descriptor,
+    top: FetchedManifest,
+    platform: Platform,
+) -> ResolvedImage:
+    pinned = replace(reference, tag=None, digest=found.digest)
+    fetched = top
+    if top.media_type in INDEX_TYPES:
+        chosen = choose_platform(top.raw, platform)
         fetched = client.manifest(pinned, chosen.digest, size=chosen.size)
     manifest = parse_manifest(fetched.raw)
     if manifest.config.size > _CONFIG_LIMIT:

@@ -16,6 +16,7 @@ from workers.publishers.native import NativePublisher
 from workers.reference import Reference
 
 _NAMESPACES = 100
+_PLATFORM = Platform("linux", "amd64")
 _AT_ONCE = 500
 _REPEATS = 15
 _GROUP = 100
@@ -75,7 +76,11 @@ class Library:
         described = b'{"schemaVersion": 2, "number": %d}' % number
         digest = f"sha256:{digest}"
         return plan_flat(
-            FlatImage(reference, digest, described, described, described),
+            Placement(
+                reference,
+                [FlatImage(_PLATFORM, digest, described, described)],
+                described,
+            ),
             [
                 TreeAt(layer_path(digest), tree, _unverified),
                 TreeAt(flat_path(digest), tree, _unverified),

@@ -20,7 +20,7 @@ from tests.support.oci import (
     tar_of,
 )
 from tests.support.redis import RedisServer
-from workers.converting import convert, no_layers
+from workers.converting import Shelf, convert, no_layers
 from workers.heartbeat import Overtaken
 from workers.images.manifest import Platform
 from workers.images.rejected import ImageRejected
@@ -31,7 +31,7 @@ from workers.plan import TreeAt
 from workers.policy import ImageLimits
 from workers.reference import Reference
 from workers.registry import AccessDenied, DigestMismatch, RegistryUnavailable
-from workers.resolving import fetch_image, resolve_digest
+from workers.resolving import fetch_images, resolve_digest
 
 NAME = "atlas/analysis:v1"
 NOISE = bytes(range(256)) * 40_000
@@ -78,12 +78,12 @@ def converted(
     client = shop.services.registry
     reference = Reference.parse(shop.reference(NAME))
     found = resolve_digest(client, reference, None, lambda: None)
-    image = fetch_image(client, reference, found, Platform("linux", "amd64"))
+    [image], _ = fetch_images(client, reference, found, [Platform("linux", "amd64")])
     rule = shop.services.policy.current().decide(reference).rule
     assert rule is not None
     rule = dataclasses.replace(rule, limits=limits or rule.limits)
     publisher = shop.services.publishers[FQRN]
-    return convert(client, image, publisher, no_layers, rule, told or Told())
+    return convert(client, image, publisher, Shelf(no_layers), rule, told or Told())
 
 
 def drip(shop: Workshop, layer: Layer) -> None:

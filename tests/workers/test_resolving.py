@@ -23,7 +23,7 @@ from workers.registry import (
     RegistryClient,
     RegistryUnavailable,
 )
-from workers.resolving import ResolvedImage, fetch_image, resolve_digest
+from workers.resolving import ResolvedImage, fetch_images, resolve_digest
 
 NAME, TAG = "atlas/analysis", "v1"
 AMD64 = Platform("linux", "amd64")
@@ -66,7 +66,8 @@ class Place:
 
     def fetch(self, platform: Platform = AMD64) -> ResolvedImage:
         found = self.resolve(None)
-        return fetch_image(self.client, self.reference, found, platform)
+        [image], _ = fetch_images(self.client, self.reference, found, [platform])
+        return image
 
     @property
     def waited(self) -> float:
@@ -168,7 +169,7 @@ def test_an_image_is_fetched_by_what_its_tag_meant(place: Place) -> None:
     place.registry.hold_image(NAME, TAG, FIRST)
     found = place.resolve(None)
     place.registry.hold_image(NAME, TAG, SECOND)
-    image = fetch_image(place.client, place.reference, found, AMD64)
+    [image], _ = fetch_images(place.client, place.reference, found, [AMD64])
     assert image.digest == image.manifest_digest == FIRST.digest
     assert (image.raw_manifest, image.raw_config) == (FIRST.manifest, FIRST.config)
     assert image.config.diff_ids == (FIRST.layers[0].diff_id,)

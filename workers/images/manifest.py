@@ -42,6 +42,10 @@ _MANIFEST_TYPES = frozenset(
 _LARGEST = (1 << 63) - 1
 
 
+class WrongPlatform(ImageRejected):
+    """An image that was not built for what it is wanted for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """What an image runs on, as ``os/architecture[/variant]``, in its normal form."""
@@ -76,6 +80,23 @@ class Platform:
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os}/{self.architecture}{variant}"
 
+    def suitable(self) -> tuple["Platform", ...]:
+        """Return the platforms whose images run on this one, the best first.
+
+        An image for an older variant of the same architecture does. One for another
+        architecture (386 on amd64) may, but nobody who asks for amd64 means it.
+
+        Source: containerd/platforms, ``platformVector``.
+        """
+        lowest = _LOWEST_VARIANTS.get(self.architecture)
+        number = (self.variant or _DEFAULT_VARIANTS.get(self.architecture, ""))[1:]
+        if lowest is None or not number.isdecimal():
+            return (self,)
+        return tuple(
+            Platform.of(self.os, self.architecture, f"v{older}")
+            for older in range(int(number), lowest - 1, -1)
+        )
+
 
 _ALIASES = {
     "i386": ("386", ""),
@@ -86,6 +107,7 @@ _ALIASES = {
     "armel": ("arm", "v6"),
 }
 _DEFAULT_VARIANTS = {"arm": "v7"}
+_LOWEST_VARIANTS = {"amd64": 1, "arm": 5, "arm64": 8}
 _NEEDLESS_VARIANTS = frozenset({("amd64", "v1"), ("arm64", "v8")})
 
 
@@ -136,9 +158,10 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
     config will tell.
 
     Raises:
-        ImageRejected: there is none, with the platforms that there are.
+        WrongPlatform: there is none, with the platforms that there are.
+        ImageRejected: it is no index that we can read.
     """
-    offered: set[str] = set()
+    offered: dict[Platform, Descriptor] = {}
     unsaid: list[Descriptor] = []
     manifests = _object(_parse(raw_index, "index"), "index").get("manifests")
     for item in _list(manifests, "index.manifests"):
@@ -156,14 +179,15 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
             unsaid.append(descriptor)
             continue
         platform = _platform(_object(described, "platform"))
-        if platform == wanted:
-            return descriptor
         if platform.os != "unknown":
-            offered.add(str(platform))
+            offered.setdefault(platform, descriptor)
+    for platform in wanted.suitable():
+        if platform in offered:
+            return offered[platform]
     if len(unsaid) == 1:
         return unsaid[0]
-    names = printable(", ".join(sorted(offered)))[1:-1] or "none"
-    raise ImageRejected(
+    names = printable(", ".join(sorted(map(str, offered))))[1:-1] or "none"
+    raise WrongPlatform(
         f"the image has no platform {wanted}; it has {names}: build it for {wanted}"
     )
 
@@ -220,9 +244,9 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
 
 def check_platform(config: ImageConfig, wanted: Platform) -> None:
     """Refuse an image that was built for another platform."""
-    if config.platform != wanted:
+    if config.platform not in wanted.suitable():
         built_for = printable(str(config.platform))[1:-1]
-        raise ImageRejected(
+        raise WrongPlatform(
             f"the image is for {built_for}, not for {wanted}: build it for {wanted}"
         )
 

@@ -1,10 +1,12 @@
 """The flat root file system, for apptainer and whoever else takes a directory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from workers.layout.names import flat_path, image_path, link_target, metadata_path
-from workers.plan import FileAt, LinkAt, Plan, TreeAt
+from workers.images.manifest import Platform
+from workers.layout.multiarch import other_names, platform_path, variant_link
+from workers.layout.names import METADATA, flat_path, image_path, link_target
+from workers.plan import FileAt, LinkAt, Plan, RemoveAt, Step, TreeAt
 from workers.reference import Reference
 
 
@@ -13,41 +15,75 @@ class FlatImage:
     """One platform of an image, ready to be placed.
 
     Attributes:
-        reference: the name that it was pushed as.
+        platform: that it is for.
         config_digest: names the tree; two tags of one image share it.
         manifest: the image manifest's own bytes.
         config: the image config's own bytes.
-        receipt: what we say of this publication, as JSON.
     """
 
-    reference: Reference
+    platform: Platform
     config_digest: str
     manifest: bytes
     config: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An image and its name.
+
+    Attributes:
+        reference: the name that it was pushed as.
+        images: one for each platform that there is, the one for clients that do not
+            say what they are first.
+        receipt: what we say of this publication, as JSON.
+        is_multiarch: whether the name stands for several platforms, by the rule.
+        former: platforms that the name has stood for before.
+    """
+
+    reference: Reference
+    images: Sequence[FlatImage]
     receipt: bytes
+    is_multiarch: bool = False
+    former: Sequence[Platform] = ()
 
 
 RECEIPT = b"cvmfs-webhook.json"
 
 
-def plan_flat(image: FlatImage, trees: Sequence[TreeAt]) -> Plan:
+def plan_flat(placement: Placement, trees: Sequence[TreeAt]) -> Plan:
     """Return the steps that make an image live; the tag's link moves last.
 
     Args:
-        image: what is to be placed.
-        trees: of the root file system and the layers, as far as the repository does
+        placement: what is to be placed, and where.
+        trees: of the root file systems and the layers, as far as the repository does
             not hold them already.
     """
-    place = flat_path(image.config_digest)
-    link = image_path(image.reference)
-    metadata = metadata_path(image.reference)
-    return Plan(
-        str(image.reference),
-        (
-            *trees,
-            FileAt(metadata + b"/manifest.json", image.manifest),
-            FileAt(metadata + b"/config.json", image.config),
-            FileAt(metadata + b"/" + RECEIPT, image.receipt),
-            LinkAt(link, link_target(link, place)),
-        ),
-    )
+    return Plan(str(placement.reference), (*trees, *_names(placement)))
+
+
+def _names(placement: Placement) -> Iterator[Step]:
+    reference, default = placement.reference, placement.images[0]
+    link = image_path(reference)
+    current = [image.platform for image in placement.images]
+    for platform in placement.former:
+        if not placement.is_multiarch or platform not in current:
+            path = platform_path(reference, platform)
+            yield RemoveAt(path)
+            yield RemoveAt(METADATA + path)
+    if placement.is_multiarch:
+        for image in placement.images:
+            path = platform_path(reference, image.platform)
+            yield from _metadata(path, image)
+            yield LinkAt(path, link_target(path, flat_path(image.config_digest)))
+        yield from other_names(current)
+    yield from _metadata(link, default)
+    yield FileAt(METADATA + link + b"/" + RECEIPT, placement.receipt)
+    if placement.is_multiarch:
+        yield variant_link(reference, default.platform)
+    else:
+        yield LinkAt(link, link_target(link, flat_path(default.config_digest)))
+
+
+def _metadata(path: bytes, image: FlatImage) -> Iterator[FileAt]:
+    yield FileAt(METADATA + path + b"/manifest.json", image.manifest)
+    yield FileAt(METADATA + path + b"/config.json", image.config)

@@ -6,10 +6,12 @@ from workers.reference import DOCKER_HUB, Reference
 
 FLAT = b"/.flat"
 METADATA = b"/.metadata"
+MULTIARCH = b"/.multiarch"
 
 # unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
 _DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
 _SHARDED = re.compile(rb"/\.(?:flat|layers|images)(?:/[0-9a-f]{2})?")
+_ARCHITECTURE = re.compile(rb"/\.multiarch(?:/[^/]+|\Z)")
 
 
 def image_path(reference: Reference) -> bytes:
@@ -47,6 +49,10 @@ def is_catalog(path: bytes) -> bool:
     if _SHARDED.fullmatch(path) or path == METADATA:
         return True
     below = path.removeprefix(METADATA)
+    if begin := _ARCHITECTURE.match(below):
+        below = below[begin.end() :]
+        if not below:
+            return True
     # The last component of an image's path carries a colon after its registry.
     components = below.split(b"/")[1:]
     return not below.startswith(b"/.") and not any(
