@@ -2,9 +2,9 @@
 
 The ledger has on disk that a reference wants a job before anybody is answered, and RQ
 takes longer to put it into the queue than the ledger to remember it. So a thread does
-that, a moment later and for many jobs at once when many come. If this process dies
-before it has, the workers' sweep finds within two seconds or so that nobody carries the
-job.
+that: at once for a single job, and for many together when many come. If this process
+dies before it has, the workers' sweep finds within two seconds or so that nobody
+carries the job.
 """
 
 import logging
@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 # One transaction of so many jobs holds up everybody at Redis for some milliseconds.
 _BATCH = 200
-# Nobody sees that a job starts so much later, and the answer goes out first.
-_PAUSE_SECONDS = 0.01
+# Between two transactions: each of them is a sync of the disk for which notifications
+# wait.
+_PAUSE_SECONDS = 0.05
 _CLOSING_SECONDS = 3.0
 
 
@@ -38,6 +39,7 @@ class Afterwards:
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
         self._jobs: SimpleQueue[Accepted | None] = SimpleQueue()
+        self._next = 0.0
         self._thread = Thread(target=self._work, name="afterwards", daemon=True)
         self._thread.start()
 
@@ -64,7 +66,8 @@ class Afterwards:
     def _batch(self) -> list[Accepted]:
         """Wait for a job; return it with what came meanwhile; nothing at the end."""
         one = self._jobs.get()
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + _PAUSE_SECONDS
         batch: list[Accepted] = []
         while one is not None:
             batch.append(one)

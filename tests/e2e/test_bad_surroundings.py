@@ -6,11 +6,12 @@ once the thing is mended the image goes live. One service for the whole module; 
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,28 @@ def test_what_cannot_be_kept_is_not_accepted(scene: Scene) -> None:
             connection.config_set("appendfsync", "always")
     eventually(lambda: readiness(scene)[0] == 200, "it is ready again")
     scene.push_good("kept:1")
+
+
+@pytest.mark.parametrize("with_the_queue", [False, True])
+def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
+    scene: Scene, *, with_the_queue: bool
+) -> None:
+    # The receiver enqueues the later ones of many together, after its answers.
+    names = [f"good/accepted-{with_the_queue}-{n}".lower() for n in range(6)]
+    for name in names:
+        scene.registry.push_image(name, "1", [tar_of({"name": name.encode()})])
+    with scene.connection() as connection:
+        queue_server = connection.info("server")["process_id"]
+    receivers = scene.service.processes("serve")
+    with requests.Session() as session:
+        answers = [scene.notify(name, "1", session=session) for name in names]
+    for process in [*receivers, *([queue_server] if with_the_queue else [])]:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    assert {answer.status_code for answer in answers} == {202}
+    for name in names:
+        scene.wait_until_live(scene.reference(f"{name}:1"))
+    scene.pushed += [scene.reference(f"{name}:1") for name in names]
 
 
 def test_up_with_a_wrong_configuration_says_all_that_is_wrong(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Scene:
         *,
         is_fresh: bool = False,
         media_type: str = MANIFEST,
+        session: requests.Session | None = None,
     ) -> requests.Response:
         """Send what a registry sends; what is not fresh is looked up only once."""
         time = datetime.now(UTC).isoformat() if is_fresh else _LONG_AGO
@@ -66,12 +67,15 @@ class Scene:
         if digest is not None:
             target["digest"] = digest
         event = {"id": os.urandom(8).hex(), "timestamp": time, "action": "push"}
-        return self.post({"events": [{**event, "target": target}]})
+        return self.post({"events": [{**event, "target": target}]}, session)
 
-    def post(self, document: object) -> requests.Response:
+    def post(
+        self, document: object, session: requests.Session | None = None
+    ) -> requests.Response:
         endpoint = self.service.endpoint
         headers = {**endpoint.headers, "Content-Type": EVENTS}
-        return requests.post(endpoint.url, json=document, headers=headers, timeout=30)
+        post = session.post if session else requests.post
+        return post(endpoint.url, json=document, headers=headers, timeout=30)
 
     def ask(self, reference: str) -> requests.Response:
         """Ask for an image as the operator."""
