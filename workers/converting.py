@@ -31,6 +31,7 @@ from workers.layout.layers import (
     layer_path,
     publishable,
     read_layer_tree,
+    record_path,
 )
 from workers.layout.names import flat_path
 from workers.ledger import Progress
@@ -162,6 +163,9 @@ def published_layers(publisher: Publisher) -> Published:
     """Return what looks up the layers that a repository holds."""
 
     def layer(digest: str) -> LayerTree | None:
+        # Not to be read whole in vain, nor to be stumbled over.
+        if not publisher.has(record_path(digest)):
+            return None
         tree = publisher.tree(layer_path(digest))
         if tree is None:
             return None

@@ -22,9 +22,10 @@ from workers.converting import Shelf, convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.images.manifest import Platform
+from workers.images.singularity import MARK
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
 from workers.layout.flat import RECEIPT, FlatImage, Placement, plan_flat
-from workers.layout.layers import layer_path
+from workers.layout.layers import record_path
 from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State
 from workers.plan import Fence, Publisher, TreeAt
@@ -275,13 +276,13 @@ def _wanted(
     wanted = []
     for image in images:
         config = image.manifest.config.digest
-        if not publisher.has(flat_path(config)):
+        if not _is_ours(publisher, config):
             wanted.append(config)
         if "layers" in rule.formats:
             wanted += [
                 layer.digest
                 for layer in image.manifest.layers
-                if not publisher.has(layer_path(layer.digest))
+                if not publisher.has(record_path(layer.digest))
             ]
     return list(dict.fromkeys(wanted))
 
@@ -293,6 +294,16 @@ def _flat_image(image: ResolvedImage) -> FlatImage:
         image.raw_manifest,
         image.raw_config,
     )
+
+
+def _is_ours(publisher: Publisher, config: str) -> bool:
+    """Tell whether a root file system is there, and not one of another tool.
+
+    What others unpack may have lost owners, modes, times and attributes; it is made
+    again before a name of ours points to it.
+    """
+    path, content = MARK
+    return publisher.read(flat_path(config) + b"/" + path) == content
 
 
 def _receipt(

@@ -130,6 +130,14 @@ export PATH
 """
 
 
+MARK = (
+    FOLDER + b"/actions/exec",
+    (_SOURCE_ENVIRONMENT + '\nexec "$@"\n').encode(),
+)
+"""A file by which a tree that we made is known: who else makes such trees writes one of
+their own there."""
+
+
 def environment_script(environment: tuple[str, ...]) -> str:
     """Return the script that sets the image's variables where the user has not.
 

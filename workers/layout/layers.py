@@ -41,6 +41,11 @@ def layer_path(digest: str) -> bytes:
     return b"/.layers/%s/%s" % (encoded[:2], encoded)
 
 
+def record_path(digest: str) -> bytes:
+    """Return where the record of a layer lies; one of another tool has none."""
+    return b"%s/%s/%s" % (layer_path(digest), METADATA, RECORD)
+
+
 def publishable(
     layer: LayerTree, below: Tree, store: Callable[[bytes], Content]
 ) -> Tree:
