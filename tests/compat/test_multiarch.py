@@ -1,0 +1,53 @@
+"""One name for all CPU types, followed by the real client."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.cvmfs_client import mounted, swissknife_check
+from tests.support.distribution import tool
+from tests.support.jobs import FQRN, workshop_on
+from tests.support.oci import build_image, tar_of
+from tests.support.redis import RedisServer
+from tests.support.web import served
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
+]
+
+# What ``uname -m`` says, and what images for it are called.
+MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+
+
+def test_a_client_is_led_to_the_platform_of_its_machine(tmp_path: Path) -> None:
+    for program in ("cvmfs2", "cvmfs_swissknife"):
+        tool(program)
+    platforms = list(MACHINES.values())
+    with (
+        RedisServer(tmp_path / "redis") as server,
+        workshop_on(server, tmp_path) as shop,
+    ):
+        shop.allow(platforms=f"[{', '.join(reversed(platforms))}]")
+        images = [
+            build_image([tar_of({"cpu": platform.encode()})], platform=platform)
+            for platform in platforms
+        ]
+        shop.registry.push_index("atlas/analysis", "v1", images)
+        shop.publish("atlas/analysis:v1")
+        storage = shop.services.config.repositories[FQRN].storage
+        folder = Path(storage.removeprefix("file://"))
+        name = shop.reference("atlas/analysis:v1")
+    key = tmp_path / "keys" / f"{FQRN}.pub"
+    with (
+        served(folder) as url,
+        mounted(tmp_path / "client", FQRN, url, key) as mountpoint,
+    ):
+        wanted = MACHINES.get(os.uname().machine, platforms[-1])
+        assert (mountpoint / name / "cpu").read_text() == wanted
+        for machine, platform in MACHINES.items():
+            direct = mountpoint / ".multiarch" / machine / name / "cpu"
+            assert direct.read_text() == platform
+        said = swissknife_check(tmp_path / "check", FQRN, url, key)
+        assert "no problems found" in said
