@@ -13,6 +13,7 @@ from workers.config import Config
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
+from workers.whitelist_watch import WhitelistWatch
 
 Problems = Callable[[], Sequence[str]]
 
@@ -24,6 +25,7 @@ def create_app(
     policy_file: PolicyFile,
     *,
     carrier: Carrier | None = None,
+    whitelists: WhitelistWatch | None = None,
 ) -> Flask:
     """Return the WSGI application.
 
@@ -34,7 +36,9 @@ def create_app(
         policy_file: shared by all requests.
         carrier: takes the jobs of notifications to the queue; None: it does so itself,
             before they are answered.
+        whitelists: those of the repositories; None: they are looked at by its own.
     """
+    whitelists = whitelists or WhitelistWatch(config)
     app = Flask("webhook", static_folder=None)
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
@@ -54,7 +58,7 @@ def create_app(
         login=login,
         ttls=ttls,
         public_url=config.public_url,
-        problems=_problems(durability),
+        problems=_problems(durability, whitelists),
     )
     for blueprint in (
         hooks.blueprint(
@@ -77,9 +81,13 @@ def create_app(
             policy=policy_file,
             login=login,
             kinds={name: source.kind for name, source in config.sources.items()},
+            whitelists=whitelists.standings,
         ),
         health.blueprint(
-            ledger=ledger, policy=policy_file, is_durability_trusted=is_trusted
+            ledger=ledger,
+            policy=policy_file,
+            is_durability_trusted=is_trusted,
+            has_expired=whitelists.has_expired,
         ),
         files.blueprint(files.local_roots(config)),
     ):
@@ -88,9 +96,13 @@ def create_app(
     return app
 
 
-def _problems(durability: Callable[[], str | None]) -> Problems:
+def _problems(
+    durability: Callable[[], str | None], whitelists: WhitelistWatch
+) -> Problems:
     """Return what says, at each look, what everybody should know is wrong.
 
     The pages themselves see to the policy file: what is wrong in it is not for all.
     """
-    return lambda: [problem for problem in (durability(),) if problem]
+    return lambda: [
+        problem for problem in (durability(), *whitelists.warnings()) if problem
+    ]

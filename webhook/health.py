@@ -4,7 +4,7 @@ Both are open: whoever probes has no token. They say what is wrong, but no addre
 path and nothing out of a file; the log and the operator's pages have those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify
 
@@ -13,7 +13,11 @@ from workers.policy import PolicyFile
 
 
 def blueprint(
-    *, ledger: Ledger, policy: PolicyFile, is_durability_trusted: bool
+    *,
+    ledger: Ledger,
+    policy: PolicyFile,
+    is_durability_trusted: bool,
+    has_expired: Callable[[], bool] = lambda: False,
 ) -> Blueprint:
     """Return both routes.
 
@@ -21,6 +25,7 @@ def blueprint(
         ledger: asked at each probe.
         policy: read again at each probe, if it has changed.
         is_durability_trusted: the operator answers for Redis (``queue.durability``).
+        has_expired: whether some whitelist has; what is accepted then waits.
     """
     pages = Blueprint("health", __name__)
 
@@ -39,6 +44,9 @@ def blueprint(
             problem = ledger.durability_problem()
             checks["durability"] = problem or "ok"
             is_ready = problem is None
+        # Renewed later, everything goes on; so there is no reason to accept nothing.
+        expired = "expired: nothing is published until it is renewed"
+        checks["whitelists"] = expired if has_expired() else "ok"
         rules = policy.current()
         if policy.problem is not None and rules.digest:
             # A file that was broken by hand leaves the old policy in force, and us at

@@ -2,12 +2,12 @@
 
 There are several receiver processes and several workers, and none of them counts in its
 own memory: what is shown is the same whichever process answers, and survives all of
-them. Label sets are fixed (state, stage, outcome, kind, verdict); the name of an image
-is never one, for there is no end of them.
+them. Label sets are fixed (state, stage, outcome, kind, verdict, repository); the name
+of an image is never one, for there is no end of them.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from flask import Blueprint, Response
@@ -27,6 +27,7 @@ from workers.ledger import (
     Verdict,
 )
 from workers.policy import PolicyFile
+from workers.whitelist_watch import WhitelistStanding
 
 PREFIX = "cvmfs_webhook"
 _STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
@@ -39,6 +40,7 @@ def blueprint(
     policy: PolicyFile,
     login: Login,
     kinds: Mapping[str, str] = MappingProxyType({}),
+    whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
     """Return the route; it is the operator's (``authorization`` in a scrape config).
@@ -49,11 +51,12 @@ def blueprint(
         policy: may be broken.
         login: knows the operator.
         kinds: of the configured sources, by name; others count as ``other``.
+        whitelists: what is known of those of the repositories.
         clock: seconds since the epoch.
     """
     pages = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
-    registry.register(_Collector(ledger, queue, policy, kinds, clock))
+    registry.register(_Collector(ledger, queue, policy, kinds, whitelists, clock))
     pages.before_request(login.guard_json)
 
     @pages.get("/metrics")
@@ -74,12 +77,14 @@ class _Collector(Collector):
         queue: JobQueue,
         policy: PolicyFile,
         kinds: Mapping[str, str],
+        whitelists: Callable[[], Sequence[WhitelistStanding]],
         clock: Callable[[], float],
     ) -> None:
         self._kinds = kinds
         self._ledger = ledger
         self._queue = queue
         self._policy = policy
+        self._whitelists = whitelists
         self._clock = clock
 
     def describe(self) -> list[Metric]:
@@ -95,6 +100,14 @@ class _Collector(Collector):
             "1 when the policy file as it is now is in force, 0 when an older one is.",
             self._policy.problem is None,
         )
+        ends = GaugeMetricFamily(
+            f"{PREFIX}_whitelist_ends_timestamp_seconds",
+            "When the whitelist of a repository holds no more; 0: it cannot be read.",
+            labels=["repository"],
+        )
+        for standing in self._whitelists():
+            ends.add_metric([standing.fqrn], standing.ends or 0.0)
+        yield ends
         is_durable = self._ledger.durability_problem() is None
         yield _gauge(
             "redis_durable", "1 when what Redis accepts is on disk.", is_durable

@@ -30,6 +30,7 @@ from workers.cvmfs import (
     LocalStorage,
     Repository,
     S3Storage,
+    Storage,
     StorageFailed,
     parse_public_key,
 )
@@ -154,6 +155,11 @@ def open_repository(config: Config, fqrn: str) -> Repository:
         is_mountpoint=is_catalog,
         auto_tags=_auto_tags(repository),
     )
+
+
+def open_storage(config: Config, fqrn: str) -> Storage:
+    """Return where one configured repository lies, whether it is there or not."""
+    return _storage(_configured(config, fqrn))
 
 
 def create_repository(config: Config, fqrn: str) -> Repository:

@@ -64,13 +64,17 @@ class Whitelist:
         ]
         return cls(lines[_NAME_LINE][1:], _parse_expiry(lines[1]), tuple(fingerprints))
 
-    def is_valid_at(self, now: int) -> bool:
-        """Tell whether it still holds at unix time ``now``.
+    @property
+    def ends(self) -> float:
+        """Unix time from which it holds no more.
 
         Clients compare down to the hour only: it ends at the *start* of its last hour.
         """
-        end = self.expires.replace(minute=0, second=0, microsecond=0)
-        return now < end.timestamp()
+        return self.expires.replace(minute=0, second=0, microsecond=0).timestamp()
+
+    def is_valid_at(self, now: int) -> bool:
+        """Tell whether it still holds at unix time ``now``; see ``ends``."""
+        return now < self.ends
 
     def check(self, fqrn: str, certificate: x509.Certificate) -> None:
         """Check that it lets a certificate speak for a repository.
