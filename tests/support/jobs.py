@@ -11,7 +11,7 @@ import dataclasses
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,10 +191,18 @@ class Between:
 
 
 @contextmanager
-def workshop_on(server: RedisServer, folder: Path) -> Iterator[Workshop]:
-    """Give a workshop with an empty ledger on ``server`` that allows every image."""
+def workshop_on(
+    server: RedisServer, folder: Path, **settings: object
+) -> Iterator[Workshop]:
+    """Give a workshop with an empty ledger on ``server`` that allows every image.
+
+    Args:
+        server: holds the ledger.
+        folder: the configuration's; ``cvmfs`` and ``keys`` in it are the repository's.
+        settings: further ones of the repository.
+    """
     with FakeRegistry() as registry:
-        path = _write_config(folder, server.url, registry)
+        path = _write_config(folder, server.url, registry, settings)
         keys(FQRN).save(folder / "keys")
         config = load_config(path, {})
         create_missing_repositories(config)
@@ -210,7 +218,13 @@ def workshop_on(server: RedisServer, folder: Path) -> Iterator[Workshop]:
             yield shop
 
 
-def _write_config(folder: Path, redis_url: str, registry: FakeRegistry) -> Path:
+def _write_config(
+    folder: Path,
+    redis_url: str,
+    registry: FakeRegistry,
+    settings: Mapping[str, object],
+) -> Path:
+    more = "".join(f", {key}: {value}" for key, value in settings.items())
     username, password = registry.credentials
     path = folder / "config.yaml"
     path.write_text(
@@ -224,7 +238,7 @@ registries:
   "{registry.host}":
     {{plain_http: true, username: {username}, password: "{password}"}}
 repositories:
-  {FQRN}: {{storage: "{(folder / "cvmfs").as_uri()}", keys: keys, ttl: 60}}
+  {FQRN}: {{storage: "{(folder / "cvmfs").as_uri()}", keys: keys, ttl: 60{more}}}
 """
     )
     return path

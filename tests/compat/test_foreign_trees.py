@@ -1,0 +1,86 @@
+"""Jobs on a repository that ``cvmfs_server`` keeps and another tool has filled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import tars
+from tests.support.cvmfs_repository import keys
+from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.oci import digest_of, gzip_layer
+from tests.support.redis import RedisServer
+from tests.support.stock_server import StockServer, stock_server
+from workers.layout.layers import layer_path
+from workers.layout.names import flat_path
+
+pytestmark = pytest.mark.compat
+
+LAYER = gzip_layer(
+    tars.tar(
+        tars.directory(b"usr"),
+        tars.directory(b"usr/bin", mode=0o755),
+        tars.file(b"usr/bin/tool", b"ours", mode=0o4755),
+    )
+)
+NAME = "atlas/image:v1"
+CATALOGS = {
+    "none": (),
+    "at the top": (".",),
+    "deeper inside only": ("usr", "usr/bin"),
+    "everywhere": (".", "usr", "usr/bin"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[StockServer]:
+    with stock_server(tmp_path / "machine") as machine:
+        keys(FQRN).save(machine.keys)
+        machine.mkfs(FQRN, "-z", "-g")
+        (tmp_path / "keys").symlink_to(machine.keys)
+        (tmp_path / "cvmfs").symlink_to(machine.storage(FQRN))
+        yield machine
+
+
+@pytest.fixture
+def shop(
+    server: RedisServer, machine: StockServer, tmp_path: Path
+) -> Iterator[Workshop]:
+    with workshop_on(server, tmp_path, spool=machine.spool(FQRN)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("catalogs", CATALOGS.values(), ids=CATALOGS)
+def test_trees_that_stock_publish_wrote_are_made_again_whatever_catalogs_they_have(
+    machine: StockServer, shop: Workshop, catalogs: tuple[str, ...]
+) -> None:
+    image = shop.registry.push_image("atlas/image", "v1", [LAYER])
+    flat = flat_path(image.config_digest)
+    layer = layer_path(digest_of(LAYER.blob))
+    lines = ["touch before"]
+    for place in (flat, layer + b"/layerfs"):
+        folder = place.decode()[1:]
+        lines.append(f"mkdir -p {folder}/usr/bin")
+        lines.append(f"echo theirs > {folder}/usr/bin/tool")
+        lines.append(f"echo theirs > {folder}/usr/bin/theirs")
+        lines += [f"touch {folder}/{inside}/.cvmfscatalog" for inside in catalogs]
+    machine.publish(FQRN, "; ".join(lines))
+    machine.check(FQRN)
+
+    shop.publish(NAME)
+    machine.check(FQRN)
+    snapshot = shop.repository.read()
+    for place in (flat, layer + b"/layerfs"):
+        tool = snapshot.lookup(place + b"/usr/bin/tool")
+        assert tool is not None
+        assert (tool.mode & 0o7777, snapshot.read(tool)) == (0o4755, b"ours")
+        assert snapshot.lookup(place + b"/usr/bin/theirs") is None
+        assert snapshot.lookup(place + b"/usr/bin/.cvmfscatalog") is None
+    machine.publish(FQRN, f"test -u {flat.decode()[1:]}/usr/bin/tool; touch after")
+    machine.check(FQRN)
