@@ -31,9 +31,18 @@ class ReadyBatches:
         connection: shared with all workers.
         ledger: whose leases the fences are.
         fqrn: of the repository.
+        patience_seconds: how long a batch waits for its commit.
     """
 
-    def __init__(self, connection: redis.Redis, ledger: Ledger, fqrn: str) -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        ledger: Ledger,
+        fqrn: str,
+        *,
+        patience_seconds: float = 600.0,
+    ) -> None:
+        self.patience_seconds = patience_seconds
         self._redis = connection
         self._ledger = ledger
         self._entries = f"{_PREFIX}:{fqrn}"

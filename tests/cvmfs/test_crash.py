@@ -7,10 +7,8 @@ new one, whole, and the next commit must succeed and leave nothing to repair.
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -23,7 +21,16 @@ from tests.support.cvmfs_repository import (
     new_repository,
     small_tree,
 )
+from tests.support.mortal import (
+    MORE_THAN_ALL_WRITES,
+    Ended,
+    MortalStorage,
+    end_with_a_kill,
+    end_with_an_error,
+)
 from workers.cvmfs import (
+    Batch,
+    Committed,
     GraftTree,
     LocalStorage,
     PutFile,
@@ -32,91 +39,11 @@ from workers.cvmfs import (
     Repository,
     Revision,
 )
-from workers.cvmfs.errors import NotFound
-from workers.cvmfs.storage import StagedObject
+from workers.cvmfs.errors import InvalidChange, NotFound
 
 PLACE = b"/.flat/ab/abcdef"
 FIRST = b"/.flat/ab/first"
-MORE_THAN_ALL_WRITES = 1000
-
-
-class Ended(BaseException):
-    """Not an Exception, so that nobody takes it for something to be handled."""
-
-
-class MortalStorage:
-    """A storage that ends the world before its n-th write.
-
-    Args:
-        base: the directory.
-        writes: how many writes come to pass.
-        end: what happens then.
-    """
-
-    def __init__(self, base: Path, writes: int, end: Callable[[], None]) -> None:
-        self._inner = LocalStorage(base)
-        self._base = base
-        self._writes = writes
-        self._end = end
-        self.unsynced: list[Path] = []
-
-    @property
-    def writes_left(self) -> int:
-        return self._writes
-
-    def _write(self) -> None:
-        if self._writes == 0:
-            self._end()
-        self._writes -= 1
-
-    def get(self, path: str) -> bytes:
-        return self._inner.get(path)
-
-    def open(self, path: str) -> BinaryIO:
-        return self._inner.open(path)
-
-    def exists(self, path: str) -> bool:
-        return self._inner.exists(path)
-
-    def prepare(self) -> None:
-        self._write()
-        self._inner.prepare()
-
-    def put(self, path: str, data: bytes) -> bool:
-        self._write()
-        is_new = self._inner.put(path, data)
-        if is_new:
-            self.unsynced.append(self._base / path)
-        return is_new
-
-    @contextmanager
-    def stage(self) -> Iterator[StagedObject]:
-        self._write()
-        with self._inner.stage() as staged:
-            yield staged
-
-    def replace(self, path: str, data: bytes) -> None:
-        self._write()
-        self._inner.replace(path, data)
-
-    def sync(self) -> None:
-        self._write()
-        self._inner.sync()
-        self.unsynced.clear()
-
-    @contextmanager
-    def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
-        self._write()
-        with self._inner.lock(patience_seconds=patience_seconds):
-            yield
-
-
-def end_with_an_error() -> None:
-    raise Ended
-
-
-def end_with_a_kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+GROUP = [b"one", b"two", b"three"]
 
 
 def publish(repository: Repository) -> Revision:
@@ -238,6 +165,117 @@ def test_power_can_fail_at_any_write(tmp_path: Path, lost: str) -> None:
                 os.truncate(path, path.stat().st_size // 2 if lost == "cut" else 0)
         assert not check_readable(base)
         check_recovers(base)
+
+
+# Several batches in one commit.
+
+
+def batch_of(repository: Repository, name: bytes) -> Batch:
+    place = b"/.flat/ab/" + name
+    prepared = repository.prepare(place, small_tree(repository.sink, name))
+    link = PutLink(b"/registry/group/" + name, b"../../.flat/ab/" + name)
+    told = PutFile(b"/plain/" + name, repository.sink.put_bytes(name))
+    return repository.batch([GraftTree(place, prepared), told, link])
+
+
+def commit_group(
+    repository: Repository, batches: Sequence[Batch], refused: Sequence[Batch] = ()
+) -> Committed:
+    def confirm(going: Sequence[Batch]) -> Mapping[Batch, Exception]:
+        return {batch: Refusal() for batch in going if batch in refused}
+
+    with repository.storage.lock():
+        return repository.commit_batches(batches, now=NOW + 10, confirm=confirm)
+
+
+class Refusal(Exception):
+    """Why a batch must not become visible."""
+
+
+def live_in(base: Path) -> set[bytes]:
+    """Return which images are there; each must be there whole or not at all."""
+    snapshot = repository_on(LocalStorage(base)).read()
+    live = set()
+    for name in GROUP:
+        paths = (b"/.flat/ab/%b/hello", b"/plain/%b", b"/registry/group/%b")
+        found = [snapshot.lookup(path % name) for path in paths]
+        if any(found):
+            assert all(found)
+            live.add(name)
+    return live
+
+
+def test_a_group_can_be_killed_at_any_write(tmp_path: Path) -> None:
+    def ready(base: Path) -> list[Batch]:
+        with_first_image(base)
+        return [batch_of(repository_on(LocalStorage(base)), name) for name in GROUP]
+
+    batches = ready(tmp_path / "count")
+    writes = count_writes(
+        tmp_path / "count",
+        lambda storage: commit_group(repository_on(storage), batches),
+    )
+    assert writes > 8
+    for number in range(writes):
+        base = tmp_path / str(number)
+        batches = ready(base)
+        child = os.fork()
+        if child == 0:
+            storage = MortalStorage(base, number, end_with_a_kill)
+            commit_group(repository_on(storage), batches)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert live_in(base) == set()
+        # Another leads, with what it reads of them from the queue.
+        left = [Batch.decode(batch.encode()) for batch in batches[1:]]
+        committed = commit_group(repository_on(LocalStorage(base)), left)
+        assert committed.revision.number == 3
+        assert committed.left_out == {}
+        assert live_in(base) == set(GROUP[1:])
+        audit(base)
+
+
+def test_what_a_dead_leader_has_committed_is_in_force_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    with_first_image(tmp_path)
+    repository = repository_on(LocalStorage(tmp_path))
+    batches = [batch_of(repository, name) for name in GROUP]
+    first = commit_group(repository, batches)
+    again = [Batch.decode(batch.encode()) for batch in batches]
+    second = commit_group(repository_on(LocalStorage(tmp_path)), again)
+    assert not second.revision.is_new
+    assert second.left_out == {}
+    assert second.revision.root_catalog == first.revision.root_catalog
+    assert live_in(tmp_path) == set(GROUP)
+    # Nor does it with one more beside it that is new.
+    more = repository.batch([PutLink(b"/more", b"x")])
+    third = commit_group(repository, [*batches, more])
+    assert third.revision.number == first.revision.number + 1
+    assert audit(tmp_path).contents[b"/plain/one"] == b"one"
+
+
+def test_a_batch_that_fails_or_is_refused_leaves_no_trace(tmp_path: Path) -> None:
+    with_first_image(tmp_path)
+    repository = repository_on(LocalStorage(tmp_path))
+    one, two, three = (batch_of(repository, name) for name in GROUP)
+    begun = PutLink(b"/begun/by/a/bad/one", b"x")
+    bad = repository.batch([*three.changes, begun, PutLink(b"/plain/one/below", b"x")])
+    committed = commit_group(repository, [one, bad, two], refused=[two])
+    assert committed.revision.number == 3
+    assert {type(error) for error in committed.left_out.values()} == {
+        InvalidChange,
+        Refusal,
+    }
+    assert set(committed.left_out) == {bad, two}
+    assert live_in(tmp_path) == {b"one"}
+    found = audit(tmp_path)
+    assert not any(path.startswith(b"/begun") for path in found.modes)
+    # If all are left out, there is nothing to publish.
+    committed = commit_group(repository, [two, bad], refused=[two])
+    assert not committed.revision.is_new
+    assert len(committed.left_out) == 2
 
 
 def test_making_a_repository_can_fail_at_any_write(tmp_path: Path) -> None:

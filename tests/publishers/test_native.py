@@ -3,14 +3,17 @@
 import fcntl
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.cvmfs_repository import FQRN, keys
+from tests.support.redis import RedisServer
 from workers.cvmfs import Dirent, LocalStorage, Repository, Tree
 from workers.cvmfs.storage import WHITELIST
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
+from workers.ledger import Lease, Ledger
 from workers.plan import (
     Fence,
     FileAt,
@@ -22,7 +25,9 @@ from workers.plan import (
     Step,
     TreeAt,
 )
+from workers.publishers.group import ReadyQueue
 from workers.publishers.native import NativePublisher
+from workers.ready_queue import ReadyBatches, fence_token
 
 ROOT = Dirent(stat.S_IFDIR | 0o755)
 LOCK = "data/txn/publish.lock"
@@ -31,8 +36,9 @@ LOCK = "data/txn/publish.lock"
 class Bench:
     """A repository in a folder, its keys, and a publisher to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, queue: ReadyQueue | None) -> None:
         self.root, self.keys = folder / "storage", folder / "keys"
+        self.queue = queue
         keys().save(self.keys)
         self.storage = LocalStorage(self.root, patience_seconds=0)
         now = int(time.time())
@@ -40,7 +46,7 @@ class Bench:
         self.publisher = self.new_publisher()
 
     def new_publisher(self) -> NativePublisher:
-        return NativePublisher(FQRN, self.open)
+        return NativePublisher(FQRN, self.open, self.queue)
 
     def open(self) -> Repository:
         return Repository.open(FQRN, self.storage, self.keys)
@@ -56,9 +62,26 @@ class Bench:
         self.storage.replace(WHITELIST, data)
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["alone", "together"])
+def bench(
+    tmp_path: Path, server: RedisServer, request: pytest.FixtureRequest
+) -> Iterator[Bench]:
+    """Give a publisher that commits for itself, and one that looks for others."""
+    if request.param == "alone":
+        yield Bench(tmp_path, None)
+        return
+    with server.client() as connection:
+        connection.flushall()
+        ledger = Ledger(connection)
+        yield Bench(
+            tmp_path, ReadyBatches(connection, ledger, FQRN, patience_seconds=0)
+        )
 
 
 def tree(bench: Bench, **files: bytes) -> Tree:
@@ -74,7 +97,8 @@ def accept(_written: Tree) -> None:
     """Verify nothing."""
 
 
-GO_ON = Fence(lambda: None)
+TOKEN = fence_token(Lease("reference", "token", 1, 1, 0, hint=None, forced=False))
+GO_ON = Fence(lambda: None, TOKEN)
 """Lets the publication happen."""
 
 
@@ -139,7 +163,7 @@ def test_what_does_not_verify_is_not_visible(bench: Bench) -> None:
     seen = []
 
     def refuse(written: Tree) -> None:
-        seen.append(set(written.directories[b""]))
+        seen.append(set(dict(written.directories)[b""]))
         raise Mismatch
 
     before = bench.publisher.revision()
@@ -160,7 +184,9 @@ def test_a_publication_may_be_stopped_right_before_it_is_visible(bench: Bench) -
 
     before = bench.publisher.revision()
     with pytest.raises(Overtaken):
-        bench.publisher.publish([Plan("reference", (FileAt(b"/a", b""),))], Fence(stop))
+        bench.publisher.publish(
+            [Plan("reference", (FileAt(b"/a", b""),))], Fence(stop, TOKEN)
+        )
     assert bench.publisher.revision() == before
     bench.publish(FileAt(b"/a", b""))
 

@@ -122,7 +122,7 @@ class Committer:
                     if new is head and is_sound:
                         return Committed(_revision(head, is_new=False), left_out)
                     refused = confirm(going)
-                if not refused:
+                if not refused.keys() - left_out.keys():
                     break
                 left_out.update(refused)
             published = publish_head(storage, self.keys, new, reflog, now)

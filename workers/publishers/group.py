@@ -42,7 +42,9 @@ from workers.plan import Fence
 _MOST_BATCHES = 100
 # How soon it is noticed that a leader died, and that the lock was not held by one.
 _LOOK_AGAIN_SECONDS = 0.25
-_PATIENCE_SECONDS = 600.0
+# From then on the lock is waited for: a bucket's is recognised as a dead writer's only
+# by who looks at it for some time, if the clock of that one was wrong.
+_LEADERS_SECONDS = 30.0
 
 CALLED = ""
 """What is told to one whose turn it is to lead."""
@@ -75,7 +77,12 @@ class ReadyQueue(Protocol):
     """Where the batches lie that wait for a commit of one repository.
 
     Every method raises QueueAway.
+
+    Attributes:
+        patience_seconds: how long a batch is left there.
     """
+
+    patience_seconds: float
 
     def add(self, fence: str, batch: str) -> str:
         """Lay a batch down; return the id of its entry."""
@@ -140,14 +147,17 @@ class GroupCommit:
                     self._queue.withdraw(own.entry_id)
 
     def _follow(self, own: "_Own", token: str) -> Revision:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        began = time.monotonic()
+        deadline = began + self._queue.patience_seconds
         while True:
+            now = time.monotonic()
+            is_patient = now > began + _LEADERS_SECONDS
             # The first time because the lock may have become free before the entry was
             # there to be seen.
             try:
-                return self._lead(own, 0)
+                return self._lead(own, deadline - now if is_patient else 0)
             except _LockHeld:
-                if time.monotonic() > deadline:
+                if time.monotonic() >= deadline:
                     raise
             told = self._told(own, _LOOK_AGAIN_SECONDS)
             if isinstance(told, FenceDown):
