@@ -28,6 +28,7 @@ _RATE, _SECONDS = 300, 30
 _BURST, _AT_ONCE = 20_000, 100
 _P99_REACH_MS = 20.0
 _EVERYTHING = 1_000_000
+_ENQUEUED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,14 @@ def _kept(service: Service, prefix: str) -> int:
             for image in Ledger(connection).images(0, _EVERYTHING).images
             if image.reference.startswith(prefix)
         }
-        queued = JobQueue(connection).depth()
-    if queued < len(kept):
-        raise RuntimeError(f"{len(kept)} images are wanted, {queued} jobs wait")
+        # They are enqueued behind the answers, a moment later.
+        queue = JobQueue(connection)
+        deadline = time.monotonic() + _ENQUEUED_SECONDS
+        while queue.depth() < len(kept):
+            if time.monotonic() > deadline:
+                wait = f"{queue.depth()} jobs wait"
+                raise RuntimeError(f"{len(kept)} images are wanted, {wait}")
+            time.sleep(0.05)
     return len(kept)
 
 

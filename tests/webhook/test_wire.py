@@ -164,15 +164,18 @@ def test_an_address_may_have_only_some_slow_requests(pages: Pages) -> None:
 
 
 def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:
-    with open_door(pages.app, terms=terms(connections=10)) as door:
+    bounds = terms(connections=10, head_seconds=60)
+    with open_door(pages.app, terms=bounds) as door:
         silent = [door.peer() for _ in range(5)]
         dripping = [door.peer() for _ in range(5)]
         for each in dripping:
             each.say(HALF_A_HEAD)
         assert hook(door) == 202
         assert silent[0].is_closed()
-        for _ in range(20):
+        for _ in range(4):
             assert hook(door) == 202
+        dripping[-1].say("x\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        assert dripping[-1].answer()[0] == 202
 
 
 def test_large_bodies_have_a_bound_together(pages: Pages) -> None:
