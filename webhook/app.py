@@ -89,7 +89,7 @@ def create_app(
             is_durability_trusted=is_trusted,
             has_expired=whitelists.has_expired,
         ),
-        files.blueprint(files.local_roots(config)),
+        files.blueprint(files.local_roots(config), config.site),
     ):
         app.register_blueprint(blueprint)
     headers.init_app(app)

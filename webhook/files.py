@@ -1,11 +1,15 @@
 """``/cvmfs/<fqrn>/…``: repositories in local storage, as a stratum 0 web server does.
 
+Beside them, in ``/cvmfs/info/v1/``, is what ``cvmfs_server`` keeps there for monitors
+and operators of replicas: which repositories there are, and who runs them.
+
 Only names that a repository has are looked up at all, so nothing beside it in the same
 folder (unfinished uploads, locks) is served, and no name can lead out of it. What the
 answers must look like: cvmfs-format 9.
 """
 
 import errno
+import json
 import logging
 import os
 import re
@@ -19,7 +23,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
-from workers.config import Config
+from workers.config import Config, SiteConfig
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +55,25 @@ def local_roots(config: Config) -> dict[str, Path]:
     return roots
 
 
-def blueprint(roots: Mapping[str, Path]) -> Blueprint:
-    """Return the route that serves the repositories under ``roots``, by name."""
+def blueprint(roots: Mapping[str, Path], site: SiteConfig) -> Blueprint:
+    """Return the routes that serve the repositories under ``roots``, by name."""
     pages = Blueprint("cvmfs", __name__)
+
+    @pages.get("/cvmfs/info/v1/repositories.json")
+    def repositories() -> Response:
+        served = [{"name": fqrn, "url": f"/cvmfs/{fqrn}"} for fqrn in sorted(roots)]
+        return _info({"schema": 1, "repositories": served, "replicas": []})
+
+    @pages.get("/cvmfs/info/v1/meta.json")
+    def meta() -> Response:
+        return _info(
+            {
+                "administrator": site.administrator,
+                "email": site.email,
+                "organisation": site.organisation,
+                "custom": {},
+            }
+        )
 
     @pages.get("/cvmfs/<fqrn>/<path:name>")
     def file(fqrn: str, name: str) -> Response:
@@ -77,6 +97,15 @@ def blueprint(roots: Mapping[str, Path]) -> Blueprint:
         return answer
 
     return pages
+
+
+def _info(document: Mapping[str, object]) -> Response:
+    answer = Response(
+        json.dumps(document, indent=2) + "\n", content_type="application/json"
+    )
+    answer.headers["Cache-Control"] = f"max-age={MUTABLE_SECONDS}"
+    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return answer
 
 
 def _open(path: Path) -> BinaryIO:

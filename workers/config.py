@@ -37,6 +37,7 @@ __all__ = [
     "S3Config",
     "Secret",
     "Setting",
+    "SiteConfig",
     "SourceConfig",
     "allowed_hosts",
     "load_config",
@@ -171,6 +172,21 @@ class OperatorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteConfig:
+    """Who runs the repositories that are served here, for stratum 1 operators to read.
+
+    Attributes:
+        administrator: a person or a team.
+        email: where to reach them.
+        organisation: whose they are.
+    """
+
+    administrator: str = ""
+    email: str = ""
+    organisation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what a sender may make us do.
 
@@ -200,6 +216,7 @@ class Config:
         repositories: by fully qualified repository name.
         policy: the policy file.
         operator: who may steer.
+        site: who runs this.
         workers: how many worker processes ``up`` starts.
         limits: bounds on notifications.
         log_level: a level name of ``logging``, in capitals.
@@ -215,6 +232,7 @@ class Config:
     repositories: Mapping[str, RepositoryConfig] = field(default_factory=dict)
     policy: Path = Path("policy.yaml")
     operator: OperatorConfig = field(default_factory=OperatorConfig)
+    site: SiteConfig = field(default_factory=SiteConfig)
     workers: int = 2
     limits: Limits = field(default_factory=Limits)
     log_level: str = "INFO"
@@ -274,6 +292,7 @@ class _Builder:
             operator=OperatorConfig(
                 self._secrets(("operator", "token"), operator, config_values.credential)
             ),
+            site=SiteConfig(**self._section("site")),
             workers=self._top("workers", default.workers),
             limits=Limits(**self._section("limits")),
             log_level=self._top("log_level", default.log_level).upper(),

@@ -32,6 +32,8 @@ OPEN = {
     "/healthz",
     "/readyz",
     f"/cvmfs/{FQRN}/.cvmfspublished",
+    "/cvmfs/info/v1/meta.json",
+    "/cvmfs/info/v1/repositories.json",
     "/login",
     "/assets/style.css",
 }

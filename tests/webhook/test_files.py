@@ -10,12 +10,13 @@ from flask.testing import FlaskClient
 
 from tests.support.door import OpenDoor, open_door
 from webhook import files, headers
-from workers.config import Config, RepositoryConfig
+from workers.config import Config, RepositoryConfig, SiteConfig
 
 FQRN = "unpacked.example.org"
 OBJECT = "data/ab/" + "c" * 38
 CATALOG = OBJECT + "C"
 CONTENT = bytes(range(256)) * 1000
+SITE = SiteConfig("A. Librarian", "librarian@example.org", "Example")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def storage(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(storage: Path) -> Iterator[FlaskClient]:
     app = Flask("webhook", static_folder=None)
-    app.register_blueprint(files.blueprint({FQRN: storage}))
+    app.register_blueprint(files.blueprint({FQRN: storage}, SITE))
     headers.init_app(app)
     with app.test_client() as made:
         yield made
@@ -71,6 +72,25 @@ def test_nothing_is_said_that_makes_a_client_ask_conditionally(
         assert answer.status_code == 200
         absent = {"ETag", "Last-Modified", "Content-Encoding", "Content-Disposition"}
         assert not absent & set(answer.headers.keys())
+
+
+def test_operators_of_replicas_find_what_is_served_and_by_whom(
+    client: FlaskClient,
+) -> None:
+    answer = client.get("/cvmfs/info/v1/repositories.json")
+    assert answer.json == {
+        "schema": 1,
+        "repositories": [{"name": FQRN, "url": f"/cvmfs/{FQRN}"}],
+        "replicas": [],
+    }
+    assert answer.headers["Cache-Control"] == "max-age=61"
+    assert client.get("/cvmfs/info/v1/meta.json").json == {
+        "administrator": "A. Librarian",
+        "email": "librarian@example.org",
+        "organisation": "Example",
+        "custom": {},
+    }
+    assert client.get("/cvmfs/info/v1/other.json").status_code == 404
 
 
 def test_head_answers_like_get_without_a_body(client: FlaskClient) -> None:
@@ -183,7 +203,7 @@ def test_a_server_sends_one_file_after_another_over_one_connection(
 def serving(storage: Path) -> Iterator[OpenDoor]:
     """Serve a repository on a socket."""
     app = Flask("webhook", static_folder=None)
-    app.register_blueprint(files.blueprint({FQRN: storage}))
+    app.register_blueprint(files.blueprint({FQRN: storage}, SITE))
     with open_door(app) as door:
         yield door
 
