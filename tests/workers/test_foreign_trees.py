@@ -51,6 +51,7 @@ def put(shop: Workshop, *files: tuple[bytes, bytes]) -> None:
 def test_a_root_file_system_of_another_tool_is_made_again(
     shop: Workshop, image: Image
 ) -> None:
+    shop.allow(formats="[flat]")
     place = flat_path(image.config_digest)
     script = place + b"/.singularity.d/actions/exec"
     put(shop, (place + b"/theirs", b"theirs"), (script, b"#!/bin/sh\n"))
