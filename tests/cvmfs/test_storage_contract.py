@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cvmfs_repository import FQRN
 from tests.support.s3 import S3Server, s3_server
 from workers.cvmfs import LocalStorage, S3Storage, Storage
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
+from workers.cvmfs.stock import StockStorage
 
 OBJECT = "data/ab/cdef"
 MUTABLE = ".cvmfspublished"
@@ -33,6 +35,14 @@ access = BucketAccess(
     bucket, "p", endpoint=endpoint, access_key=access_key, secret_key=secret_key
 )
 storage = S3Storage(access, lease_seconds=0.5)
+"""
+HOLD_STOCK = """
+import sys
+from pathlib import Path
+from workers.cvmfs import LocalStorage
+from workers.cvmfs.stock import StockStorage
+base, spool = map(Path, sys.argv[1:])
+storage = StockStorage(LocalStorage(base), spool, "test.example.org")
 """
 HOLD = """
 with storage.lock():
@@ -68,6 +78,19 @@ def local_place(base: Path) -> Place:
     )
 
 
+def stock_place(folder: Path) -> Place:
+    base, spool = folder / "base", folder / "spool"
+    spool.mkdir()
+
+    def new(patience: float) -> StockStorage:
+        inner = LocalStorage(base, patience_seconds=patience)
+        return StockStorage(inner, spool, FQRN, patience_seconds=patience)
+
+    command = [sys.executable, "-c", HOLD_STOCK + HOLD]
+    places = (os.fspath(base), os.fspath(spool))
+    return Place(new, [*command, *places], local_place(base).stop)
+
+
 def s3_place(server: S3Server) -> Place:
     access = server.access("p")
 
@@ -87,10 +110,12 @@ def s3_place(server: S3Server) -> Place:
     )
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "stock", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "local":
         yield local_place(tmp_path / "base")
+    elif request.param == "stock":
+        yield stock_place(tmp_path)
     else:
         with s3_server() as server:
             yield s3_place(server)

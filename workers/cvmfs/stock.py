@@ -164,7 +164,7 @@ class StockStorage:
             try:
                 self._lock.require_free()
                 with ExitStack() as attempt:
-                    left = max(0.0, deadline - time.monotonic())
+                    left = max(0.0, round(deadline - time.monotonic(), 2))
                     attempt.enter_context(self._inner.lock(patience_seconds=left))
                     hold = attempt.enter_context(
                         self._lock.held(outlast_seconds=self._patience_seconds)
