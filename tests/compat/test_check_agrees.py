@@ -1,10 +1,7 @@
 """Our check and the real one agree: on what is sound, and on what is not."""
 
-import functools
-import http.server
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.cvmfs_repository import FQRN, keys
 from tests.support.damage import Damage
 from tests.support.damages import DAMAGES
+from tests.support.web import served
 from tests.support.workbench import Workbench, sound
 from workers.cvmfs.storage import WHITELIST
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
@@ -41,24 +39,12 @@ def bench() -> Workbench:
     return bench
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
 @pytest.fixture(scope="module")
 def www(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """Serve a directory over HTTP; return it and where."""
     directory = tmp_path_factory.mktemp("www")
-    handler = functools.partial(_Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield directory, f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(directory) as url:
+        yield directory, url
 
 
 @pytest.fixture

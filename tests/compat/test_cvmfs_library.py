@@ -6,16 +6,13 @@ Needs ``cvmfs_swissknife`` and ``cvmfs2`` on PATH, built from public source.
 # Names are bytes, which Path does not take.
 # ruff: noqa: PTH115, PTH123, PTH208
 
-import functools
 import os
 import shutil
 import stat
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -29,6 +26,7 @@ from tests.support.cvmfs_repository import (
     keys,
     small_tree,
 )
+from tests.support.web import served
 from workers.cvmfs import (
     Dirent,
     GraftTree,
@@ -52,29 +50,6 @@ def needs(command: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         shutil.which(command) is None, reason=f"{command} is not on PATH"
     )
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or each small object takes 40 ms
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: pytest shows what fails."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP on a free port of loopback."""
-    handler = functools.partial(QuietHandler, directory=os.fspath(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture
