@@ -9,6 +9,7 @@ import click
 from webhook.commands.explain import explain
 from webhook.commands.garbage import gc
 from webhook.commands.images import publish, status
+from webhook.commands.ledger import ledger
 from webhook.commands.policy import policy
 from webhook.commands.repository import repository
 from webhook.commands.repository_care import resign_command, rollback, tag
@@ -21,8 +22,19 @@ def main() -> None:
     """Container images into CernVM-FS, seconds after the push."""
 
 
-for command in (up, serve, worker, publish, status, policy, explain, repository):
+for command in (
+    up,
+    serve,
+    worker,
+    publish,
+    status,
+    policy,
+    explain,
+    ledger,
+    repository,
+):
     main.add_command(command)
+main.add_command(ledger)
 for command in (gc, tag, rollback, resign_command):
     repository.add_command(command)
 

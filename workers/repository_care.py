@@ -1,7 +1,8 @@
 """What an operator does to a configured native repository, besides publishing to it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from workers import cvmfs
 from workers.config import Config
@@ -14,7 +15,9 @@ from workers.cvmfs import (
     Whitelist,
 )
 from workers.errors import PermanentError
-from workers.services import open_repository
+from workers.ledger import Change, Rebuilder
+from workers.published import published_images
+from workers.services import Front, open_repository
 
 _REST_SECONDS = 0.6
 """Who waits for a lock looks at it every half a second, or more often."""
@@ -72,6 +75,39 @@ def roll_back(config: Config, fqrn: str, target: str) -> RepositoryManifest:
     """Publish an old revision again; ``target`` is a tag or its number."""
     opened = open_repository(config, fqrn)
     return cvmfs.roll_back(fqrn, opened.storage, opened.keys, target, now=_now())
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of the ledger's records of one repository.
+
+    Attributes:
+        fqrn: the repository.
+        revision: of it, that was read.
+        changes: by reference.
+        unreadable: paths in it that look like images and are not live.
+    """
+
+    fqrn: str
+    revision: int
+    changes: Mapping[str, Change]
+    unreadable: tuple[str, ...]
+
+
+def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
+    """Let the ledger say of one repository what that says itself.
+
+    Raises:
+        LedgerUnavailable: there is no ledger to be reached.
+        FormatError: the repository cannot be read.
+    """
+    snapshot = open_repository(config, fqrn).read()
+    revision = snapshot.revision
+    found = published_images(snapshot)
+    with Front.open(config) as front:
+        rebuilder = Rebuilder(front.connection)
+        changes = dict(rebuilder.rebuild(fqrn, revision, found.images))
+    return Rebuilt(fqrn, revision, changes, found.unreadable)
 
 
 def resign(config: Config, fqrn: str) -> Whitelist:

@@ -93,6 +93,8 @@ def test_a_revision_is_tagged_kept_and_rolled_back_to(operator: Operator) -> Non
 
     rolled = operator.run("rollback", FQRN, "release")
     assert rolled.stdout == f"{FQRN}: revision 6 is release again\n"
+    # There is no queue server here, so the records of images are as they were.
+    assert "run `cvmfs-webhook ledger rebuild`" in rolled.stderr
     assert operator.read() == b"good"
     tags = operator.ask("tag", FQRN)
     assert [(tag["name"], tag["revision"]) for tag in tags] == [

@@ -13,10 +13,13 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
+from webhook.commands.ledger import rebuilt_json, show_rebuilt
 from workers.config import Config
 from workers.cvmfs import Tag
+from workers.errors import TransientError
 from workers.repository_care import (
     add_tag,
+    rebuild_ledger,
     remove_tag,
     resign,
     roll_back,
@@ -66,7 +69,13 @@ def tag(
 @reports_errors
 def rollback(fqrn: str, target: str, *, as_json: bool, config_path: Path | None) -> int:
     """Publish an old revision of FQRN again, as a new one that clients follow."""
-    manifest = roll_back(read_config(config_path), fqrn, target)
+    config = read_config(config_path)
+    manifest = roll_back(config, fqrn, target)
+    rebuilt = problem = None
+    try:
+        rebuilt = rebuild_ledger(config, fqrn)
+    except TransientError as error:
+        problem = str(error)
     if as_json:
         print_json(
             {
@@ -74,13 +83,17 @@ def rollback(fqrn: str, target: str, *, as_json: bool, config_path: Path | None)
                 "target": target,
                 "revision": manifest.revision,
                 "root_catalog": str(manifest.root_catalog),
+                "images": rebuilt_json(rebuilt)["images"] if rebuilt else None,
             }
         )
     else:
         click.echo(f"{fqrn}: revision {manifest.revision} is {target} again")
+        if rebuilt is not None:
+            show_rebuilt(rebuilt)
+    if problem is not None:
         click.echo(
-            "What was published after it shows as live until it is pushed again, or "
-            "asked for with `publish`.",
+            f"warning: images still show as they were ({problem}): run "
+            "`cvmfs-webhook ledger rebuild` when the queue server answers",
             err=True,
         )
     return DONE

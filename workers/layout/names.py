@@ -2,7 +2,7 @@
 
 import re
 
-from workers.reference import DOCKER_HUB, Reference
+from workers.reference import DOCKER_HUB, InvalidReference, Reference
 
 FLAT = b"/.flat"
 METADATA = b"/.metadata"
@@ -21,6 +21,23 @@ def image_path(reference: Reference) -> bytes:
         registry = _DOCKER_HUB_DIRECTORY
     name = reference.tag or reference.digest or ""
     return b"/%s/%s:%s" % (registry, reference.repository.encode(), name.encode())
+
+
+def reference_at(path: bytes) -> Reference | None:
+    """Return the image whose link lies at a path, ``None`` where none of ours can.
+
+    The inverse of ``image_path``, for images that have a tag or else a digest.
+    """
+    try:
+        registry, _, rest = path.removeprefix(b"/").decode("ascii").partition("/")
+        if registry == _DOCKER_HUB_DIRECTORY.decode():
+            registry = DOCKER_HUB
+        repository, _, name = rest.partition(":")
+        separator = "@" if ":" in name else ":"
+        reference = Reference.parse(f"{registry}/{repository}{separator}{name}")
+    except (UnicodeDecodeError, InvalidReference):
+        return None
+    return reference if image_path(reference) == path else None
 
 
 def metadata_path(reference: Reference) -> bytes:

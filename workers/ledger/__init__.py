@@ -3,7 +3,8 @@
 RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`` first.
 """
 
-from workers.ledger.ledger import Ledger, LedgerUnavailable
+from workers.ledger.ledger import Ledger
+from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
     Accepted,
     Counters,
@@ -23,9 +24,11 @@ from workers.ledger.records import (
     Wanted,
 )
 from workers.ledger.sweeping import put_off
+from workers.ledger.unavailable import LedgerUnavailable
 
 __all__ = [
     "Accepted",
+    "Change",
     "Counters",
     "Delivery",
     "DeliveryEvent",
@@ -39,6 +42,8 @@ __all__ = [
     "LedgerUnavailable",
     "Outcome",
     "Progress",
+    "Published",
+    "Rebuilder",
     "RunRecord",
     "State",
     "Verdict",

@@ -7,13 +7,11 @@ a time holds the lease of a reference; at most one more waits in the queue.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 
 import redis
 
-from workers.errors import TransientError
 from workers.ledger import durability, lookups, reading, sweeping, writing
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
@@ -35,24 +33,13 @@ from workers.ledger.records import (
     Wanted,
 )
 from workers.ledger.scripts import Scripts
+from workers.ledger.unavailable import translated
 from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
 _STOPS_ALLOWED = 2
 # What a commit needs from its last question to the manifest, and much more.
 _PUBLISH_SECONDS = 10.0
-
-
-class LedgerUnavailable(TransientError):
-    """Redis cannot be reached, or cannot keep what it is given."""
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as exc:
-        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc
 
 
 class Ledger:
@@ -82,7 +69,7 @@ class Ledger:
 
     def _call(self, script: str, *args: str | float) -> object:
         now: str | float = "" if self._clock is None else self._clock()
-        with _translated():
+        with translated():
             return self._scripts.call(script, now, *args)
 
     def _list(self, script: str, *args: str | float) -> list[str]:
@@ -141,7 +128,7 @@ class Ledger:
 
     def image(self, reference: str) -> ImageRecord | None:
         """Return what is known of a reference."""
-        with _translated():
+        with translated():
             return next(iter(lookups.images(self._redis, [reference])), None)
 
     def images(
@@ -153,22 +140,22 @@ class Ledger:
         search: str | None = None,
     ) -> ImagePage:
         """List references, the newest change first; ``search`` is a part of a name."""
-        with _translated():
+        with translated():
             return lookups.page(self._redis, offset, limit, state, search)
 
     def runs(self, reference: str, limit: int = 50) -> list[RunRecord]:
         """Return the last finished runs of a reference, newest first."""
-        with _translated():
+        with translated():
             return lookups.runs(self._redis, reference, limit)
 
     def deliveries(self, limit: int = 100) -> list[DeliveryRecord]:
         """Return the last deliveries, newest first."""
-        with _translated():
+        with translated():
             return lookups.deliveries(self._redis, limit)
 
     def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return one delivery if it is still kept."""
-        with _translated():
+        with translated():
             return lookups.delivery(self._redis, delivery_id)
 
     def events(self, after: str | None = None, limit: int = 100) -> list[Event]:
@@ -177,17 +164,17 @@ class Ledger:
         Raises:
             LedgerUnavailable: also when ``after`` is no id of an event.
         """
-        with _translated():
+        with translated():
             return lookups.events(self._redis, after, limit)
 
     def counts(self) -> dict[State, int]:
         """Return how many references are in each state; every state is there."""
-        with _translated():
+        with translated():
             return lookups.counts(self._redis)
 
     def counters(self) -> Counters:
         """Return how often what has happened, for the metrics."""
-        with _translated():
+        with translated():
             return lookups.counters(self._redis)
 
     def durability_problem(self) -> str | None:
@@ -269,7 +256,7 @@ class Ledger:
         so; and when the lease is lost.
         """
         key = f"{PREFIX}image:{lease.reference}"
-        with _translated():
+        with translated():
             token, requested = self._redis.hmget(key, ["lease", "requested"])
         if token is None or as_text(token) != lease.token:
             return True
@@ -368,7 +355,7 @@ class Ledger:
 
     def claim_sweep(self) -> bool:
         """Whether the caller should sweep now: True for one of all workers a second."""
-        with _translated():
+        with translated():
             return sweeping.claim(self._redis)
 
     def owed(self, queued_ids: AbstractSet[str]) -> list[Accepted]:
@@ -377,7 +364,7 @@ class Ledger:
         Args:
             queued_ids: the ids of all jobs that wait in the queue, read just before.
         """
-        with _translated():
+        with translated():
             return sweeping.owed(self._redis, self._list, queued_ids)
 
     def next_due(self) -> float | None:

@@ -1,0 +1,106 @@
+"""The ledger made true again by what a repository holds.
+
+What is live is said by the repository in the end: after a rollback, after the records
+were lost, after another tool was at work there, it says so to the ledger. Work that is
+queued or under way is left as it is; so is what the ledger knows of a later revision.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import redis
+
+from workers.ledger import lookups
+from workers.ledger.lookups import PREFIX
+from workers.ledger.reading import as_text
+from workers.ledger.scripts import Scripts
+from workers.ledger.unavailable import translated
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An image as a repository has it.
+
+    Attributes:
+        digest: which the registry had for it then.
+        path: of the tag's link.
+        published: when, unix time.
+    """
+
+    digest: str
+    path: str
+    published: float
+
+
+class Change(StrEnum):
+    """What became of a reference."""
+
+    LIVE = "live"
+    GONE = "gone"
+    OTHER = "other"
+    SAME = "same"
+    NEWER = "newer"
+    ELSEWHERE = "elsewhere"
+
+
+class Rebuilder:
+    """Writes what repositories hold into the ledger.
+
+    Args:
+        connection: to the Redis that holds the ledger.
+        clock: None takes Redis's own.
+
+    Raises:
+        LedgerUnavailable: (``rebuild``) Redis does not answer as it should.
+    """
+
+    def __init__(
+        self, connection: redis.Redis, *, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._redis = connection
+        self._scripts = Scripts(connection)
+        self._clock = clock
+
+    def rebuild(
+        self, fqrn: str, revision: int, images: Mapping[str, Published]
+    ) -> Iterator[tuple[str, Change]]:
+        """Settle what one repository holds, and what it holds no more.
+
+        Doing it again changes nothing.
+
+        Args:
+            fqrn: the repository.
+            revision: of it, which has these images and no others.
+            images: by reference.
+
+        Yields:
+            Each reference that is or was live there, and what became of it.
+        """
+        for reference, image in images.items():
+            yield reference, self._settle(fqrn, revision, reference, image)
+        with translated():
+            gone = [name for name in self._live_in(fqrn) if name not in images]
+        for reference in gone:
+            yield reference, self._settle(fqrn, revision, reference, None)
+
+    def _live_in(self, fqrn: str) -> Iterator[str]:
+        """Yield the references that the ledger takes for published in a repository."""
+        names = [as_text(one) for one in self._redis.zrange(f"{PREFIX}images", 0, -1)]
+        for begin in range(0, len(names), _AT_ONCE):
+            for record in lookups.images(self._redis, names[begin : begin + _AT_ONCE]):
+                if record.live_digest is not None and record.repository == fqrn:
+                    yield record.reference
+
+    def _settle(
+        self, fqrn: str, revision: int, reference: str, image: Published | None
+    ) -> Change:
+        now: str | float = "" if self._clock is None else self._clock()
+        known: tuple[str | float, ...] = ("", "", "")
+        if image is not None:
+            known = (image.digest, image.path, image.published)
+        with translated():
+            reply = self._scripts.call("settle", now, reference, fqrn, revision, *known)
+        return Change(as_text(reply))

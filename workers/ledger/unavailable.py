@@ -1,0 +1,21 @@
+"""The one error of the ledger, and how Redis's become it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from workers.errors import TransientError
+
+
+class LedgerUnavailable(TransientError):
+    """Redis cannot be reached, or cannot keep what it is given."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the client of Redis raises into ``LedgerUnavailable``."""
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc
