@@ -61,6 +61,7 @@ class S3Server(ThreadingHTTPServer):
         clock: its own.
         page_length: keys in a page of a listing.
         knows_delete_objects: whether it deletes many objects by one request.
+        is_public: whether everybody may read, as clients of a repository do.
     """
 
     daemon_threads = True
@@ -76,6 +77,7 @@ class S3Server(ThreadingHTTPServer):
         self.clock = time.time
         self.page_length = 1000
         self.knows_delete_objects = True
+        self.is_public = False
         self.guard = threading.Lock()
         self.counting = threading.Lock()
         self.in_flight = 0
@@ -153,11 +155,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(refusal, "InternalError")
         elif bucket != BUCKET:
             self._refuse(404, "NoSuchBucket")
-        elif f"Credential={ACCESS_KEY}/" not in headers.get("authorization", ""):
+        elif not self._may_go_on(headers.get("authorization")):
             self._refuse(403, "InvalidAccessKeyId")
         else:
             with server.guard:
                 self._answer(request, query, body, is_lost=refusal is not None)
+
+    def _may_go_on(self, authorization: str | None) -> bool:
+        if authorization is None:
+            return self.server.is_public and self.command in {"GET", "HEAD"}
+        return f"Credential={ACCESS_KEY}/" in authorization
 
     def _answer(
         self,
