@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from tests.support.cvmfs_audit import Audit, audit, stored_object
 from tests.support.cvmfs_repository import (
+    FQRN,
     NOW,
     directory,
     file,
+    is_mountpoint,
+    keys,
     new_repository,
     small_tree,
 )
@@ -18,6 +21,7 @@ from workers.cvmfs import (
     Change,
     Content,
     GraftTree,
+    LocalStorage,
     PreparedTree,
     PutFile,
     PutLink,
@@ -27,7 +31,14 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.catalog import Catalog
 from workers.cvmfs.editor import CatalogEditor
-from workers.cvmfs.errors import InvalidChange, InvalidPath, InvalidTree, Malformed
+from workers.cvmfs.errors import (
+    InvalidChange,
+    InvalidPath,
+    InvalidTree,
+    Malformed,
+    NotFound,
+    StorageFailed,
+)
 from workers.cvmfs.prepare import draft_catalog
 
 PLACE = b"/.flat/ab/abcdef"
@@ -313,6 +324,66 @@ def test_a_time_that_was_not_asked_for_is_no_difference(
     entry = repository.read().lookup(b"/b")
     assert entry is not None
     assert entry.mtime == NOW + 1
+
+
+def many_links(text: bytes) -> list[Change]:
+    """Return changes in so many catalogs that they are opened and written at once."""
+    shards = [b"/.flat/%02x" % number for number in range(20)]
+    return [PutLink(shard + b"/" + text, text) for shard in shards]
+
+
+def test_many_catalogs_at_once_are_as_sound_as_one(
+    repository: Repository, tmp_path: Path
+) -> None:
+    for text in (b"first", b"second", b"third"):
+        repository.commit([*many_links(text), PutLink(b"/plain/link", text)], now=NOW)
+    found = audit(tmp_path)
+    assert len(found.catalogs) == 22
+    for text in (b"first", b"second", b"third"):
+        assert all(change.path in found.modes for change in many_links(text))
+    assert repository.commit([RemovePath(b"/.flat")], now=NOW).number == 5
+    assert audit(tmp_path).catalogs.keys() == {b""}
+
+
+def test_a_catalog_that_is_gone_harms_only_those_who_need_it(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit(many_links(b"first"), now=NOW)
+    gone = audit(tmp_path).catalogs[b"/.flat/07"]
+    (tmp_path / "data" / gone[:2] / f"{gone[2:]}C").unlink()
+    batches = [repository.batch([change]) for change in many_links(b"second")]
+    with repository.storage.lock():
+        committed = repository.commit_batches(batches, now=NOW, confirm=lambda _: {})
+    assert list(committed.left_out) == [batches[7]]
+    assert isinstance(committed.left_out[batches[7]], NotFound)
+    there = [
+        repository.read().lookup(change.path) is not None
+        for number, change in enumerate(many_links(b"second"))
+        if number != 7
+    ]
+    assert there == [True] * 19
+
+
+def test_no_catalog_is_named_that_could_not_be_stored(
+    repository: Repository, tmp_path: Path
+) -> None:
+    class Full(LocalStorage):
+        """A storage that has room for some catalogs."""
+
+        room = 12
+
+        def put(self, path: str, data: bytes) -> bool:
+            self.room -= 1
+            if self.room < 0:
+                raise StorageFailed(f"{path}: no space left")
+            return super().put(path, data)
+
+    repository.commit(many_links(b"first"), now=NOW)
+    before = audit(tmp_path).fields
+    full = Repository(FQRN, Full(tmp_path), keys(), is_mountpoint=is_mountpoint)
+    with pytest.raises(StorageFailed, match="no space left"):
+        full.commit(many_links(b"second"), now=NOW)
+    assert audit(tmp_path).fields == before
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import itertools
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from workers.cvmfs.catalog import (
     Catalog,
@@ -35,7 +36,7 @@ from workers.cvmfs.changes import (
 )
 from workers.cvmfs.dirent import Dirent, Tree
 from workers.cvmfs.editor import CatalogEditor
-from workers.cvmfs.errors import InvalidChange, Malformed, NotFound
+from workers.cvmfs.errors import FormatError, InvalidChange, Malformed, NotFound
 from workers.cvmfs.hash import NO_HASH, Kind
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.paths import is_below, parent, parents, printable
@@ -105,8 +106,9 @@ class Transaction:
     def open_ahead(self, paths: Iterable[bytes]) -> None:
         """Open the catalogs on the way to some paths, many at once.
 
-        One after the other they would be opened anyway, when the changes are made; in a
-        bucket that is a round trip each.
+        One after the other they are opened anyway when the changes are made, and what
+        is wrong with one of them is told to who needs it; but in a bucket each is a
+        round trip.
         """
         above = {directory for path in paths for directory in parents(path)}
         for _, directories in itertools.groupby(sorted(above, key=_depth), _depth):
@@ -114,19 +116,21 @@ class Transaction:
             if len(wanted) >= _MANY:
                 with ThreadPoolExecutor(_THREADS) as pool:
                     fetch = functools.partial(fetch_catalog, self._storage)
-                    for nested, data in zip(
-                        wanted, pool.map(fetch, wanted), strict=True
-                    ):
-                        self._open(nested, data)
+                    fetched = [pool.submit(fetch, nested) for nested in wanted]
+                for nested, data in zip(wanted, fetched, strict=True):
+                    with suppress(FormatError):
+                        self._open(nested, data.result())
 
     def _unopened(self, directory: bytes) -> NestedCatalog | None:
         """Return the catalog of a directory, if it has one that is not open yet."""
-        outer = self._home(parent(directory))
         if directory in self._editors:
             return None
-        row = outer.row(directory)
-        is_mountpoint = row is not None and row.is_mountpoint
-        return outer.nested_at(directory) if is_mountpoint else None
+        with suppress(FormatError):
+            outer = self._home(parent(directory))
+            row = outer.row(directory)
+            if row is not None and row.is_mountpoint:
+                return outer.nested_at(directory)
+        return None
 
     def apply(self, change: Change) -> None:
         """Make one change.
