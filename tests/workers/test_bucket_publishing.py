@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -15,11 +16,15 @@ from webhook.files import local_roots
 from webhook.up import welcome
 from workers.config import Config, load_config
 from workers.cvmfs import FormatError
+from workers.jobqueue import JobQueue
 from workers.layout.names import image_path
+from workers.ledger import Ledger
 from workers.plan import Fence, FileAt, LinkAt, Plan, RepositoryUnavailable
 from workers.publishers.native import NativePublisher
+from workers.ready_queue import fence_token
 from workers.reference import Reference
 from workers.services import (
+    Front,
     check_repository,
     create_missing_repositories,
     open_publisher,
@@ -154,3 +159,43 @@ def test_the_url_of_a_bucket_follows_its_style(
     path = tmp_path / "config.yaml"
     path.write_text(f"repositories: {{a.b: {{storage: s3://bucket/p, s3: {{{s3}}}}}}}")
     assert f"CVMFS_SERVER_URL={url}\n" in welcome(load_config(path, {}))
+
+
+def test_what_is_ready_meanwhile_goes_into_few_revisions_of_a_bucket(
+    config: Config, redis_server: RedisServer, server: S3Server
+) -> None:
+    create_missing_repositories(config)
+    names = [f"image-{number}" for number in range(12)]
+    revisions: dict[str, int] = {}
+
+    def publish(name: str) -> None:
+        # As processes do, which share neither connections nor uploads.
+        with redis_server.client() as connection:
+            front = Front(connection, Ledger(connection), JobQueue(connection))
+            lease = front.ledger.begin(name, worker="worker")
+            assert lease is not None
+            fence = Fence(lambda: None, fence_token(lease))
+            data = name.encode()
+            plan = Plan(name, (FileAt(b"/" + data, data),))
+            publisher = open_publisher(config, FQRN, front)
+            revisions[name] = publisher.publish([plan], fence).revision
+
+    with redis_server.client() as connection:
+        connection.flushall()
+        for name in names:
+            Ledger(connection).request(name, source="test")
+    threads = [Thread(target=publish, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    repository = open_repository(config, FQRN)
+    snapshot = repository.read()
+    for name in names:
+        dirent = snapshot.lookup(b"/" + name.encode())
+        assert dirent is not None
+        assert snapshot.read(dirent) == name.encode()
+        assert 2 <= revisions[name] <= repository.head().revision
+    assert repository.head().revision < 1 + len(names)
+    found = check_repository(config, FQRN, contents=True, tell=lambda _: None)
+    assert list(found) == []
