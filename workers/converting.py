@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event, Lock
 
-from workers.cvmfs import Tree
+from workers.cvmfs import StreamedTree
 from workers.images.budget import Budget
 from workers.images.content import ContentPool
 from workers.images.decompress import DamagedLayer
@@ -32,6 +32,7 @@ from workers.layout.layers import (
     publishable,
     read_layer_tree,
     record_path,
+    unwrapped,
 )
 from workers.layout.names import flat_path
 from workers.ledger import Progress
@@ -50,7 +51,6 @@ Published = Callable[[str], LayerTree | None]
 _Found = tuple[LayerTree, bool]
 
 
-class Stopped(Exception):
 class Shelf:
     """The layers that need not be made again, by the digest of their blobs.
 
@@ -72,6 +72,7 @@ class Shelf:
         self._made[digest] = layer
 
 
+class Stopped(Exception):
     """Another layer of the image failed; this one need not go on."""
 
 
@@ -212,8 +213,10 @@ def _trees(
         )
 
 
-def _verify_layer(layer: LayerTree, publisher: Publisher, written: Tree) -> None:
-    verify_layer(read_layer_tree(written, publisher.content).tree, layer)
+def _verify_layer(
+    layer: LayerTree, publisher: Publisher, written: StreamedTree
+) -> None:
+    verify_layer(unwrapped(written, layer, publisher.content), layer)
 
 
 def _read_all(
@@ -266,5 +269,5 @@ class _LayerReader:
                 f"its config says {wanted}: build the image again"
             )
         self.meter.add(layers=1)
-        return tree, True
         self.shelf.put(layer.digest, tree)
+        return tree, True

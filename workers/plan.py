@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.cvmfs import Chunk, Content, Dirent, Tree
+from workers.cvmfs import Chunk, Content, Dirent, StreamedTree, Tree
 from workers.errors import PermanentError, TransientError
 
 
@@ -28,13 +28,13 @@ class TreeAt:
     """A whole directory tree, replacing what is at ``path``.
 
     Attributes:
-        verify: is given the tree as it was read back from what was written, before
+        verify: is given the tree as it is being read back from what was written, before
             anybody sees it; what it raises stops the publication.
     """
 
     path: bytes
     tree: Tree
-    verify: Callable[[Tree], None]
+    verify: Callable[[StreamedTree], None]
 
 
 @dataclass(frozen=True, slots=True)

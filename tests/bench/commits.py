@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median
 from tests.support.cvmfs_repository import FQRN, NOW, directory, file, keys
-from workers.cvmfs import Change, LocalStorage, Repository, Tree
-from workers.layout.flat import FlatImage, plan_flat
+from workers.cvmfs import Change, LocalStorage, Repository, StreamedTree, Tree
+from workers.images.manifest import Platform
+from workers.layout.flat import FlatImage, Placement, plan_flat
 from workers.layout.layers import layer_path
 from workers.layout.names import flat_path, is_catalog
 from workers.plan import Plan, TreeAt
 from workers.publishers.native import NativePublisher
 from workers.reference import Reference
 
-_NAMESPACES = 100
 _PLATFORM = Platform("linux", "amd64")
+_NAMESPACES = 100
 _AT_ONCE = 500
 _REPEATS = 15
 _GROUP = 100
@@ -88,7 +89,7 @@ class Library:
         )
 
 
-def _unverified(_: Tree) -> None:
+def _unverified(_: StreamedTree) -> None:
     """Commits alone are measured here."""
 
 

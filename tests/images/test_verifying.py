@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import tars
+from tests.support.cvmfs_repository import streamed
 from tests.support.drawn_layers import DrawnLayers
 from tests.support.layers import Stack
 from workers.cvmfs import Content, Dirent, Tree
@@ -20,7 +21,7 @@ def test_both_derivations_agree_whatever_the_layers(data: st.DataObject) -> None
     layers = DrawnLayers(data)
     count = data.draw(st.integers(1, 4))
     stack = Stack(*[layers.layer() for _ in range(count)])
-    verify(stack.tree, stack.layers, ())
+    verify(streamed(stack.tree), stack.layers, ())
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def stack() -> Stack:
 
 
 def test_what_was_merged_is_verified(stack: Stack) -> None:
-    verify(stack.tree, stack.layers, ())
+    verify(streamed(stack.tree), stack.layers, ())
 
 
 def changed(stack: Stack, path: bytes, dirent: Dirent | None) -> Tree:
@@ -77,37 +78,37 @@ def test_an_entry_that_differs_in_one_field_is_noticed(
 ) -> None:
     dirent = stack.tree.directories[b"bin"][b"true"]._replace(**{field: value})
     with pytest.raises(VerificationFailed, match="/bin"):
-        verify(changed(stack, TRUE, dirent), stack.layers, ())
+        verify(streamed(changed(stack, TRUE, dirent)), stack.layers, ())
 
 
 def test_a_missing_entry_is_noticed(stack: Stack) -> None:
     with pytest.raises(VerificationFailed, match="/bin/true is missing"):
-        verify(changed(stack, TRUE, None), stack.layers, ())
+        verify(streamed(changed(stack, TRUE, None)), stack.layers, ())
 
 
 def test_an_entry_too_many_is_noticed_unless_it_is_ours(stack: Stack) -> None:
     tree = changed(stack, b"bin/old", Dirent(stat.S_IFREG | 0o644))
     with pytest.raises(VerificationFailed, match="/bin/old should not be there"):
-        verify(tree, stack.layers, ())
-    verify(tree, stack.layers, {b"bin/old"})
+        verify(streamed(tree), stack.layers, ())
+    verify(streamed(tree), stack.layers, {b"bin/old"})
 
 
 def test_other_attributes_of_the_root_are_noticed(stack: Stack) -> None:
     tree = Tree(stack.tree.root._replace(uid=1), stack.tree.directories)
     with pytest.raises(VerificationFailed, match="/ has other attributes"):
-        verify(tree, stack.layers, ())
+        verify(streamed(tree), stack.layers, ())
 
 
 def test_a_missing_file_whose_name_only_ends_like_a_marker_is_noticed() -> None:
     stack = Stack([tars.file(b"x.cvmfscatalog", b"")])
     with pytest.raises(VerificationFailed, match=r"x\.cvmfscatalog is missing"):
-        verify(changed(stack, b"x.cvmfscatalog", None), stack.layers, ())
+        verify(streamed(changed(stack, b"x.cvmfscatalog", None)), stack.layers, ())
 
 
 def test_what_a_layer_hides_in_a_directory_that_it_replaces_does_not_matter() -> None:
     for hiding in (tars.opaque(b"d"), tars.whiteout(b"d/gone")):
         stack = Stack([tars.file(b"d/gone", b"")], [hiding, tars.file(b"d", b"file")])
-        verify(stack.tree, stack.layers, ())
+        verify(streamed(stack.tree), stack.layers, ())
         assert stack.paths == {b"d"}
 
 
@@ -118,4 +119,4 @@ def test_a_directory_that_a_layer_removes_while_it_goes_through_it_is_made_again
         [tars.symlink(b"b", b"a")],
         [tars.directory(b"a"), tars.directory(b"b/a"), tars.fifo(b"a")],
     )
-    verify(stack.tree, stack.layers, ())
+    verify(streamed(stack.tree), stack.layers, ())

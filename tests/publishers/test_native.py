@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cvmfs_repository import FQRN, keys
 from tests.support.redis import RedisServer
-from workers.cvmfs import Dirent, LocalStorage, Repository, Tree
+from workers.cvmfs import Dirent, LocalStorage, Repository, StreamedTree, Tree
 from workers.cvmfs.storage import WHITELIST
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
 from workers.ledger import Lease, Ledger
@@ -93,7 +93,7 @@ def tree(bench: Bench, **files: bytes) -> Tree:
     return Tree(ROOT, {b"": entries})
 
 
-def accept(_written: Tree) -> None:
+def accept(_written: StreamedTree) -> None:
     """Verify nothing."""
 
 
@@ -162,7 +162,7 @@ def test_what_does_not_verify_is_not_visible(bench: Bench) -> None:
 
     seen = []
 
-    def refuse(written: Tree) -> None:
+    def refuse(written: StreamedTree) -> None:
         seen.append(set(dict(written.directories)[b""]))
         raise Mismatch
 

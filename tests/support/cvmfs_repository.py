@@ -20,6 +20,7 @@ from workers.cvmfs import (
     NestedCatalog,
     Repository,
     Storage,
+    StreamedTree,
     Tree,
 )
 
@@ -79,6 +80,17 @@ def link(target: bytes) -> Dirent:
 def nothing_nested(reference: NestedCatalog) -> Catalog:
     """Open nested catalogs for ``read_tree`` where there are none."""
     raise KeyError(reference)
+
+
+def streamed(tree: Tree) -> StreamedTree:
+    """Return a tree as it comes when it is read one directory at a time."""
+    root = {b"": tree.directories[b""]} if b"" in tree.directories else {}
+    return StreamedTree(tree.root, iter({**root, **tree.directories}.items()))
+
+
+def gathered(written: StreamedTree) -> Tree:
+    """Return the same as a whole."""
+    return Tree(written.root, dict(written.directories))
 
 
 def small_tree(sink: ContentSink, text: bytes = b"hello") -> Tree:

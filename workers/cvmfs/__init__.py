@@ -44,6 +44,7 @@ from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import CollectableStorage, ObjectSource, Storage
 from workers.cvmfs.transaction import MountpointPolicy
+from workers.cvmfs.tree_reader import StreamedTree
 from workers.cvmfs.trust import load_head
 from workers.cvmfs.upkeep import add_tag, remove_tag, roll_back
 from workers.cvmfs.whitelist import Whitelist
@@ -99,6 +100,7 @@ __all__ = [
     "Stage",
     "Storage",
     "StorageFailed",
+    "StreamedTree",
     "Tag",
     "Tree",
     "Whitelist",

@@ -11,7 +11,8 @@ import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from workers.cvmfs.counters import Statistics
 from workers.cvmfs.database import open_database, read_properties, translated
@@ -37,6 +38,13 @@ SELECT md5path_1, md5path_2, offset, size, hash,
   AND typeof(offset)='integer' AND typeof(size)='integer'
   AND typeof(hash)='blob' AND length(hash)=20
 FROM chunks"""
+
+_IN_DIRECTORY = "WHERE parent_1=? AND parent_2=?"
+_IN_ALL_OTHERS = """
+WHERE parent_1 IS NOT ? OR parent_2 IS NOT ? ORDER BY parent_1, parent_2"""
+_SELECT_DIRECTORIES = """
+SELECT md5path_1, md5path_2, parent_1, parent_2, name, flags
+FROM catalog WHERE mode & ~4095 = 16384"""
 
 
 class NestedCatalog(NamedTuple):
@@ -156,20 +164,34 @@ class Catalog:
 
     def children(self, path: bytes) -> list[Row]:
         """Return the rows of a directory's entries, those below a mountpoint: none."""
-        query = f"{self._select} WHERE parent_1=? AND parent_2=?"
+        query = f"{self._select} {_IN_DIRECTORY}"
         return list(self._rows(query, path_key(path)))
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, in no particular order."""
         return self._rows(self._select, ())
 
-    def scan(self) -> sqlite3.Cursor:
+    def scan(self) -> Iterator[tuple[Any, ...]]:
         """Start reading all rows as plain tuples, for those in a hurry.
 
-        Each tuple has the fields of ``Row`` in order, of whatever types stand in the
+        Those of one directory come one after the other, those of the root first. Each
+        tuple has the fields of ``Row`` in order, of whatever types stand in the
         database. The caller wraps the reading into ``database.translated``.
         """
-        return self._connection.execute(select_rows(self._catalog_columns))
+        select = select_rows(self._catalog_columns)
+        root = path_key(self.mountpoint)
+        return chain(
+            self._connection.execute(f"{select} {_IN_DIRECTORY}", root),
+            self._connection.execute(f"{select} {_IN_ALL_OTHERS}", root),
+        )
+
+    def scan_directories(self) -> sqlite3.Cursor:
+        """Start reading the rows of directories, in the same manner.
+
+        Each tuple has both halves of ``Row.key``, both of ``Row.parent``, name and
+        flags.
+        """
+        return self._connection.execute(_SELECT_DIRECTORIES)
 
     def chunks(self, key: Key) -> tuple[Chunk, ...]:
         """Return the chunks of one file by its ``Row.key``."""

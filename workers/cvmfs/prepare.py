@@ -1,18 +1,23 @@
-"""A tree into a nested catalog, ready to be mounted.
+"""A tree into a nested catalog, or several in one another, ready to be mounted.
 
-The catalog is a function of the tree and its mountpoint alone: the same tree gives the
-same bytes, hence the same hash, and publishing it again changes nothing.
+The catalogs are a function of the tree and its mountpoint alone: the same tree gives
+the same bytes, hence the same hash, and publishing it again changes nothing.
 
 Source: cvmfs-format.md sections 3.2, 3.6, 3.7.
 """
 
+import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import reduce
 
+from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.collector import collector_paused
 from workers.cvmfs.counters import Counters, Statistics
+from workers.cvmfs.cutting import CutSize, Part, cut
 from workers.cvmfs.database import (
     create_database,
     serialized,
@@ -24,8 +29,9 @@ from workers.cvmfs.errors import InvalidTree
 from workers.cvmfs.hash import NO_HASH, ContentHash
 from workers.cvmfs.objects import EMPTY_CONTENT
 from workers.cvmfs.paths import parent, printable
-from workers.cvmfs.row_writer import RowWriter
+from workers.cvmfs.row_writer import LOST_XATTR, Losses, RowWriter
 from workers.cvmfs.schema import (
+    INSERT_NESTED,
     MARKER,
     PAGE_BYTES,
     PARENT_INDEX,
@@ -33,8 +39,13 @@ from workers.cvmfs.schema import (
     SCHEMA_REVISION,
     TABLES,
 )
+from workers.cvmfs.xattrs import encode_xattrs
 
 LOST_MARKER = "reserved name .cvmfscatalog"
+
+_MOST_ROWS_WAITING = 1 << 16
+"""More rows than this go to the database in several batches, each sorted by itself:
+one takes 400 bytes while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,23 @@ class CatalogDraft:
     losses: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class TreeDraft:
+    """A tree whose catalogs are stored.
+
+    Attributes:
+        catalog: the one in which all others are nested.
+        counters: as in ``PreparedTree``.
+        link_count: as there.
+        losses: as there.
+    """
+
+    catalog: NestedCatalog
+    counters: Counters
+    link_count: int
+    losses: Mapping[str, int]
+
+
 def marker(root: Dirent) -> Dirent:
     """Return the entry that marks the root of a nested catalog (trap 10)."""
     return Dirent(
@@ -127,43 +155,153 @@ def draft_catalog(mountpoint: bytes, tree: Tree) -> CatalogDraft:
         InvalidTree: the tree contradicts itself.
     """
     with collector_paused():
-        return _drafted(mountpoint, tree)
+        drafter = _Drafter(mountpoint, tree)
+        draft = drafter.draft(Part(b"", sorted(tree.directories), []))
+        drafter.finish()
+        return replace(draft, losses=drafter.losses)
 
 
-def _drafted(mountpoint: bytes, tree: Tree) -> CatalogDraft:
-    properties = properties_of_catalog(
-        mountpoint,
-        revision=1,
-        # Not the present time, so that the same tree is the same catalog.
-        last_modified=max(tree.root.mtime, 0),
-        previous=NO_HASH,
-    )
-    if not stat.S_ISDIR(tree.root.mode):
-        raise InvalidTree(f"the root of a tree has mode {tree.root.mode:o}")
-    rows = RowWriter()
-    link_counts = _link_counts(tree)
-    rows.add_root(mountpoint, tree.root, link_counts[b""])
-    directories_seen = 1
-    lost_markers = 0
-    for path, entries in tree.directories.items():
-        kept = entries
-        if MARKER in entries:
-            kept = _without_marker(path, entries)
-            lost_markers += 1
-        if not path and mountpoint:
-            kept = {**kept, MARKER: marker(tree.root)}
-        inner = _subdirectories(path, kept, link_counts)
-        directories_seen += len(inner)
-        rows.add_entries(mountpoint + b"/" + path if path else mountpoint, kept, inner)
-    if directories_seen != len(tree.directories):
-        raise InvalidTree("a tree lists directories that are no entries of others")
-    losses = rows.count_losses()
-    if lost_markers:
-        losses[LOST_MARKER] = lost_markers
-    statistics = Statistics(rows.counters)
-    return CatalogDraft(
-        _database(rows, statistics, properties), statistics, link_counts[b""], losses
-    )
+def draft_tree(
+    mountpoint: bytes,
+    tree: Tree,
+    store: Callable[[bytes], ContentHash],
+    size: CutSize,
+) -> TreeDraft:
+    """Write the catalogs of a tree; if it is large, more than one.
+
+    Only one of them is in memory at a time.
+
+    Args:
+        mountpoint: as of ``draft_catalog``.
+        tree: as there.
+        store: puts the database of a catalog into the storage, and returns its hash.
+        size: of the catalogs.
+
+    Raises:
+        InvalidTree: the tree contradicts itself.
+        whatever ``store`` raises.
+    """
+    with collector_paused():
+        drafter = _Drafter(mountpoint, tree)
+        for part in cut(tree.directories, size):  # the outermost comes last
+            draft = drafter.draft(part)
+            path = drafter.path(part.top)
+            catalog = NestedCatalog(path, store(draft.data), len(draft.data))
+            drafter.mounted[part.top] = catalog, draft.statistics.total
+            links = draft.link_count
+            del draft  # before the next one is written
+        drafter.finish()
+        top, counters = drafter.mounted[b""]
+        return TreeDraft(top, counters, links, drafter.losses)
+
+
+class _Drafter:
+    """Writes the catalogs of one tree.
+
+    Attributes:
+        mounted: the catalogs so far, and what each and those in it count, by the
+            directory at which they are mounted, relative to the tree.
+    """
+
+    def __init__(self, mountpoint: bytes, tree: Tree) -> None:
+        if not stat.S_ISDIR(tree.root.mode):
+            raise InvalidTree(f"the root of a tree has mode {tree.root.mode:o}")
+        self.mounted: dict[bytes, tuple[NestedCatalog, Counters]] = {}
+        self._mountpoint = mountpoint
+        self._tree = tree
+        self._link_counts = _link_counts(tree)
+        self._losses = Losses()
+        self._directories_seen = 1
+        _, lost = encode_xattrs(tree.root.xattrs)
+        if lost:
+            self._losses.add(LOST_XATTR, lost)
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """What the format could not hold so far."""
+        return self._losses.by_kind()
+
+    def path(self, directory: bytes) -> bytes:
+        """Return the path in the repository of a directory of the tree."""
+        return self._mountpoint + b"/" + directory if directory else self._mountpoint
+
+    def draft(self, part: Part) -> CatalogDraft:
+        """Write one catalog, those nested in it being ``mounted``."""
+        root = self._dirent(part.top)
+        properties = properties_of_catalog(
+            self.path(part.top),
+            revision=1,
+            # Not the present time, so that the same tree is the same catalog.
+            last_modified=max(root.mtime, 0),
+            previous=NO_HASH,
+        )
+        link_count = self._link_counts[part.top]
+        mounts = [self.mounted[path] for path in part.mountpoints]
+        with closing(create_database(TABLES, PAGE_BYTES)) as connection:
+            connection.execute("PRAGMA journal_mode=OFF")
+            connection.execute("BEGIN")
+            counters = self._insert_rows(part, root, connection)
+            subtree = reduce(Counters.plus, (total for _, total in mounts), Counters())
+            statistics = Statistics(counters._replace(nested=len(mounts)), subtree)
+            with translated("catalog", into=InvalidTree):
+                connection.execute(PARENT_INDEX)
+                connection.executemany(
+                    INSERT_NESTED,
+                    [
+                        (nested.path, str(nested.hash), nested.size)
+                        for nested, _ in mounts
+                    ],
+                )
+                connection.executemany(
+                    "INSERT INTO statistics VALUES (?, ?)", statistics.rows()
+                )
+                write_properties(connection, properties)
+            connection.execute("COMMIT")
+            data = serialized(connection)
+        return CatalogDraft(data, statistics, link_count, {})
+
+    def finish(self) -> None:
+        """Make sure that all of the tree has been written.
+
+        Raises:
+            InvalidTree: it lists what is not in it.
+        """
+        if self._directories_seen != len(self._tree.directories):
+            raise InvalidTree("a tree lists directories that are no entries of others")
+
+    def _insert_rows(
+        self, part: Part, root: Dirent, connection: sqlite3.Connection
+    ) -> Counters:
+        rows = RowWriter(self._losses)
+        rows.add_root(self.path(part.top), root, self._link_counts[part.top])
+        mountpoints: dict[bytes, set[bytes]] = {}
+        for path in part.mountpoints:
+            directory, _, name = path.rpartition(b"/")
+            mountpoints.setdefault(directory, set()).add(name)
+        is_nested = bool(self.path(part.top))
+        for path in part.directories:
+            entries = self._tree.directories[path]
+            if MARKER in entries:
+                entries = _without_marker(path, entries)
+                self._losses.add(LOST_MARKER)
+            if path == part.top and is_nested:
+                entries = {**entries, MARKER: marker(root)}
+            inner = _subdirectories(path, entries, self._link_counts)
+            self._directories_seen += len(inner)
+            rows.add_entries(self.path(path), entries, inner, mountpoints.get(path, ()))
+            if rows.waiting >= _MOST_ROWS_WAITING:
+                rows.insert(connection)
+        rows.insert(connection)
+        return rows.counters
+
+    def _dirent(self, directory: bytes) -> Dirent:
+        if not directory:
+            return self._tree.root
+        outer, _, name = directory.rpartition(b"/")
+        dirent = self._tree.directories[outer].get(name)
+        if dirent is None or not stat.S_ISDIR(dirent.mode):
+            raise InvalidTree(f"{printable(directory)} is listed and no directory")
+        return dirent
 
 
 def _link_counts(tree: Tree) -> dict[bytes, int]:
@@ -198,23 +336,3 @@ def _without_marker(path: bytes, entries: Directory) -> Directory:
     if stat.S_ISDIR(entries[MARKER].mode):
         raise InvalidTree(f"{printable(path)} has a directory {MARKER.decode()}")
     return {name: dirent for name, dirent in entries.items() if name != MARKER}
-
-
-def _database(
-    rows: RowWriter, statistics: Statistics, properties: Mapping[str, str]
-) -> bytes:
-    connection = create_database(TABLES, PAGE_BYTES)
-    try:
-        connection.execute("PRAGMA journal_mode=OFF")
-        connection.execute("BEGIN")
-        rows.insert(connection)
-        with translated("catalog", into=InvalidTree):
-            connection.execute(PARENT_INDEX)
-            connection.executemany(
-                "INSERT INTO statistics VALUES (?, ?)", statistics.rows()
-            )
-            write_properties(connection, properties)
-        connection.execute("COMMIT")
-        return serialized(connection)
-    finally:
-        connection.close()

@@ -5,14 +5,16 @@ How it is made stands in ``creation.py``, the whole story of a commit in ``commi
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from workers.cvmfs.auto_tags import AutoTags
 from workers.cvmfs.batch import Batch
-from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
+from workers.cvmfs.catalog import NestedCatalog, load_catalog
 from workers.cvmfs.changes import Change, check_target
 from workers.cvmfs.commit import Committed, Committer, Confirm, Revision
 from workers.cvmfs.creation import sign_whitelist, write_first_revision
+from workers.cvmfs.cutting import DEFAULT_CUT, CutSize
 from workers.cvmfs.deletion import deletion_mark
 from workers.cvmfs.dirent import Tree
 from workers.cvmfs.errors import ContentCollected, InvalidKeys, RepositoryExists
@@ -23,14 +25,14 @@ from workers.cvmfs.keys import KeyRing
 from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.naming import require_tree
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
-from workers.cvmfs.prepare import PreparedTree, draft_catalog
+from workers.cvmfs.prepare import PreparedTree, draft_tree
 from workers.cvmfs.publishing import load_history
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import MANIFEST, Storage
 from workers.cvmfs.transaction import MountpointPolicy
-from workers.cvmfs.tree_reader import read_tree
+from workers.cvmfs.tree_reader import StreamedTree, stream_tree
 from workers.cvmfs.trust import load_head
 from workers.cvmfs.whitelist import Whitelist
 
@@ -181,18 +183,16 @@ class Repository:
         """Return a reader of any revision, by the hash of its root catalog."""
         return Snapshot(self._storage, root_catalog, size)
 
-    def read_prepared(self, prepared: PreparedTree) -> Tree:
-        """Read a prepared tree back from what was stored, proven.
+    def read_prepared(self, prepared: PreparedTree) -> StreamedTree:
+        """Read a prepared tree back from what was stored, proven, bit by bit.
 
         Raises:
-            Damaged: something in the storage is not what it was.
+            Damaged: (here and while it is read) something in the storage is not what
+                it was.
         """
-
-        def load(reference: NestedCatalog) -> Catalog:
-            return load_catalog(self._storage, reference)
-
         top = NestedCatalog(prepared.path, prepared.hash, prepared.size)
-        return read_tree(load(top), load)
+        load = partial(load_catalog, self._storage)
+        return stream_tree(load(top), load)
 
     def tags(self) -> list[Tag]:
         """Return the named revisions, newest first."""
@@ -202,11 +202,18 @@ class Repository:
         with closing(load_history(self._storage, head)) as history:
             return history.tags()
 
-    def prepare(self, path: bytes, tree: Tree) -> PreparedTree:
-        """Write the catalog of a tree for the path where it shall be mounted.
+    def prepare(
+        self, path: bytes, tree: Tree, size: CutSize = DEFAULT_CUT
+    ) -> PreparedTree:
+        """Write the catalogs of a tree for the path where it shall be mounted.
 
         Takes no lock and changes nothing visible. The contents of the tree's files must
         be in the storage already.
+
+        Args:
+            path: see above.
+            tree: see above.
+            size: of the catalogs; above it there are several.
 
         Raises:
             InvalidTree: the tree contradicts itself.
@@ -215,26 +222,31 @@ class Repository:
         """
         check_target(path)
         complete_at = deletion_mark(self._storage)
-        draft = draft_catalog(path, tree)
-        content_hash, is_new = put_object(
-            self._storage, draft.data, Kind.CATALOG, self._level
-        )
+        news: list[bool] = []
+
+        def store(data: bytes) -> ContentHash:
+            content_hash, is_new = put_object(
+                self._storage, data, Kind.CATALOG, self._level
+            )
+            news.append(is_new)
+            return content_hash
+
+        draft = draft_tree(path, tree, store, size)
         # The marker file in each nested catalog names the empty object.
         self.sink.put_bytes(b"")
         if complete_at is not None and complete_at != self._opened_at:
-            top = NestedCatalog(path, content_hash, len(draft.data))
             with self._forgetting():
-                require_tree(self._storage, top)
+                require_tree(self._storage, draft.catalog)
         return PreparedTree(
             path=path,
-            hash=content_hash,
-            size=len(draft.data),
+            hash=draft.catalog.hash,
+            size=draft.catalog.size,
             root=tree.root,
             link_count=draft.link_count,
-            counters=draft.statistics.total,
+            counters=draft.counters,
             losses=draft.losses,
-            objects_written=int(is_new),
-            objects_known=int(not is_new),
+            objects_written=sum(news),
+            objects_known=len(news) - sum(news),
             complete_at=complete_at,
         )
 

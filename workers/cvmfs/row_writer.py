@@ -69,39 +69,70 @@ class _Shape(NamedTuple):
     link_count: int = 1
 
 
+class Losses:
+    """What the format could not hold of a tree, however many catalogs it has."""
+
+    def __init__(self) -> None:
+        self._by_kind: Counter[str] = Counter()
+        self._directories_of_group: Counter[int] = Counter()
+
+    def add(self, kind: str, count: int = 1) -> None:
+        """Count what was lost."""
+        self._by_kind[kind] += count
+
+    def add_group(self, group: int) -> None:
+        """Count a directory that has names of a group of hard links."""
+        self._directories_of_group[group] += 1
+
+    def by_kind(self) -> dict[str, int]:
+        """Return what was lost by kind, once all entries are known."""
+        split = sum(count > 1 for count in self._directories_of_group.values())
+        return {**self._by_kind, **({LOST_LINK: split} if split else {})}
+
+
 class RowWriter:
-    """Collects rows for one catalog, counts them, and inserts them at the end.
+    """Collects rows for one catalog, counts them, and inserts them when it is told to.
+
+    Args:
+        losses: of the tree.
 
     Attributes:
         counters: of the rows so far; ``nested`` is not its business.
-        losses: what the format could not hold, by kind, and how often.
     """
 
-    def __init__(self) -> None:
-        self.losses: Counter[str] = Counter()
+    def __init__(self, losses: Losses) -> None:
+        self._losses = losses
         self._counts: Counter[str] = Counter()
         self._rows: list[_Values] = []
         self._rows_of_bytes: list[_Values] = []
         self._chunks: list[_Values] = []
         self._last_group = 0
-        self._directories_of_group: Counter[int] = Counter()
 
     @property
     def counters(self) -> Counters:
         """What the rows so far add to the counters of their catalog."""
         return Counters(**self._counts)
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait to be inserted."""
+        return len(self._rows)
+
     def add_root(self, mountpoint: bytes, dirent: Dirent, link_count: int) -> None:
         """Add the first row of a catalog.
 
         Of a nested catalog it must equal the row of the same directory in the outer
-        one; of the root catalog its parent is (0, 0), not the root (trap 4).
+        one, with which its losses are counted; of the root catalog its parent is
+        (0, 0), not the root (trap 4).
         """
         self._counts["dir"] += 1
         key = path_key(mountpoint)
         above = path_key(parent(mountpoint)) if mountpoint else (0, 0)
         flags = FLAG_DIRECTORY | (FLAG_NESTED_ROOT if mountpoint else 0)
         name = mountpoint.rpartition(b"/")[2]
+        xattrs, _ = encode_xattrs(dirent.xattrs)
+        if xattrs is not None:
+            self._counts["xattr"] += 1
         self._rows_of_bytes.append(
             (
                 *key,
@@ -117,7 +148,7 @@ class RowWriter:
                 b"",
                 dirent.uid,
                 dirent.gid,
-                self._encoded(dirent.xattrs),
+                "" if xattrs is None else bytearray(xattrs),
             )
         )
 
@@ -215,15 +246,11 @@ class RowWriter:
             if rows[whole:]:
                 connection.executemany(INSERT_ROW, rows[whole:])
             if self._rows_of_bytes:
-                connection.executemany(INSERT_ROW_OF_BYTES, self._rows_of_bytes)
+                rows = sorted(self._rows_of_bytes, key=_FIRST_HALF_OF_KEY)
+                connection.executemany(INSERT_ROW_OF_BYTES, rows)
             if self._chunks:
-                connection.executemany(INSERT_CHUNK, self._chunks)
+                connection.executemany(INSERT_CHUNK, sorted(self._chunks))
         self._rows, self._rows_of_bytes, self._chunks = [], [], []
-
-    def count_losses(self) -> dict[str, int]:
-        """Return what the format could not hold, now that all entries are known."""
-        split = sum(count > 1 for count in self._directories_of_group.values())
-        return {**self.losses, **({LOST_LINK: split} if split else {})}
 
     def _shape(
         self,
@@ -281,7 +308,7 @@ class RowWriter:
         if not target or b"\0" in target:
             raise InvalidTree(f"{_where(path, name)}: symlink to {target!r}")
         if has_variable(target):
-            self.losses[LOST_TARGET] += 1
+            self._losses.add(LOST_TARGET)
         text: str | bytes
         try:
             text = target.decode()
@@ -292,7 +319,7 @@ class RowWriter:
     def _encoded(self, xattrs: Xattrs) -> bytearray | str:
         blob, lost = encode_xattrs(xattrs)
         if lost:
-            self.losses[LOST_XATTR] += lost
+            self._losses.add(LOST_XATTR, lost)
         if blob is None:
             return ""
         self._counts["xattr"] += 1
@@ -311,8 +338,9 @@ class RowWriter:
             if dirent.link_group and not stat.S_ISDIR(dirent.mode):
                 members.setdefault(dirent.link_group, []).append(name)
         hard_links = {}
-        for group, names in members.items():
-            self._directories_of_group[group] += 1
+        # By name, so that the same tree is the same catalog in whatever order it comes.
+        for group, names in sorted(members.items(), key=lambda item: min(item[1])):
+            self._losses.add_group(group)
             if len(names) == 1:
                 continue
             if any(entries[name] != entries[names[0]] for name in names):

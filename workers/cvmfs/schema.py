@@ -76,6 +76,7 @@ INSERT_ROWS = _INSERT + ",".join([_VALUES.format(text="?")] * ROWS_AT_ONCE)
 INSERT_ROW_OF_BYTES = _INSERT + _VALUES.format(text="CAST(? AS TEXT)")
 """The same for a name or target that is not UTF-8: bound as bytes, stored as TEXT."""
 INSERT_CHUNK = "INSERT INTO chunks VALUES (?,?,?,?,?)"
+INSERT_NESTED = "INSERT INTO nested_catalogs VALUES (CAST(? AS TEXT), ?, ?)"
 
 FLAG_DIRECTORY = 1
 FLAG_MOUNTPOINT = 2

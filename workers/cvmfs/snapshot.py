@@ -11,6 +11,7 @@ import posixpath
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
@@ -24,8 +25,12 @@ from workers.cvmfs.storage import ObjectSource
 from workers.cvmfs.tree_reader import read_tree
 
 _OPEN_CATALOGS = 24
-"""Catalogs kept open: enough for the path to an image and its neighbours. One of a
-large image takes some ten megabytes."""
+"""Catalogs kept open: enough for the path to an image and its neighbours."""
+_OPEN_BYTES = 64 << 20
+"""Fewer are kept when they are larger than this together: one of a large image takes
+some ten megabytes."""
+_FEWEST_OPEN = 8
+"""But not fewer than lead to a directory, each of which the next look-up needs."""
 _MAX_SYMLINKS = 40
 """As many as Linux follows in one look-up (path_resolution(7))."""
 
@@ -45,6 +50,7 @@ class Snapshot:
         self._source = source
         self._root = NestedCatalog(b"", root_hash, root_size)
         self._catalogs: OrderedDict[NestedCatalog, Catalog] = OrderedDict()
+        self._open_bytes = 0
 
     @property
     def root_hash(self) -> ContentHash:
@@ -75,8 +81,12 @@ class Snapshot:
         if catalog is None:
             catalog = load_catalog(self._source, reference)
             self._catalogs[reference] = catalog
-            while len(self._catalogs) > _OPEN_CATALOGS:
-                self._catalogs.popitem(last=False)
+            self._open_bytes += catalog.size
+            while len(self._catalogs) > (
+                _OPEN_CATALOGS if self._open_bytes <= _OPEN_BYTES else _FEWEST_OPEN
+            ):
+                _, oldest = self._catalogs.popitem(last=False)
+                self._open_bytes -= oldest.size
         else:
             self._catalogs.move_to_end(reference)
         return catalog
@@ -192,7 +202,8 @@ class Snapshot:
         catalog = self._catalog_with_entries(path)
         if catalog.mountpoint != path:
             raise NotFound(f"{printable(path)} is not the root of a nested catalog")
-        return read_tree(catalog, self.catalog)
+        # Those below are read once, so they are not kept.
+        return read_tree(catalog, partial(load_catalog, self._source))
 
     def _children(self, path: bytes) -> list[tuple[Catalog, Row]]:
         catalog = self._catalog_with_entries(path)

@@ -1,14 +1,15 @@
-"""A whole nested catalog as a ``Tree``, fast.
+"""A catalog and all that are nested in it as a tree, fast and one directory at a time.
 
-Rows carry the hash of their parent's path and no path themselves, so reading is: file
-each row under its parent's hash, then follow the directories down from the root.
+Rows carry the hash of their parent's path and no path themselves. So a catalog is read
+twice: its directories alone, to know their paths, and then all rows in the order of
+their parents, which the index gives. Memory holds one catalog and its directories'
+paths, however large the tree is.
 """
 
 import stat
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 from workers.cvmfs.catalog import Catalog, Key, NestedCatalog
 from workers.cvmfs.collector import collector_paused
@@ -35,10 +36,26 @@ _TYPE_BITS = ~0o7777  # all above the permissions, so that no odd mode is usual
 _USUAL = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 _UNUSUAL = FLAG_CHUNKED | FLAG_EXTERNAL | FLAG_HIDDEN
 
+LoadNested = Callable[[NestedCatalog], Catalog]
+"""Opens a catalog that is nested in another; it is forgotten once it has been read."""
 
-def read_tree(
-    catalog: Catalog, load_nested: Callable[[NestedCatalog], Catalog]
-) -> Tree:
+
+@dataclass(frozen=True, slots=True)
+class StreamedTree:
+    """A tree that is too large to be held as a whole.
+
+    Attributes:
+        root: as of a ``Tree``.
+        directories: the items of a ``Tree``'s, each path once, the root first and the
+            others in no order; to be gone through once. Only at its end it is proven
+            that the catalogs are sound; until then it raises what ``read_tree`` does.
+    """
+
+    root: Dirent
+    directories: Iterator[tuple[bytes, Directory]]
+
+
+def read_tree(catalog: Catalog, load_nested: LoadNested) -> Tree:
     """Read a catalog and all that are nested below it.
 
     Args:
@@ -49,85 +66,125 @@ def read_tree(
         Malformed: rows without a parent, mountpoints without a catalog.
     """
     with collector_paused():
-        return _read_all(catalog, load_nested)
+        streamed = stream_tree(catalog, load_nested)
+        return Tree(streamed.root, dict(streamed.directories))
 
 
-def _read_all(
-    catalog: Catalog, load_nested: Callable[[NestedCatalog], Catalog]
-) -> Tree:
-    tree, mountpoints = _read_catalog(catalog)
-    top = catalog.mountpoint
-    pending = list(_nested_at(catalog, mountpoints))
-    groups = _highest_group(tree.directories)
+def stream_tree(catalog: Catalog, load_nested: LoadNested) -> StreamedTree:
+    """Begin to read the same, one directory at a time.
+
+    Raises:
+        Malformed: the catalog has no root.
+    """
+    row = catalog.row(catalog.mountpoint)
+    if row is None or row.mode & _TYPE_BITS != stat.S_IFDIR:
+        raise Malformed(f"catalog of {printable(catalog.mountpoint)} has no root")
+    return StreamedTree(row.dirent(), _all_directories(catalog, load_nested))
+
+
+def _all_directories(
+    catalog: Catalog, load_nested: LoadNested
+) -> Iterator[tuple[bytes, Directory]]:
+    top = len(catalog.mountpoint) + 1
+    reader = _CatalogReader(catalog, 0)
+    yield from reader.directories(b"")
+    pending = reader.nested()
     while pending:
-        inner = load_nested(pending.pop())
-        inner_tree, mountpoints = _read_catalog(inner)
-        pending += _nested_at(inner, mountpoints)
+        reference = pending.pop()
         # Groups are numbered per catalog; keep those of different ones apart.
-        groups += _renumber(inner_tree.directories, groups)
-        prefix = inner.mountpoint[len(top) + 1 :]
-        for path, entries in inner_tree.directories.items():
-            tree.directories[prefix + b"/" + path if path else prefix] = entries
-    return tree
+        groups = reader.groups
+        del catalog, reader  # one database at a time
+        catalog = load_nested(reference)
+        reader = _CatalogReader(catalog, groups)
+        yield from reader.directories(reference.path[top:])
+        pending += reader.nested()
 
 
-def _nested_at(catalog: Catalog, mountpoints: list[bytes]) -> list[NestedCatalog]:
-    nested = {reference.path: reference for reference in catalog.nested()}
-    try:
-        return [nested[path] for path in mountpoints]
-    except KeyError as error:
-        raise Malformed(
-            f"mountpoint {printable(error.args[0])} names no catalog"
-        ) from error
+class _CatalogReader:
+    """Reads one catalog.
 
+    Attributes:
+        groups: the highest number of a hard link group so far.
+    """
 
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The rows of one catalog, filed under the path keys of their parents."""
+    def __init__(self, catalog: Catalog, groups: int) -> None:
+        self.groups = groups
+        self._groups_before = groups
+        self._catalog = catalog
+        self._root = path_key(catalog.mountpoint)
+        self._mountpoints: list[bytes] = []
 
-    root: Dirent
-    entries_of: defaultdict[Key, Directory]
-    directories_of: defaultdict[Key, list[tuple[bytes, Key, int]]]
-    """Of each entry that is a directory: its name, path key and flags."""
+    def directories(self, prefix: bytes) -> Iterator[tuple[bytes, Directory]]:
+        """Yield the directories of the catalog, their paths beginning with ``prefix``.
 
+        Raises:
+            Malformed: rows without a parent, or of odd types.
+        """
+        with translated("catalog"):
+            paths = self._paths(prefix)
+            for key, entries in self._filed():
+                path = paths.pop(key, None)
+                if path is None:
+                    raise Malformed(f"{self._what} has rows without a parent")
+                if joined_names(entries) is None:
+                    raise Malformed("catalog has an entry whose name is none")
+                if key == self._root and self._catalog.mountpoint:
+                    entries.pop(MARKER, None)
+                yield path, entries
+        for path in paths.values():
+            yield path, {}
 
-def _read_catalog(catalog: Catalog) -> tuple[Tree, list[bytes]]:
-    """Read one catalog; its mountpoints come as directories without a key."""
-    shelf = _filed(catalog)
-    mountpoints = []
-    directories: dict[bytes, Directory] = {}
-    pending = [(b"", path_key(catalog.mountpoint))]
-    while pending:
-        path, key = pending.pop()
-        directories[path] = shelf.entries_of.pop(key, {})
-        for name, inner_key, flags in shelf.directories_of.get(key, ()):
-            inner = path + b"/" + name if path else name
-            if flags & FLAG_MOUNTPOINT:
-                mountpoints.append(catalog.mountpoint + b"/" + inner)
-            else:
-                pending.append((inner, inner_key))
-    if any(shelf.entries_of.values()):
-        raise Malformed(
-            f"catalog of {printable(catalog.mountpoint)} has rows without a parent"
-        )
-    if catalog.mountpoint:
-        directories[b""].pop(MARKER, None)
-    return Tree(shelf.root, directories), mountpoints
+    def nested(self) -> list[NestedCatalog]:
+        """Return the catalogs of the mountpoints that ``directories`` came across."""
+        if not self._mountpoints:
+            return []
+        nested = {reference.path: reference for reference in self._catalog.nested()}
+        try:
+            return [nested[path] for path in self._mountpoints]
+        except KeyError as error:
+            raise Malformed(
+                f"mountpoint {printable(error.args[0])} names no catalog"
+            ) from error
 
+    def _paths(self, prefix: bytes) -> dict[Key, bytes]:
+        """Return the paths of the directories whose entries are in this catalog."""
+        below: defaultdict[Key, list[tuple[bytes, Key, int]]] = defaultdict(list)
+        for first, second, *parent, name, flags in self._catalog.scan_directories():
+            if (first, second) != self._root:
+                below[parent[0], parent[1]].append((name, (first, second), flags))
+        before = prefix + b"/" if prefix else b""
+        paths = {self._root: prefix}
+        pending = [(self._root, before)]
+        while pending:
+            key, above = pending.pop()
+            for name, inner, flags in below.pop(key, ()):
+                path = above + name
+                if flags & FLAG_MOUNTPOINT:
+                    inside = path[len(before) :]
+                    self._mountpoints.append(self._catalog.mountpoint + b"/" + inside)
+                elif inner in paths:
+                    raise Malformed(f"{self._what} has a directory twice")
+                else:
+                    paths[inner] = path
+                    pending.append((inner, path + b"/"))
+        return paths
 
-def _filed(catalog: Catalog) -> _Shelf:
-    root_key = path_key(catalog.mountpoint)
-    root: Dirent | None = None
-    entries_of: defaultdict[Key, Directory] = defaultdict(dict)
-    directories_of: defaultdict[Key, list[tuple[bytes, Key, int]]] = defaultdict(list)
-    chunks = catalog.all_chunks()
-    numbers = 0
-    with translated("catalog"):
-        for row in catalog.scan():
+    def _filed(self) -> Iterator[tuple[Key, Directory]]:
+        """Yield the entries of each directory that has any, by its path key."""
+        chunks = self._catalog.all_chunks()
+        numbers = 0
+        here: Key = (0, 0)
+        entries: Directory = {}
+        for row in self._catalog.scan():
             (
                 first, second, parent_first, parent_second, hardlinks, digest, size,
                 mode, mtime, mtime_ns, flags, name, target, uid, gid, xattr,
             ) = row  # fmt: skip
+            if here[1] != parent_second or here[0] != parent_first:
+                if entries:
+                    yield here, entries
+                    entries = {}
+                here = (parent_first, parent_second)
             mtime_ns = mtime_ns or 0
             # Columns may hold any type: what is no number raises TypeError here, or
             # makes the sum a float.
@@ -135,11 +192,14 @@ def _filed(catalog: Catalog) -> _Shelf:
             kind = mode & _TYPE_BITS
             if flags & _UNUSUAL or kind not in _USUAL:
                 if not flags & FLAG_HIDDEN:
-                    entries_of[parent_first, parent_second][name] = Row(*row).dirent(
-                        chunks.get((first, second), ())
-                    )
+                    dirent = Row(*row).dirent(chunks.get((first, second), ()))
+                    group = self._numbered(dirent.link_group)
+                    entries[name] = dirent._replace(link_group=group)
                 continue
             # Nearly all rows are these three kinds: without the detour over Row.
+            if kind == stat.S_IFREG and len(digest) != DIGEST_SIZE:
+                raise Malformed(f"catalog has an unsound row: {row}")
+            group = hardlinks >> LINK_GROUP_SHIFT
             dirent = Dirent(
                 mode,
                 uid,
@@ -158,43 +218,22 @@ def _filed(catalog: Catalog) -> _Shelf:
                 target,
                 0,
                 decode_xattrs(xattr) if xattr is not None else (),
-                hardlinks >> LINK_GROUP_SHIFT,
+                self._numbered(group) if group else 0,
             )
-            if kind == stat.S_IFDIR:
-                key = (first, second)
-                if key == root_key:
-                    root = dirent
-                    continue
-                directories_of[parent_first, parent_second].append((name, key, flags))
-            elif kind == stat.S_IFREG and len(digest) != DIGEST_SIZE:
-                raise Malformed(f"catalog has an unsound row: {row}")
-            entries_of[parent_first, parent_second][name] = dirent
-        if joined_names(list(chain.from_iterable(entries_of.values()))) is None:
-            raise Malformed("catalog has an entry whose name is none")
-    if root is None or not isinstance(numbers, int):
-        raise Malformed(f"catalog of {printable(catalog.mountpoint)} is unsound")
-    return _Shelf(root, entries_of, directories_of)
+            if kind != stat.S_IFDIR or (first, second) != self._root:
+                entries[name] = dirent
+        if not isinstance(numbers, int):
+            raise Malformed(f"{self._what} is unsound")
+        if entries:
+            yield here, entries
 
+    def _numbered(self, group: int) -> int:
+        """Return a group's number in the whole tree; 0 stays what it is."""
+        if group:
+            group += self._groups_before
+            self.groups = max(self.groups, group)
+        return group
 
-def _highest_group(directories: dict[bytes, Directory]) -> int:
-    return max(
-        (
-            dirent.link_group
-            for entries in directories.values()
-            for dirent in entries.values()
-        ),
-        default=0,
-    )
-
-
-def _renumber(directories: dict[bytes, Directory], offset: int) -> int:
-    """Add ``offset`` to all hard link groups; return the highest as it was."""
-    highest = _highest_group(directories)
-    if highest:
-        for entries in directories.values():
-            for name, dirent in entries.items():
-                if dirent.link_group:
-                    entries[name] = dirent._replace(
-                        link_group=dirent.link_group + offset
-                    )
-    return highest
+    @property
+    def _what(self) -> str:
+        return f"catalog of {printable(self._catalog.mountpoint)}"

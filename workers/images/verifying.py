@@ -1,20 +1,24 @@
 """What an image must look like, derived a second time and in another way.
 
-``merge`` is fast and keeps trees of dictionaries; a mistake in it would publish a wrong
-image that looks fine. So before a tag moves, what the written catalogs say is compared
-with what this module derives from the same layers: one flat table from path to entry,
-changed layer by layer, shares no code with ``merge`` and its helpers.
+``merge`` is fast; a mistake in it would publish a wrong image that looks fine. So
+before a tag moves, what the written catalogs say is compared with what this module
+derives from the same layers. It shares no code with ``merge`` and its helpers: it first
+finds out where everything of a layer lies, then takes out what the layer hides or
+replaces, then puts in what it has.
+
+What was written comes one directory at a time and is never there as a whole; what is
+expected shares the layers' own directories, as far as no other layer changes them.
 
 Pure; costs about as much as a merge that has nothing to take over whole.
 """
 
+import operator
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from workers.cvmfs import Dirent, Tree
+from workers.cvmfs import Directory, Dirent, StreamedTree
 from workers.errors import TransientError
 from workers.images.layer_tree import LayerTree
 
@@ -26,6 +30,9 @@ _XATTRS = 255
 _MOST_SHOWN = 3
 _UNNAMED = Dirent(stat.S_IFDIR | 0o755)
 
+_LINK_GROUP = operator.attrgetter("link_group")
+_PATH = operator.itemgetter(0)
+
 
 class VerificationFailed(TransientError):
     """The written catalogs do not say what the layers say; nothing was published.
@@ -34,76 +41,162 @@ class VerificationFailed(TransientError):
     """
 
 
-class _Object(NamedTuple):
-    """An entry, and which file it is a name of: hard links share their ``file``."""
-
-    dirent: Dirent
-    file: tuple[int, int] | None = None
+# A file with several names: the number of the layer, and of a group in it.
+_File = tuple[int, int]
 
 
-_Table = dict[bytes, _Object]
+class _Table:
+    """What is expected.
+
+    Attributes:
+        root: the top directory itself.
+        directories: the entries of each directory, by its path; none before the one
+            that it is in. They belong to the layers: ``entries`` has them changed.
+        files: by path which file it is a name of, where there may be others.
+    """
+
+    def __init__(self) -> None:
+        self.root = _UNNAMED
+        self.directories: dict[bytes, Directory] = {b"": {}}
+        self.files: dict[bytes, _File] = {}
+        self._own: set[bytes] = set()
+
+    def get(self, path: bytes) -> Dirent | None:
+        """Return what is at a path."""
+        if not path:
+            return self.root
+        directory, _, name = path.rpartition(b"/")
+        return self.directories.get(directory, {}).get(name)
+
+    def entries(self, directory: bytes) -> Directory:
+        """Return the entries of a directory, to be changed."""
+        if directory not in self._own:
+            self._own.add(directory)
+            self.directories[directory] = dict(self.directories[directory])
+        return self.directories[directory]
+
+    def put(self, path: bytes, dirent: Dirent, file: _File | None = None) -> None:
+        """Put something at a path, whatever is there; not below it."""
+        directory, _, name = path.rpartition(b"/")
+        self.entries(directory)[name] = dirent
+        if file is not None:
+            self.files[path] = file
+        else:
+            self.files.pop(path, None)
+
+    def put_all(self, directory: bytes, entries: Directory, number: int) -> None:
+        """Put all entries of a layer's directory into one that is empty so far."""
+        self.directories[directory] = entries
+        self._own.discard(directory)
+        if any(map(_LINK_GROUP, entries.values())):
+            for name, dirent in entries.items():
+                if dirent.link_group:
+                    self.files[_below(directory, name)] = (number, dirent.link_group)
+
+    def take_out(self, gone: set[bytes]) -> None:
+        """Remove some paths and all below them."""
+        for path in gone:
+            if path and self.get(path) is not None:
+                directory, _, name = path.rpartition(b"/")
+                del self.entries(directory)[name]
+                self.files.pop(path, None)
+        if gone.isdisjoint(self.directories):
+            return
+        doomed: set[bytes] = set()
+        for path in self.directories:
+            if path and (path in gone or path.rpartition(b"/")[0] in doomed):
+                doomed.add(path)
+        for path in doomed:
+            self._own.discard(path)
+            entries = self.directories.pop(path)
+            for name in entries if self.files else ():
+                self.files.pop(_below(path, name), None)
 
 
-def verify(tree: Tree, layers: Sequence[LayerTree], added: Collection[bytes]) -> None:
-    """Compare a published tree, as it was read back, with its layers.
+def verify(
+    written: StreamedTree, layers: Sequence[LayerTree], added: Collection[bytes]
+) -> None:
+    """Compare a published tree, as it is read back, with its layers.
 
     Args:
-        tree: read from the written catalogs.
+        written: read from the written catalogs.
         layers: of the image, lowest first.
         added: paths that are ours and not the image's.
 
     Raises:
         VerificationFailed: with the first few differences.
     """
-    expected = _derive(layers)
-    found = []
-    for difference in _differences(tree, expected, frozenset(added)):
-        found.append(difference)
-        if len(found) > _MOST_SHOWN:
-            break
-    if found:
-        shown = "; ".join(found[:_MOST_SHOWN])
-        raise VerificationFailed(f"the published tree is not what was pushed: {shown}")
+    _raise(_differences(written, _derive(layers), frozenset(added)))
 
 
-def verify_layer(tree: Tree, layer: LayerTree) -> None:
-    """Compare one layer's own tree, as it was read back, with the layer.
+def verify_layer(written: StreamedTree, layer: LayerTree) -> None:
+    """Compare one layer's own tree, as it is read back, with the layer.
 
     Raises:
         VerificationFailed: with the first few differences.
     """
-    # Only a lower layer has what these links point to.
-    verify(tree, [replace(layer, links={})], ())
+    _raise(_differences_of_layer(written, layer))
+
+
+def _raise(differences: Iterator[str]) -> None:
+    # One more than is shown: then it is known that there are more.
+    found = list(islice(differences, _MOST_SHOWN + 1))
+    if found:
+        shown = "; ".join(found[:_MOST_SHOWN])
+        more = "; and more" if len(found) > _MOST_SHOWN else ""
+        raise VerificationFailed(
+            f"the published tree is not what was pushed: {shown}{more}"
+        )
+
+
+def _differences_of_layer(written: StreamedTree, layer: LayerTree) -> Iterator[str]:
+    """Compare a layer directory by directory; nothing lies above or below it."""
+    if _held(written.root) != _held(layer.tree.root):
+        yield "/ has other attributes"
+    missing = set(layer.tree.directories)
+    for path, entries in written.directories:
+        wanted = layer.tree.directories.get(path, {})
+        files = {
+            _below(path, name): (0, dirent.link_group)
+            for name, dirent in wanted.items()
+            if dirent.link_group
+        }
+        yield from _differences_in(path, entries, wanted, files, frozenset())
+        missing.discard(path)
+    for path in sorted(missing):
+        yield f"{_shown(path)} is missing"
 
 
 def _derive(layers: Sequence[LayerTree]) -> _Table:
-    table: _Table = {b"": _Object(_UNNAMED)}
+    table = _Table()
     for number, layer in enumerate(layers):
         links = {
             (directory, name): _hard_link(table, target, number)
             for directory, names in layer.links.items()
             for name, target in names.items()
         }
-        table = _without(table, set(_deleted(table, layer)))
+        table.take_out(set(_deleted(table, layer)))
         places = _places(table, layer, layer.tree.directories.keys() | layer.links)
-        table = _without(table, set(_replaced(table, layer, places, links)))
+        table.take_out(set(_replaced(table, layer, places, links)))
         if b"" not in layer.implied:
-            table[b""] = _Object(layer.tree.root)
+            table.root = layer.tree.root
         _add(table, layer, places, number)
-        for (directory, name), linked in links.items():
-            table[_below(places[directory], name)] = linked
+        for (directory, name), (dirent, file) in links.items():
+            table.put(_below(places[directory], name), dirent, file)
     return table
 
 
-def _hard_link(table: _Table, target: bytes, number: int) -> _Object:
+def _hard_link(table: _Table, target: bytes, number: int) -> tuple[Dirent, _File]:
     parent, _, name = target.rpartition(b"/")
     path = _below(_follow(table, parent), name)
-    found = table[path]
-    if found.file is None:
-        # A number no group of a layer has: groups begin at 1.
-        found = _Object(found.dirent, (number, -1 - hash(path) % (1 << 62)))
-        table[path] = found
-    return found
+    # Otherwise a number no group of a layer has: groups begin at 1.
+    new = (number, -1 - hash(path) % (1 << 62))
+    dirent = table.get(path)
+    if dirent is None:
+        raise VerificationFailed(
+            f"a hard link leads to {_shown(path)}, where nothing is"
+        )
+    return dirent, table.files.setdefault(path, new)
 
 
 def _deleted(table: _Table, layer: LayerTree) -> Iterator[bytes]:
@@ -116,10 +209,9 @@ def _deleted(table: _Table, layer: LayerTree) -> Iterator[bytes]:
     for path in hiding:
         for name in layer.whiteouts.get(path, ()):
             yield _below(places[path], name)
-    if opaque:
-        for path in table:
-            if path and path.rpartition(b"/")[0] in opaque:
-                yield path
+    for place in opaque:
+        for name in table.directories.get(place, ()):
+            yield _below(place, name)
 
 
 def _places(
@@ -154,52 +246,36 @@ def _replaced(
 ) -> Iterator[bytes]:
     """Yield directories of the table that the layer makes something else."""
     for directory, entries in layer.tree.directories.items():
-        place = places[directory]
-        if place not in table:
-            continue  # then nothing is in it
-        before = place + b"/" if place else b""
+        below = table.directories.get(places[directory])
+        if not below:
+            continue
         for name, dirent in entries.items():
-            old = table.get(before + name)
+            old = below.get(name)
             if (
                 old is not None
-                and stat.S_ISDIR(old.dirent.mode)
+                and stat.S_ISDIR(old.mode)
                 and not stat.S_ISDIR(dirent.mode)
             ):
-                yield before + name
+                yield _below(places[directory], name)
     for directory, name in links:
         yield _below(places[directory], name)
-
-
-def _without(table: _Table, gone: set[bytes]) -> _Table:
-    """Return the table without some paths and all below them."""
-    gone &= table.keys()
-    if not gone:
-        return table
-    kept: _Table = {}
-    is_gone: dict[bytes, bool] = {b"": False}
-    for path, found in table.items():
-        # Parents were put in before what is in them, so theirs is known.
-        is_gone[path] = bool(path) and (
-            path in gone or is_gone.get(path.rpartition(b"/")[0], False)
-        )
-        if not is_gone[path]:
-            kept[path] = found
-    return kept
 
 
 def _add(
     table: _Table, layer: LayerTree, places: dict[bytes, bytes], number: int
 ) -> None:
-    directories = layer.tree.directories
-    for directory in sorted(directories):
+    for directory, entries in sorted(layer.tree.directories.items(), key=_PATH):
         place = places[directory]
         _ensure(table, place)
-        before = place + b"/" if place else b""
-        for name, dirent in directories[directory].items():
+        if not table.directories[place]:
+            table.put_all(place, entries, number)
+            continue
+        for name, dirent in entries.items():
             if stat.S_ISDIR(dirent.mode) and _below(directory, name) in layer.implied:
                 continue
             group = dirent.link_group
-            table[before + name] = _Object(dirent, (number, group) if group else None)
+            file = (number, group) if group else None
+            table.put(_below(place, name), dirent, file)
     for directory in layer.links:
         _ensure(table, places[directory])
 
@@ -209,13 +285,14 @@ def _ensure(table: _Table, path: bytes) -> None:
     missing = []
     while path:
         found = table.get(path)
-        if found is not None and stat.S_ISDIR(found.dirent.mode):
+        if found is not None and stat.S_ISDIR(found.mode):
             break
         missing.append(path)
         path = path.rpartition(b"/")[0]
+    table.directories.setdefault(path, {})
     for made in reversed(missing):
-        table.pop(made, None)
-        table[made] = _Object(_UNNAMED)
+        table.put(made, _UNNAMED)
+        table.directories[made] = {}
 
 
 def _follow(table: _Table, path: bytes, start: bytes = b"") -> bytes:
@@ -231,11 +308,11 @@ def _follow(table: _Table, path: bytes, start: bytes = b"") -> bytes:
             at = at[:-1]
             continue
         found = table.get(b"/".join([*at, part]))
-        if found is None or not stat.S_ISLNK(found.dirent.mode) or hops > _HOPS:
+        if found is None or not stat.S_ISLNK(found.mode) or hops > _HOPS:
             at.append(part)
             continue
         hops += 1
-        target = found.dirent.target
+        target = found.target
         if target.startswith(b"/"):
             at = []
         rest = target.split(b"/") + rest
@@ -247,41 +324,56 @@ def _below(directory: bytes, name: bytes) -> bytes:
 
 
 def _differences(
-    tree: Tree, expected: _Table, added: frozenset[bytes]
+    written: StreamedTree, expected: _Table, added: frozenset[bytes]
 ) -> Iterator[str]:
-    wanted = dict(expected)
-    if _held(wanted.pop(b"").dirent) != _held(tree.root) and b"" not in added:
+    """Compare a tree with what it should be, which is used up."""
+    if _held(expected.root) != _held(written.root) and b"" not in added:
         yield "/ has other attributes"
-    for directory in tree.directories:
-        yield from _differences_in(tree, directory, wanted, added)
-    for path in wanted:
-        if path not in added and path.rpartition(b"/")[2] != _MARKER:
-            yield f"{_shown(path)} is missing"
+    for directory, entries in written.directories:
+        wanted = expected.directories.pop(directory, {})
+        yield from _differences_in(directory, entries, wanted, expected.files, added)
+    for directory in sorted(expected.directories.keys() - added):
+        yield f"{_shown(directory)} is missing"
 
 
 def _differences_in(
-    tree: Tree, directory: bytes, wanted: _Table, added: frozenset[bytes]
+    directory: bytes,
+    entries: Directory,
+    wanted: Directory,
+    files: Mapping[bytes, _File],
+    added: frozenset[bytes],
 ) -> Iterator[str]:
-    """Compare one directory; takes what it has out of ``wanted``."""
-    files: defaultdict[tuple[int, int], list[bytes]] = defaultdict(list)
+    """Compare one directory.
+
+    Args:
+        directory: its path.
+        entries: as written.
+        wanted: what should be there.
+        files: by path, as of a ``_Table``.
+        added: paths that are not compared.
+    """
+    linked: defaultdict[_File, list[bytes]] = defaultdict(list)
     groups: defaultdict[int, list[bytes]] = defaultdict(list)
     before = directory + b"/" if directory else b""
-    for name, dirent in tree.directories[directory].items():
+    for name, dirent in entries.items():
         path = before + name
-        found = wanted.pop(path, None)
         if path in added or name == _MARKER:
             continue
+        found = wanted.get(name)
         if found is None:
             yield f"{_shown(path)} should not be there"
             continue
-        if found.dirent != dirent and _held(found.dirent) != _held(dirent):
-            yield f"{_shown(path)} is {dirent}, not {found.dirent}"
-        if found.file is not None:
-            files[found.file].append(name)
+        if found != dirent and _held(found) != _held(dirent):
+            yield f"{_shown(path)} is {dirent}, not {found}"
+        if files and path in files:
+            linked[files[path]].append(name)
         if dirent.link_group:
             groups[dirent.link_group].append(name)
-    if _linked(files.values()) != _linked(groups.values()):
+    if _linked(linked.values()) != _linked(groups.values()):
         yield f"{_shown(directory)} has other hard links"
+    for name in sorted(wanted.keys() - entries.keys()):
+        if before + name not in added and name != _MARKER:
+            yield f"{_shown(before + name)} is missing"
 
 
 def _linked(names: Iterable[list[bytes]]) -> list[list[bytes]]:

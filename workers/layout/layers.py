@@ -12,14 +12,16 @@ directories"); ``user.overlay.opaque`` is what a mount in a user namespace reads
 
 import json
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from workers.cvmfs import Content, Directory, Dirent, Tree
+from workers.cvmfs import Content, Directory, Dirent, StreamedTree, Tree
 from workers.errors import PermanentError
 from workers.images.layer_tree import LayerTree
 from workers.images.names import join
 from workers.images.places import IMPLIED, find, find_directory
+from workers.images.verifying import VerificationFailed
 
 LAYERFS = b"layerfs"
 METADATA = b".metadata"
@@ -80,12 +82,14 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
     Raises:
         NotOurLayer: another tool published it, or a later version.
     """
-    record = _parse(tree, read)
-    prefix = LAYERFS + b"/"
+    dirent = tree.directories.get(METADATA, {}).get(RECORD)
+    if dirent is None or LAYERFS not in tree.directories:
+        raise NotOurLayer("a published layer has no record of ours")
+    record = _parse(read(dirent))
     directories = {
-        path.removeprefix(LAYERFS).removeprefix(b"/"): entries
+        inside: entries
         for path, entries in tree.directories.items()
-        if path == LAYERFS or path.startswith(prefix)
+        if (inside := _inside(path)) is not None
     }
     layer = LayerTree(
         Tree(tree.directories[b""][LAYERFS], directories),
@@ -105,27 +109,70 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
         size=int(record["size"]),
         entries=int(record["entries"]),
     )
-    _take_out(layer, _paths(record, "made"))
+    undo = _Undoing(layer, set(_paths(record, "made")))
+    layer.tree.root = undo.root(layer.tree.root)
+    for path in undo.made:
+        layer.tree.directories.pop(path, None)
+    for path, entries in layer.tree.directories.items():
+        undo.entries(path, entries)
     return layer
 
 
+def unwrapped(
+    written: StreamedTree, layer: LayerTree, read: Callable[[Dirent], bytes]
+) -> StreamedTree:
+    """Return the layer's own tree while the published one is being read back.
+
+    Args:
+        written: what is at ``layer_path``.
+        layer: that it was made of; its record is to be found there, too.
+        read: as of ``read_layer_tree``.
+
+    Raises:
+        VerificationFailed: (here and while it is read) it is not the layer's, or its
+            record is not.
+    """
+    undo = _Undoing(layer, set(_made(layer)))
+    path, entries = next(written.directories, (b"", {}))
+    root = entries.get(LAYERFS)
+    if path or root is None:
+        raise VerificationFailed("a layer was published without a directory for it")
+    return StreamedTree(undo.root(root), _unwrapped(written, layer, undo, read))
+
+
+def _unwrapped(
+    written: StreamedTree,
+    layer: LayerTree,
+    undo: "_Undoing",
+    read: Callable[[Dirent], bytes],
+) -> Iterator[tuple[bytes, Directory]]:
+    is_recorded = False
+    for path, entries in written.directories:
+        inside = _inside(path)
+        if inside is not None and inside not in undo.made:
+            undo.entries(inside, entries)
+            yield inside, entries
+        elif path == METADATA and RECORD in entries:
+            is_recorded = _parse(read(entries[RECORD])) == _record(layer)
+    if not is_recorded:
+        raise VerificationFailed("a layer was published with another layer's record")
+
+
 class _Writer:
-    """Copies a layer's dictionaries, with what an overlay needs put in."""
+    """Makes of a layer's directories what an overlay needs; the others are shared."""
 
     def __init__(self, layer: LayerTree, below: Tree) -> None:
         self._layer = layer
         self._below = below
         self.root = layer.tree.root
-        self.directories: dict[bytes, Directory] = {
-            path: dict(entries) for path, entries in layer.tree.directories.items()
-        }
+        self.directories = dict(layer.tree.directories)
+        self._own: set[bytes] = set()
 
     def write(self) -> None:
         for path in sorted(self._layer.implied):
             self._set(path, self._lower_directory(path))
         for path in _made(self._layer):
-            parent, _, name = path.rpartition(b"/")
-            self.directories[parent][name] = self._lower_directory(path)
+            self._set(path, self._lower_directory(path))
             self.directories[path] = {}
         for path in _shown_opaque(self._layer):
             dirent = self._get(path)
@@ -133,13 +180,20 @@ class _Writer:
             self._set(path, dirent._replace(xattrs=xattrs))
         for directory, names in self._layer.whiteouts.items():
             for name in names:
-                self.directories[directory].setdefault(name, _WHITEOUT)
+                self._entries(directory).setdefault(name, _WHITEOUT)
         for directory, links in self._layer.links.items():
             for name, target in links.items():
                 _, linked = find(self._below, target)
                 if linked is not None:
                     alone = linked._replace(link_group=0)
-                    self.directories[directory][name] = alone
+                    self._entries(directory)[name] = alone
+
+    def _entries(self, directory: bytes) -> Directory:
+        """Return the entries of a directory, to be changed."""
+        if directory not in self._own:
+            self._own.add(directory)
+            self.directories[directory] = dict(self.directories[directory])
+        return self.directories[directory]
 
     def _lower_directory(self, path: bytes) -> Dirent:
         """Return the attributes of a directory as the layers below have it."""
@@ -164,7 +218,7 @@ class _Writer:
             self.root = dirent
             return
         parent, _, name = path.rpartition(b"/")
-        self.directories[parent][name] = dirent
+        self._entries(parent)[name] = dirent
 
 
 def _made(layer: LayerTree) -> Iterator[bytes]:
@@ -219,48 +273,66 @@ def _record(layer: LayerTree) -> dict[str, object]:
     }
 
 
-def _take_out(layer: LayerTree, made: list[bytes]) -> None:
-    """Undo what ``_Writer`` put in."""
-    directories = layer.tree.directories
-    for directory, names in layer.whiteouts.items():
-        for name in names:
-            dirent = directories[directory].get(name)
+@dataclass(frozen=True, slots=True)
+class _Undoing:
+    """Undoes what ``_Writer`` did, one directory at a time.
+
+    Attributes:
+        layer: says what was put in; its tree is not looked at.
+        made: directories that were put in.
+    """
+
+    layer: LayerTree
+    made: set[bytes]
+
+    def root(self, dirent: Dirent) -> Dirent:
+        return self._directory(b"", dirent, is_shown_opaque=b"" in self.layer.opaque)
+
+    def entries(self, path: bytes, entries: Directory) -> None:
+        """Change the entries of a directory of the layer to what they were."""
+        layer = self.layer
+        hidden: Collection[bytes] = layer.whiteouts.get(path, ())
+        for name in hidden:
             # What a layer deletes and brings back is no device of ours.
-            if dirent is not None and dirent == _WHITEOUT:
-                del directories[directory][name]
-    for directory, links in layer.links.items():
-        for name in links:
-            directories[directory].pop(name, None)
-    for path in _shown_opaque(layer):
-        _strip_opaque(layer.tree, path)
-    for path in layer.implied:
-        if path:
-            parent, _, name = path.rpartition(b"/")
-            directories[parent][name] = IMPLIED
-        else:
-            layer.tree.root = IMPLIED
-    for path in reversed(made):
-        parent, _, name = path.rpartition(b"/")
-        directories.pop(path, None)
-        directories[parent].pop(name, None)
+            if entries.get(name) == _WHITEOUT:
+                del entries[name]
+        for name in layer.links.get(path, ()):
+            entries.pop(name, None)
+        if not (hidden or layer.opaque or self.made or layer.implied):
+            return
+        for name, dirent in list(entries.items()):
+            if not stat.S_ISDIR(dirent.mode):
+                continue
+            inner = join(path, name)
+            if inner in self.made:
+                del entries[name]
+            else:
+                # As in ``_shown_opaque``.
+                is_shown = name in hidden or inner in layer.opaque
+                entries[name] = self._directory(inner, dirent, is_shown_opaque=is_shown)
+
+    def _directory(
+        self, path: bytes, dirent: Dirent, *, is_shown_opaque: bool
+    ) -> Dirent:
+        if path in self.layer.implied:
+            return IMPLIED
+        if not is_shown_opaque:
+            return dirent
+        kept = tuple(pair for pair in dirent.xattrs if pair not in _OPAQUE)
+        return dirent._replace(xattrs=kept)
 
 
-def _strip_opaque(tree: Tree, path: bytes) -> None:
-    parent, _, name = path.rpartition(b"/")
-    dirent = tree.directories[parent][name] if path else tree.root
-    kept = tuple(pair for pair in dirent.xattrs if pair not in _OPAQUE)
-    if path:
-        tree.directories[parent][name] = dirent._replace(xattrs=kept)
-    else:
-        tree.root = dirent._replace(xattrs=kept)
+def _inside(path: bytes) -> bytes | None:
+    """Return the path in the layer of one in the published tree, if it is in there."""
+    if path == LAYERFS:
+        return b""
+    before = LAYERFS + b"/"
+    return path[len(before) :] if path.startswith(before) else None
 
 
-def _parse(tree: Tree, read: Callable[[Dirent], bytes]) -> Mapping[str, Any]:
-    dirent = tree.directories.get(METADATA, {}).get(RECORD)
-    if dirent is None or LAYERFS not in tree.directories:
-        raise NotOurLayer("a published layer has no record of ours")
+def _parse(data: bytes) -> Mapping[str, Any]:
     try:
-        record = json.loads(read(dirent))
+        record = json.loads(data)
     except ValueError as error:
         raise NotOurLayer(f"a published layer's record is broken: {error}") from error
     if not isinstance(record, dict) or record.get("version") != _VERSION:
