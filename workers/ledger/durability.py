@@ -20,12 +20,13 @@ def durability_problem(connection: redis.Redis) -> str | None:
     Never raises: a Redis that cannot be asked is a problem too.
     """
     try:
-        replication = connection.info("replication")
-        persistence = connection.info("persistence")
-        settings: dict[str, str] = {}
-        for name, _, _ in _SETTINGS:
-            reply = connection.config_get(name)
-            settings |= {as_text(k): as_text(v) for k, v in reply.items()}
+        # In one round trip: notifications wait for the answer.
+        with connection.pipeline(transaction=False) as pipeline:
+            pipeline.info("replication")
+            pipeline.info("persistence")
+            for name, _, _ in _SETTINGS:
+                pipeline.config_get(name)
+            replication, persistence, *replies = pipeline.execute()
     except redis.ResponseError as exc:
         return (
             f"Redis does not say how it keeps data ({exc}); allow it CONFIG GET and "
@@ -33,6 +34,11 @@ def durability_problem(connection: redis.Redis) -> str | None:
         )
     except redis.RedisError as exc:
         return f"Redis does not answer: {exc}"
+    settings = {
+        as_text(key): as_text(value)
+        for reply in replies
+        for key, value in reply.items()
+    }
     if replication.get("role") != "master":
         return "Redis is a replica and takes no writes; give the URL of the primary"
     for name, wanted, meaning in _SETTINGS:
