@@ -225,7 +225,17 @@ def check_repository(
         raise NoSuchRepository(f"{key}: {error.strerror}") from error
     storage = _storage(repository)
     now = int(time.time())
-    return check(storage, fqrn, [public_key], now=now, contents=contents, tell=tell)
+    return check(
+        storage,
+        fqrn,
+        [public_key],
+        now=now,
+        contents=contents,
+        reflog_checksum=(
+            storage.reflog_checksum() if isinstance(storage, StockStorage) else None
+        ),
+        tell=tell,
+    )
 
 
 def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:

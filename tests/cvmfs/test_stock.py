@@ -251,6 +251,18 @@ def test_the_checksum_is_that_of_the_reflog_and_the_manifest_names_it(
         assert checksum(spool) == str(repository(published).head().reflog)
 
 
+def test_the_stock_tools_word_for_the_reflog_is_passed_on(
+    published: StockStorage, spool: Path
+) -> None:
+    known = repository(published).head().reflog
+    assert published.reflog_checksum() == known
+    for wrong in (b"", b"\xff", b"not a hash"):
+        (spool / "reflog.chksum").write_bytes(wrong)
+        assert published.reflog_checksum() is None
+    (spool / "reflog.chksum").unlink()
+    assert published.reflog_checksum() is None
+
+
 class Killed(Exception):
     """What a killed process does not live to see."""
 
