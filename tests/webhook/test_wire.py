@@ -338,6 +338,27 @@ def test_an_answer_that_fails_halfway_is_not_sent_by_half(door: OpenDoor) -> Non
     assert peer.is_closed()
 
 
+def test_a_fault_of_ours_ends_one_connection_and_no_other(
+    pages: Pages, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body_bytes(head: Head) -> int:
+        if head.path == "/boom":
+            raise RuntimeError("a fault")
+        return 100
+
+    with open_door(pages.app, body_bytes=body_bytes) as door:
+        first, second = door.peer(), door.peer(receive_bytes=4096)
+        first.say("GET /boom HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert first.is_closed()
+        # Now in the thread that sends to slow readers: the second request is behind.
+        second.say("GET /page HTTP/1.1\r\nHost: h\r\n\r\n")
+        second.say("GET /boom HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert second.answer() == (200, LARGE)
+        assert second.is_closed()
+        assert door.peer().ask("/page") == (200, LARGE)
+    assert caplog.text.count("RuntimeError: a fault") == 2
+
+
 def test_what_was_begun_is_answered_when_it_is_told_to_stop(
     pages: Pages, door: OpenDoor
 ) -> None:

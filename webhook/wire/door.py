@@ -123,7 +123,7 @@ class Door:
             else:
                 connection = self._there.get(number)
                 if connection is not None and connection.state is State.ARRIVING:
-                    self._read(connection)
+                    self._read_or_drop(connection)
 
     def _are_busy(self) -> bool:
         """Whether anybody is in the middle of something; who only stays is sent off."""
@@ -153,7 +153,19 @@ class Door:
             return
         connection.deadline = connection.since + self._terms.head_seconds
         self._there[sock.fileno()] = connection
-        self._poll.register(sock, _ONCE)
+        try:
+            self._poll.register(sock, _ONCE)
+        except OSError as exc:
+            log.warning("a connection cannot be looked after: %s", exc)
+            self._drop(connection)
+
+    def _read_or_drop(self, connection: Connection) -> None:
+        """Have one connection end for a fault of ours, and no other."""
+        try:
+            self._read(connection)
+        except Exception:
+            log.exception("sender=%s dropped", connection.peer[0])
+            self._drop(connection)
 
     def _read(self, connection: Connection) -> None:
         try:

@@ -217,8 +217,14 @@ class Outbox(Generic[T]):
         while self._is_open:
             for number, _ in self._poll.poll(self._tick_seconds):
                 there = self._there.get(number)
-                if there is not None:
+                if there is None:
+                    continue
+                try:
                     self._turn(number, *there)
+                except Exception:
+                    log.exception("sender=%s dropped", there[0].peer[0])
+                    self._forget(number)
+                    self._drop(there[0])
             if time.monotonic() >= tick:
                 tick = time.monotonic() + self._tick_seconds
                 self._look_at_deadlines()
