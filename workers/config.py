@@ -22,6 +22,7 @@ from workers.config_values import Secret
 from workers.errors import PermanentError
 from workers.quantities import parse_duration
 from workers.reference import DOCKER_HUB, parse_registry
+from workers.reference_template import ReferenceTemplate
 from workers.schema_check import Problem
 from workers.yaml_document import KeyPath
 
@@ -148,6 +149,7 @@ class RepositoryConfig:
         auto_tags: of its revisions; None: only people set tags.
         spool: the stock tools' folder for it; None: ``/var/spool/cvmfs/<fqrn>`` where
             that is a folder.
+        thin: what its thin images are called; None: none are made.
     """
 
     fqrn: str
@@ -158,6 +160,7 @@ class RepositoryConfig:
     s3: S3Config | None = None
     auto_tags: AutoTagsConfig | None = None
     spool: Path | None = None
+    thin: ReferenceTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +372,9 @@ class _Builder:
             s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
             auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
             spool=self._folder / raw["spool"] if "spool" in raw else None,
+            thin=self._checked((*path, "thin"), raw["thin"], ReferenceTemplate.parse)
+            if "thin" in raw
+            else None,
         )
 
     def _auto_tags(self, path: KeyPath, raw: Mapping[str, Any]) -> AutoTagsConfig:

@@ -35,6 +35,7 @@ from workers.reference import Reference
 from workers.registry import DigestMismatch
 from workers.resolving import ResolvedImage, fetch_images, resolve_digest
 from workers.services import Services
+from workers.thin_images import keep_thin
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,8 @@ class _Run:
         client, heartbeat = services.registry, self.heartbeat
         rule = _decide(services.policy, reference)
         fqrn, publisher = services.publisher(rule)
-        path = image_path(reference).decode()
+        has_flat = "flat" in rule.formats
+        path = image_path(reference).decode() if has_flat else None
 
         heartbeat.stage(State.RESOLVING)
         descriptor = resolve_digest(client, reference, lease.hint, heartbeat.look)
@@ -180,6 +182,7 @@ class _Run:
         receipt = _receipt(self.digest, platforms, rule)
         live = _read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
+            self._keep_thin(rule)
             return self._unchanged(fqrn, publisher, path)
         _check_private(services, reference, rule)
         images, missing = fetch_images(client, reference, descriptor, platforms)
@@ -193,6 +196,7 @@ class _Run:
             reference,
             [_flat_image(image) for image in images],
             json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n",
+            has_flat=has_flat,
             is_multiarch=len(platforms) > 1,
             former=_platforms_of(live),
         )
@@ -211,6 +215,7 @@ class _Run:
             fence = Fence(heartbeat.check, fence_token(lease))
             plan = plan_flat(placement, trees)
             publication = publisher.publish([plan], fence)
+        self._keep_thin(rule)
         return Ending(
             Outcome.PUBLISHED,
             self.digest,
@@ -220,7 +225,16 @@ class _Run:
             path,
         )
 
-    def _unchanged(self, fqrn: str, publisher: Publisher, path: str) -> Ending:
+    def _keep_thin(self, rule: Rule) -> None:
+        """Push the thin image; should that fail, the next try finds all else done."""
+        if "thin" in rule.formats and self.reference.tag is not None:
+            services = self.services
+            fqrn, publisher = services.publisher(rule)
+            template = services.config.repositories[fqrn].thin
+            client = services.registry
+            keep_thin(client, publisher, fqrn, template, self.reference)
+
+    def _unchanged(self, fqrn: str, publisher: Publisher, path: str | None) -> Ending:
         known = self.services.front.ledger.image(str(self.reference))
         is_known = known is not None and known.live_digest == self.digest
         # Published by a run that was killed before it could say so: by then it was in.
@@ -276,7 +290,7 @@ def _wanted(
     wanted = []
     for image in images:
         config = image.manifest.config.digest
-        if not _is_ours(publisher, config):
+        if "flat" in rule.formats and not _is_ours(publisher, config):
             wanted.append(config)
         if "layers" in rule.formats:
             wanted += [

@@ -3,7 +3,7 @@
 The schema has been checked before; what it cannot say is checked here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -17,10 +17,12 @@ T = TypeVar("T")
 
 # What a rule may ask for that this version does not do yet.
 NOT_DONE_YET: Mapping[str, Callable[[Any], bool]] = {
-    "formats": lambda formats: not {"flat", "layers"}.issuperset(formats),
+    "formats": lambda formats: not {"flat", "layers", "thin"}.issuperset(formats),
     "watch": bool,
     "keep": bool,
 }
+# What a format is made of besides.
+_MADE_OF = {"thin": ("layers",)}
 _DENY_KEYS = frozenset({"deny", "tags", "reason"})
 _SHORTEST_WATCH_SECONDS = 60
 
@@ -129,6 +131,12 @@ def not_done_yet(raw: Mapping[str, Any]) -> Iterator[str]:
     return (key for key, asks in NOT_DONE_YET.items() if key in raw and asks(raw[key]))
 
 
+def _with_parts(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return formats with those that they are made of, each once."""
+    parts = [part for each in formats for part in _MADE_OF.get(each, ())]
+    return tuple(dict.fromkeys([*formats, *parts]))
+
+
 class _Reading:
     """Reads the values of one rule, and notes what is wrong with them."""
 
@@ -153,7 +161,7 @@ class _Reading:
             line=line,
             tags=tuple(raw.get("tags", ("*",))),
             repository=raw.get("to"),
-            formats=tuple(dict.fromkeys(raw.get("formats", ("flat", "layers")))),
+            formats=_with_parts(raw.get("formats", ("flat", "layers"))),
             platforms=tuple(dict.fromkeys(raw.get("platforms", ("linux/amd64",)))),
             limits=self._limits(),
             private=raw.get("private", "refuse"),

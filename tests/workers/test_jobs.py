@@ -13,12 +13,13 @@ import pytest
 import redis
 
 from tests.support.jobs import FQRN, Between, Workshop, workshop_on
-from tests.support.oci import Image, build_image, tar_of
+from tests.support.oci import Image, build_image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from workers import jobs
 from workers.jobqueue import JOB_FUNCTION, JobQueue, OutOfTime
 from workers.layout.flat import RECEIPT
-from workers.layout.names import flat_path, metadata_path
+from workers.layout.layers import layer_path
+from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import LedgerUnavailable, Outcome, State
 from workers.policy import PolicyFile
 from workers.publishers.native import NativePublisher
@@ -186,6 +187,21 @@ def test_a_changed_rule_makes_an_image_not_unchanged(shop: Workshop) -> None:
     shop.allow(formats="[flat]")
     shop.want(NAME)
     assert shop.run(NAME).outcome is Outcome.PUBLISHED
+
+
+def test_a_rule_without_flat_trees_leaves_no_name_that_leads_nowhere(
+    shop: Workshop,
+) -> None:
+    image = push(shop, FIRST)
+    shop.publish(NAME)
+    shop.allow(formats="[layers]")
+    record = shop.publish(NAME)
+    assert record.live_digest == image.digest
+    read = shop.repository.read()
+    reference = Reference.parse(shop.reference(NAME))
+    assert read.lookup(image_path(reference)) is None
+    assert read.lookup(layer_path(digest_of(image.layers[0].blob))) is not None
+    assert shop.publish(NAME).revision == record.revision
 
 
 def test_a_damaged_receipt_only_costs_a_publication(shop: Workshop) -> None:

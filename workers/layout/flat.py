@@ -36,6 +36,8 @@ class Placement:
         images: one for each platform that there is, the one for clients that do not
             say what they are first.
         receipt: what we say of this publication, as JSON.
+        has_flat: whether there is a root file system that the name can lead to; else
+            only what is said of the image lies under its name.
         is_multiarch: whether the name stands for several platforms, by the rule.
         former: platforms that the name has stood for before.
     """
@@ -43,6 +45,7 @@ class Placement:
     reference: Reference
     images: Sequence[FlatImage]
     receipt: bytes
+    has_flat: bool = True
     is_multiarch: bool = False
     former: Sequence[Platform] = ()
 
@@ -74,14 +77,20 @@ def _names(placement: Placement) -> Iterator[Step]:
         for image in placement.images:
             path = platform_path(reference, image.platform)
             yield from _metadata(path, image)
-            yield LinkAt(path, link_target(path, flat_path(image.config_digest)))
+            yield _flat_link(placement, path, image)
         yield from other_names(current)
     yield from _metadata(link, default)
     yield FileAt(METADATA + link + b"/" + RECEIPT, placement.receipt)
-    if placement.is_multiarch:
+    if placement.is_multiarch and placement.has_flat:
         yield variant_link(reference, default.platform)
     else:
-        yield LinkAt(link, link_target(link, flat_path(default.config_digest)))
+        yield _flat_link(placement, link, default)
+
+
+def _flat_link(placement: Placement, path: bytes, image: FlatImage) -> Step:
+    if not placement.has_flat:
+        return RemoveAt(path)
+    return LinkAt(path, link_target(path, flat_path(image.config_digest)))
 
 
 def _metadata(path: bytes, image: FlatImage) -> Iterator[FileAt]:

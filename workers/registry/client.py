@@ -4,7 +4,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +28,7 @@ from workers.registry.manifests import (
     verified_manifest,
 )
 from workers.registry.origin import DEFAULT_PORTS, host_and_port
+from workers.registry.pushing import push
 from workers.registry.session import RegistrySession, Request
 from workers.registry.tags import LARGEST_PAGE_BYTES, next_page, parse_page
 from workers.registry.tokens import Authenticator, TokenCache
@@ -45,7 +46,7 @@ _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class RegistryClient:
-    """Reads from registries; safe to use from several threads at once.
+    """Reads from registries and writes to them; safe to use from several threads.
 
     A ``with`` block closes its connections.
     """
@@ -198,6 +199,27 @@ class RegistryClient:
                 return
             path = following
         raise RegistryProtocolError(f"{wanted}: more than {_MOST_PAGES} pages")
+
+    def push(
+        self,
+        reference: Reference,
+        blobs: Sequence[bytes],
+        manifest: bytes,
+        media_type: str,
+    ) -> None:
+        """Write a small image under a tag, replacing what the tag means.
+
+        Args:
+            reference: with a tag.
+            blobs: config and layers.
+            manifest: that names them.
+            media_type: of the manifest.
+
+        Raises:
+            WorkerError: as ``resolve``; nothing then has changed what the tag means.
+        """
+        session = self._session(reference.registry)
+        push(session, reference, blobs, manifest, media_type)
 
     def is_public(self, reference: Reference) -> bool:
         """Tell whether somebody without credentials could pull ``reference`` now.

@@ -3,6 +3,7 @@
 Rules for a redirect (distribution-spec "Pulling blobs"; CVE-2020-15157):
 
 - at most five, and never from https to http;
+- what is written goes only where method and body are kept (307, 308);
 - ``Authorization`` goes to the registry's own origin only, and once another one was
   visited, to none;
 - a challenge counts only when the registry itself makes it.
@@ -22,11 +23,12 @@ from workers.registry.answers import (
 )
 from workers.registry.challenge import MalformedChallenge, parse_challenges
 from workers.registry.origin import InvalidUrl, Origin
-from workers.registry.tokens import Authenticator
+from workers.registry.tokens import PULL, PUSH, Authenticator
 from workers.registry.transport import Answer, Transport
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEEPING_REDIRECTS = frozenset({307, 308})
 _UNAUTHORIZED = 401
 
 
@@ -35,11 +37,12 @@ class Request:
     """What is asked of a registry.
 
     Attributes:
-        method: ``GET`` or ``HEAD``.
+        method: of HTTP.
         path: with query, beginning with a slash.
         repository: which one it is about, for the token's scope.
         wanted: the subject of an error's message.
         headers: besides the usual ones.
+        body: of what writes to the registry; None: it only reads.
     """
 
     method: str
@@ -47,6 +50,12 @@ class Request:
     repository: str
     wanted: str
     headers: Mapping[str, str]
+    body: bytes | None = None
+
+    @property
+    def actions(self) -> str:
+        """What a token has to allow."""
+        return PULL if self.body is None else PUSH
 
 
 class RegistrySession:
@@ -77,7 +86,7 @@ class RegistrySession:
             RegistryProtocolError: it does what no registry does.
             RefusedAddress: it, or a redirect, leads into a private network.
         """
-        authorization = self._authenticator.known(request.repository)
+        authorization = self._authenticator.known(request.repository, request.actions)
         answer = self._follow(request, authorization)
         if answer.status in accept:
             return answer
@@ -102,7 +111,9 @@ class RegistrySession:
             challenges = parse_challenges(refusal.headers.get("WWW-Authenticate", ""))
         except MalformedChallenge as error:
             raise MalformedChallenge(f"{request.wanted}: {error}") from error
-        return self._authenticator.answer(challenges, request.repository, authorization)
+        return self._authenticator.answer(
+            challenges, request.repository, authorization, request.actions
+        )
 
     def _refusal(self, answer: Answer) -> Refusal:
         with answer:
@@ -121,10 +132,14 @@ class RegistrySession:
             headers = dict(request.headers)
             if authorization is not None:
                 headers["Authorization"] = authorization
-            answer = self._transport.send(request.method, url, headers)
+            answer = self._transport.send(request.method, url, headers, request.body)
             if answer.status not in _REDIRECTS:
                 return answer
             with answer:
+                if request.body is not None and answer.status not in _KEEPING_REDIRECTS:
+                    raise RegistryProtocolError(
+                        f"{request.wanted}: {answer.origin} redirects what is written"
+                    )
                 url = _redirected(url, answer, request.wanted)
                 answer.excerpt(ERROR_BODY_BYTES)  # so that the connection is kept
             if Origin.of(url) != origin:

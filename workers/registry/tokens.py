@@ -35,6 +35,7 @@ from workers.registry.transport import Transport
 _TOKEN_ANSWER_BYTES = 65536
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _REPOSITORY_SCOPE = "repository:"
+PULL, PUSH = "pull", "pull,push"
 
 # The specification: absent means 60, and no token lives for less.
 _LEAST_SECONDS = 60
@@ -150,22 +151,26 @@ class Authenticator:
         self._credentials = credentials
         self._transport = transport
         self._cache = cache
-        # By repository, what its last challenge asked for.
-        self._keys: dict[str, TokenKey | None] = {}
+        # By repository and actions, what the last challenge asked for.
+        self._keys: dict[tuple[str, str], TokenKey | None] = {}
         self._lock = threading.Lock()
 
-    def known(self, repository: str) -> str | None:
+    def known(self, repository: str, actions: str = PULL) -> str | None:
         """Return an ``Authorization`` that should do without a challenge first."""
-        if repository not in self._keys:
+        if (repository, actions) not in self._keys:
             return None
-        key = self._keys[repository]
+        key = self._keys[repository, actions]
         if key is None:
             return self._basic()
         token = self._cache.get(key)
         return None if token is None else f"Bearer {token}"
 
     def answer(
-        self, challenges: Sequence[Challenge], repository: str, refused: str | None
+        self,
+        challenges: Sequence[Challenge],
+        repository: str,
+        refused: str | None,
+        actions: str = PULL,
     ) -> str | None:
         """Return an ``Authorization`` that answers one of ``challenges``.
 
@@ -173,6 +178,7 @@ class Authenticator:
             challenges: as the registry sent them.
             repository: what the request is about.
             refused: what was just sent in vain; not returned again.
+            actions: what the request does, ``PULL`` or ``PUSH``.
 
         Returns:
             None when there is nothing left to try.
@@ -185,16 +191,16 @@ class Authenticator:
         """
         by_scheme = {c.scheme: c for c in reversed(challenges)}
         if "bearer" in by_scheme:
-            key = self._key(by_scheme["bearer"], repository)
+            key = self._key(by_scheme["bearer"], repository, actions)
             # One at a time: layers fetched side by side need one token, not four.
             with self._lock:
                 token = self._cache.get(key)
                 if token is None or f"Bearer {token}" == refused:
                     token = self._fetch(key)
-            self._keys[repository] = key
+            self._keys[repository, actions] = key
             answer: str | None = f"Bearer {token}"
         elif "basic" in by_scheme:
-            self._keys[repository] = None
+            self._keys[repository, actions] = None
             answer = self._basic()
         else:
             answer = None
@@ -214,13 +220,13 @@ class Authenticator:
         pair = f"{self._credentials.username}:{self._credentials.password}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
-    def _key(self, challenge: Challenge, repository: str) -> TokenKey:
+    def _key(self, challenge: Challenge, repository: str, actions: str) -> TokenKey:
         realm = trusted_realm(challenge.parameters.get("realm", ""), self._access)
         scope = challenge.parameters.get("scope", _REPOSITORY_SCOPE)
         if scope.startswith(_REPOSITORY_SCOPE):
             # No more than we need, whatever the registry would have us ask for. Other
             # forms are a registry's own (``aws`` at public.ecr.aws).
-            scope = f"{_REPOSITORY_SCOPE}{repository}:pull"
+            scope = f"{_REPOSITORY_SCOPE}{repository}:{actions}"
         return TokenKey(
             self._access.host,
             realm,

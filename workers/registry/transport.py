@@ -177,7 +177,13 @@ class Transport:
         if "_tls" in self.__dict__:
             self._tls.close()
 
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> Answer:
         """Send one request and return the answer, whatever its status.
 
         Raises:
@@ -193,7 +199,7 @@ class Transport:
             **headers,
         }
         try:
-            request = requests.Request(method, url, headers=headers).prepare()
+            request = requests.Request(method, url, headers, data=body).prepare()
         except _FOREIGN_ERRORS as error:
             raise _unreachable(error, origin) from error
         if request.url is None or Origin.of(request.url) != origin:

@@ -1,0 +1,150 @@
+"""Thin images: pushed after the layers are in CVMFS, and found again."""
+
+import dataclasses
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.distribution import distribution_registry, free_port, tool
+from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.oci import digest_of, tar_of
+from tests.support.redis import RedisServer
+from workers.layout.layers import layer_path
+from workers.layout.names import metadata_path
+from workers.ledger import Outcome
+from workers.reference import InvalidReference, Reference
+from workers.reference_template import ReferenceTemplate
+from workers.registry import RegistryAccess, RegistryClient
+
+NAME = "atlas/analysis:v1"
+LAYERS = [tar_of({"motd": b"hello"}), tar_of({"bin/run": b"#!/bin/sh\n"})]
+CONFIG = {"config": {"Env": ["A=1"], "Cmd": ["run"], "Entrypoint": ["/bin/sh"]}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@contextmanager
+def thin_shop(server: RedisServer, folder: Path, host: str) -> Iterator[Workshop]:
+    """Give a workshop whose thin images go to the registry at ``host``."""
+    with workshop_on(server, folder) as shop:
+        source = shop.registry.host
+        username, password = shop.registry.credentials
+        accesses = {
+            source: RegistryAccess(
+                source, plain_http=True, username=username, password=password
+            ),
+            host: RegistryAccess(host, plain_http=True),
+        }
+        template = ReferenceTemplate.parse(host + "/thin/{repository}:{tag}")
+        config = shop.services.config
+        repository = dataclasses.replace(config.repositories[FQRN], thin=template)
+        with RegistryClient(accesses, internal_hosts=frozenset(accesses)) as client:
+            shop.services = dataclasses.replace(
+                shop.services,
+                registry=client,
+                config=dataclasses.replace(config, repositories={FQRN: repository}),
+            )
+            shop.allow(formats="[thin]")
+            yield shop
+
+
+def test_a_thin_image_says_where_the_layers_are(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with (
+        distribution_registry(tmp_path / "target") as host,
+        thin_shop(server, tmp_path, host) as shop,
+    ):
+        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS, config=CONFIG)
+        shop.publish(NAME)
+        layout = tmp_path / "thin"
+        subprocess.run(
+            [
+                *(tool("skopeo"), "copy", "--src-tls-verify=false", "--quiet"),
+                f"docker://{host}/thin/atlas/analysis:v1",
+                f"dir:{layout}",
+            ],
+            check=True,
+        )
+        manifest = json.loads((layout / "manifest.json").read_text())
+        [layer] = manifest["layers"]
+        with tarfile.open(layout / layer["digest"].partition(":")[2]) as tar:
+            [member] = tar.getmembers()
+            assert (member.name, member.mode) == ("thin.json", 0o644)
+            content = tar.extractfile(member)
+            assert content is not None
+            said = json.load(content)
+        digests = [digest_of(each.blob) for each in image.layers]
+        assert said["layers"] == [
+            {
+                "digest": digest.partition(":")[2],
+                "url": f"cvmfs://{FQRN}{layer_path(digest).decode()}/layerfs",
+            }
+            for digest in digests
+        ]
+        assert said["origin"] == f"https://{shop.reference(NAME)}"
+        for digest in digests:
+            place = layer_path(digest) + b"/layerfs"
+            assert shop.repository.read().lookup(place) is not None
+        digest = manifest["config"]["digest"].partition(":")[2]
+        config = json.loads((layout / digest).read_text())
+        assert config["config"]["Env"] == ["A=1", "CVMFS_IMAGE=true"]
+        assert config["config"]["Cmd"] == ["run"]
+        assert config["config"]["Entrypoint"] == ["/bin/sh"]
+
+
+def test_a_thin_image_that_could_not_be_pushed_is_pushed_at_the_next_try(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    port = free_port()
+    with thin_shop(server, tmp_path, f"127.0.0.1:{port}") as shop:
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        shop.want(NAME)
+        assert shop.run(NAME).outcome is Outcome.FAILED
+        assert shop.image(NAME).next_try is not None
+        folder = metadata_path(Reference.parse(shop.reference(NAME)))
+        assert shop.repository.read().lookup(folder) is not None
+        shop.wait_for_next_try(NAME)
+        with distribution_registry(tmp_path / "target", port=port) as host:
+            assert shop.run(NAME).outcome is Outcome.UNCHANGED
+            thin = Reference.parse(f"{host}/thin/{NAME}")
+            before = shop.services.registry.resolve(thin)
+            shop.want(NAME)
+            assert shop.run(NAME).outcome is Outcome.UNCHANGED
+            assert shop.services.registry.resolve(thin) == before
+
+
+def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with workshop_on(server, tmp_path) as shop:
+        shop.allow(formats="[thin]")
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        shop.want(NAME)
+        run = shop.run(NAME)
+    assert run.outcome is Outcome.FAILED
+    assert f"repositories.{FQRN}.thin" in str(run.reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["registry.example/thin:{tag}", "registry.example/{repository}", "A B:{tag}"],
+)
+def test_a_template_that_gives_several_images_one_name_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        ReferenceTemplate.parse(text)
+
+
+def test_a_template_is_filled_with_all_parts_of_a_name() -> None:
+    template = ReferenceTemplate.parse("a.example/thin/{registry}/{repository}:{tag}")
+    filled = template.fill(Reference.parse("b.example:5000/group/image:v1"))
+    assert str(filled) == "a.example/thin/b.example_5000/group/image:v1"

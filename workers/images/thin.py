@@ -1,0 +1,109 @@
+"""Images that say where in CVMFS their layers are, instead of holding them.
+
+A thin image is an ordinary image of one tiny layer with one file, ``thin.json``. The
+docker graph driver for CVMFS reads it and mounts the layers that it names. The same
+image gives the same bytes, so that who has pushed it finds out by its digest.
+
+Source: cvmfs-format.md 11 ("Docker graphdriver / thin image"); media types are
+Docker's, because the driver is of Docker's time.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+_LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_MARK = "CVMFS_IMAGE=true"
+# What of an image's settings a container of it starts with.
+_KEPT = ("Cmd", "Entrypoint", "ExposedPorts", "Labels", "User", "Volumes", "WorkingDir")
+
+
+@dataclass(frozen=True, slots=True)
+class ThinImage:
+    """An image ready to be pushed.
+
+    Attributes:
+        blobs: its layer and its config.
+        manifest: that names them.
+    """
+
+    blobs: tuple[bytes, bytes]
+    manifest: bytes
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest, by which the registry knows it."""
+        return _digest(self.manifest)
+
+
+def make_thin(origin: str, places: Sequence[tuple[str, str]], raw: bytes) -> ThinImage:
+    """Make the thin image of an image.
+
+    Args:
+        origin: URL of the image that it stands for.
+        places: digest and URL of each layer, lowest first.
+        raw: the image's own config.
+    """
+    described = {
+        "version": "1.0",
+        "origin": origin,
+        "layers": [
+            {"digest": digest.partition(":")[2], "url": url} for digest, url in places
+        ],
+    }
+    tar = _tar(json.dumps(described, indent=2).encode())
+    layer = gzip.compress(tar, mtime=0)
+    original: dict[str, Any] = json.loads(raw)
+    settings = original.get("config") or {}
+    config = _json(
+        {
+            "architecture": original.get("architecture", ""),
+            "os": original.get("os", ""),
+            **({"variant": original["variant"]} if "variant" in original else {}),
+            **({"created": original["created"]} if "created" in original else {}),
+            "config": {
+                **{name: settings[name] for name in _KEPT if name in settings},
+                "Env": [*(settings.get("Env") or []), _MARK],
+            },
+            "rootfs": {"type": "layers", "diff_ids": [_digest(tar)]},
+            "history": [{"created_by": f"thin image of {origin}"}],
+        }
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": _descriptor(_CONFIG_TYPE, config),
+            "layers": [_descriptor(_LAYER_TYPE, layer)],
+        }
+    )
+    return ThinImage((layer, config), manifest)
+
+
+def _tar(content: bytes) -> bytes:
+    member = tarfile.TarInfo("thin.json")
+    member.size = len(content)
+    member.mode = 0o644
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _descriptor(media_type: str, blob: bytes) -> dict[str, object]:
+    return {"mediaType": media_type, "size": len(blob), "digest": _digest(blob)}
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
