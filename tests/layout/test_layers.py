@@ -1,16 +1,23 @@
 """A published layer is its own cache: it reads back as what was published."""
 
+import json
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support import tars
-from tests.support.layers import layer
+from tests.support.cvmfs_repository import streamed
+from tests.support.drawn_layers import DrawnLayers
+from tests.support.layers import Stack, layer
 from tests.support.sink import MemorySink
 from workers.cvmfs import Dirent, Tree
 from workers.images.layer_tree import LayerTree
 from workers.images.merge import merge
+from workers.images.verifying import VerificationFailed, verify_layer
 from workers.layout.layers import (
     LAYERFS,
     METADATA,
@@ -19,6 +26,7 @@ from workers.layout.layers import (
     layer_path,
     publishable,
     read_layer_tree,
+    unwrapped,
 )
 
 BASE = [
@@ -46,18 +54,21 @@ UPPER = [
 ]
 
 
+def reader(sink: MemorySink) -> Callable[[Dirent], bytes]:
+    def read(dirent: Dirent) -> bytes:
+        assert dirent.content
+        return b"".join(sink.pieces(dirent.content))
+
+    return read
+
+
 def published(
     top: LayerTree, below: LayerTree, sink: MemorySink
 ) -> tuple[Tree, LayerTree]:
     """Return a layer's published tree, and a copy of it read back."""
     tree = publishable(top, merge([below]), sink.put_bytes)
     copy = Tree(tree.root, {path: dict(e) for path, e in tree.directories.items()})
-
-    def read(dirent: Dirent) -> bytes:
-        assert dirent.content
-        return b"".join(sink.pieces(dirent.content))
-
-    return tree, read_layer_tree(copy, read)
+    return tree, read_layer_tree(copy, reader(sink))
 
 
 @pytest.mark.parametrize("entries", [UPPER, BASE, []], ids=["upper", "base", "empty"])
@@ -120,3 +131,104 @@ def test_publishing_leaves_the_layer_as_it_is() -> None:
     again = layer(*UPPER, sink=sink)
     publishable(top, merge([below]), sink.put_bytes)
     assert top == replace(again)
+
+
+# What was written is verified while it is read back.
+
+
+def verify_written(tree: Tree, top: LayerTree, sink: MemorySink) -> None:
+    """Verify a published tree against a layer, as the publisher does."""
+    copy = Tree(tree.root, {path: dict(e) for path, e in tree.directories.items()})
+    verify_layer(unwrapped(streamed(copy), top, reader(sink)), top)
+
+
+@given(st.data())
+def test_whatever_the_layers_what_is_published_of_each_is_verified(
+    data: st.DataObject,
+) -> None:
+    layers = DrawnLayers(data)
+    stack = Stack(*[layers.layer() for _ in range(data.draw(st.integers(1, 3)))])
+    sink = MemorySink()
+    for number, top in enumerate(stack.layers):
+        below = merge(stack.layers[:number])
+        verify_written(publishable(top, below, sink.put_bytes), top, sink)
+
+
+@pytest.fixture
+def sink() -> MemorySink:
+    return MemorySink()
+
+
+@pytest.fixture
+def upper(sink: MemorySink) -> tuple[Tree, LayerTree]:
+    below, top = layer(*BASE, sink=sink), layer(*UPPER, sink=sink)
+    return publishable(top, merge([below]), sink.put_bytes), top
+
+
+def test_an_entry_of_a_layer_that_differs_is_noticed(
+    upper: tuple[Tree, LayerTree], sink: MemorySink
+) -> None:
+    tree, top = upper
+    verify_written(tree, top, sink)
+    entries = tree.directories[LAYERFS]
+    tree.directories[LAYERFS] = {**entries, b"a": entries[b"a"]._replace(mode=0o100600)}
+    with pytest.raises(VerificationFailed, match="/a is "):
+        verify_written(tree, top, sink)
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "says"),
+    [
+        (b"layerfs/usr/lib", b"new", "/usr/lib/new is missing"),
+        (b"layerfs", b"b", "/ has other hard links|/b is missing"),
+    ],
+)
+def test_an_entry_of_a_layer_that_is_missing_is_noticed(
+    upper: tuple[Tree, LayerTree],
+    sink: MemorySink,
+    directory: bytes,
+    name: bytes,
+    says: str,
+) -> None:
+    tree, top = upper
+    tree.directories[directory] = dict(tree.directories[directory])
+    del tree.directories[directory][name]
+    with pytest.raises(VerificationFailed, match=says):
+        verify_written(tree, top, sink)
+
+
+def test_a_directory_of_a_layer_that_is_missing_or_too_many_is_noticed(
+    upper: tuple[Tree, LayerTree], sink: MemorySink
+) -> None:
+    tree, top = upper
+    extra = {**tree.directories, b"layerfs/more": {b"x": Dirent(stat.S_IFIFO)}}
+    with pytest.raises(VerificationFailed, match="/more/x should not be there"):
+        verify_written(Tree(tree.root, extra), top, sink)
+    del extra[b"layerfs/more"], extra[b"layerfs/back"]
+    with pytest.raises(VerificationFailed, match="/back is missing"):
+        verify_written(Tree(tree.root, extra), top, sink)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("opaque", []), ("whiteouts", {}), ("links", {}), ("size", 0)]
+)
+def test_a_layer_published_with_another_record_is_noticed(
+    upper: tuple[Tree, LayerTree], sink: MemorySink, key: str, value: object
+) -> None:
+    tree, top = upper
+    record = json.loads(reader(sink)(tree.directories[METADATA][RECORD]))
+    assert record[key] != value
+    changed = sink.put_bytes(json.dumps({**record, key: value}).encode())
+    entry = Dirent(stat.S_IFREG | 0o644, content=changed)
+    for metadata in ({RECORD: entry}, {}):
+        tree.directories[METADATA] = metadata
+        with pytest.raises(VerificationFailed, match="another layer's record"):
+            verify_written(tree, top, sink)
+
+
+def test_a_layer_published_without_its_directory_is_noticed(
+    upper: tuple[Tree, LayerTree], sink: MemorySink
+) -> None:
+    tree, top = upper
+    with pytest.raises(VerificationFailed, match="without a directory for it"):
+        verify_written(Tree(tree.root, {b"": {}}), top, sink)
