@@ -170,6 +170,18 @@ def test_the_lock_dies_with_its_holder(storage: LocalStorage, tmp_path: Path) ->
             pass
 
 
+def test_a_lock_that_root_took_can_be_taken_by_the_owner(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    txn = next(tmp_path.rglob("data/txn"))
+    os.chown(txn, 1234, 5678)
+    with storage.lock():
+        status = (txn / "publish.lock").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 5678)
+
+
 def test_what_a_dead_writer_left_is_swept_away_with_the_next_commit(
     storage: LocalStorage, tmp_path: Path
 ) -> None:

@@ -204,14 +204,7 @@ class LocalStorage:
 
         Also sweeps away what writers killed long ago left in ``data/txn``.
         """
-        try:
-            descriptor = os.open(
-                f"{self._root}/{_LOCK_FILE}",
-                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-                0o666,
-            )
-        except OSError as error:
-            raise _refusal(_LOCK_FILE, error) from error
+        descriptor = self._lock_file()
         try:
             self._acquire(
                 descriptor,
@@ -223,6 +216,21 @@ class LocalStorage:
             yield
         finally:
             os.close(descriptor)
+
+    def _lock_file(self) -> int:
+        """Open the lock's file; one that root makes is the folder's owner's.
+
+        An operator's command is often run by root, and the service is not.
+        """
+        path = f"{self._root}/{_LOCK_FILE}"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if os.geteuid() == 0:
+                owner = os.stat(os.path.dirname(path))  # noqa: PTH120
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except OSError as error:
+            raise _refusal(_LOCK_FILE, error) from error
+        return descriptor
 
     def _acquire(self, descriptor: int, patience_seconds: float) -> None:
         """Wait for the lock; by polling, as a holder that hangs must not hang us."""
