@@ -120,3 +120,31 @@ def test_a_directory_that_a_layer_removes_while_it_goes_through_it_is_made_again
         [tars.directory(b"a"), tars.directory(b"b/a"), tars.fifo(b"a")],
     )
     verify(streamed(stack.tree), stack.layers, ())
+
+
+def test_what_was_in_a_directory_that_we_replaced_does_not_matter() -> None:
+    stack = Stack([tars.file(b"etc/hosts/theirs", b""), tars.file(b"etc/other", b"")])
+    tree = stack.tree
+    del tree.directories[b"etc/hosts"]
+    tree.directories[b"etc"][b"hosts"] = Dirent(stat.S_IFREG | 0o644)
+    verify(streamed(tree), stack.layers, {b"etc/hosts"})
+    with pytest.raises(VerificationFailed, match="/etc/hosts"):
+        verify(streamed(tree), stack.layers, ())
+
+
+def test_a_directory_whose_entries_were_not_written_is_noticed(stack: Stack) -> None:
+    directories = {**stack.tree.directories}
+    del directories[b"usr/lib"]
+    with pytest.raises(VerificationFailed, match="/usr/lib is missing"):
+        verify(streamed(Tree(stack.tree.root, directories)), stack.layers, ())
+
+
+def test_layers_are_left_as_they_are_by_what_is_derived_from_them(
+    stack: Stack,
+) -> None:
+    before = [
+        {path: dict(entries) for path, entries in layer.tree.directories.items()}
+        for layer in stack.layers
+    ]
+    verify(streamed(stack.tree), stack.layers, ())
+    assert [layer.tree.directories for layer in stack.layers] == before
