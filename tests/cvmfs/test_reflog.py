@@ -62,14 +62,14 @@ def test_a_reference_that_is_added_again_becomes_younger() -> None:
 )
 def test_what_is_no_reflog_of_this_repository_is_refused(statement: str) -> None:
     with pytest.raises(Malformed):
-        Reflog(altered(statement), FQRN)
+        Reflog(altered(statement), FQRN).references()
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_reflog_or_our_own_error(data: bytes) -> None:
     for candidate in (data, b"SQLite format 3\0" + data):
         with contextlib.suppress(FormatError):
-            Reflog(candidate, FQRN)
+            Reflog(candidate, FQRN).references()
 
 
 @given(
@@ -86,4 +86,4 @@ def test_any_damaged_reflog_reads_or_raises_our_own_error(
     for position, value in bytes_at:
         data[position] = value
     with contextlib.suppress(FormatError):
-        Reflog(bytes(data), FQRN)
+        Reflog(bytes(data), FQRN).references()

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from workers.cvmfs.errors import Malformed
 
+_SCOPES = ("self", "subtree")
+
 
 class Counters(NamedTuple):
     """Twelve numbers about a set of rows; names as in the ``statistics`` table.
@@ -65,11 +67,21 @@ class Statistics(NamedTuple):
         """What the catalog adds to the ``subtree`` of the one that holds it."""
         return self.own.plus(self.subtree)
 
+    def changes(self, new: "Statistics") -> list[tuple[int, str]]:
+        """Return what differs in newer statistics: the new value and its name."""
+        return [
+            (after, f"{scope}_{name}")
+            for scope, old, now in zip(_SCOPES, self, new, strict=True)
+            if old != now
+            for name, before, after in zip(Counters._fields, old, now, strict=True)
+            if before != after
+        ]
+
     def rows(self) -> list[tuple[str, int]]:
         """Return the 24 rows of the table."""
         return [
             (f"{scope}_{name}", value)
-            for scope, counters in (("self", self.own), ("subtree", self.subtree))
+            for scope, counters in zip(_SCOPES, self, strict=True)
             for name, value in zip(Counters._fields, counters, strict=True)
         ]
 

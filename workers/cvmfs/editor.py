@@ -217,8 +217,7 @@ class CatalogEditor:
             last_modified=now,
             previous=self._base or NO_HASH,
         )
-        counted = set(self._catalog.statistics.rows())
-        counters = Statistics(self._own, self._subtree).rows()
+        statistics = Statistics(self._own, self._subtree)
         touched = [
             (links, now, *path_key(path)) for path, links in self._links_gained.items()
         ]
@@ -226,7 +225,7 @@ class CatalogEditor:
             connection.executemany(_TOUCH, touched)
             connection.executemany(
                 "UPDATE statistics SET value=? WHERE counter=?",
-                [(n, name) for name, n in counters if (name, n) not in counted],
+                self._catalog.statistics.changes(statistics),
             )
             write_properties(connection, properties | more)
             connection.execute("COMMIT")

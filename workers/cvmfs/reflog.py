@@ -76,7 +76,6 @@ class Reflog:
                 f"reflog has schema {properties.get('schema')!r} and is of"
                 f" {properties.get('fqrn')!r}"
             )
-        self.references()
 
     def references(self) -> dict[Reference, int]:
         """Return all references, with the time at which each was added.

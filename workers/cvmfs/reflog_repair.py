@@ -34,12 +34,17 @@ def load_reflog(
     try:
         data = source.get(REFLOG)
         reflog = Reflog(data, head.fqrn)
+        is_named = head.reflog is not None and head.reflog == ContentHash.of(
+            data, head.reflog.algorithm
+        )
+        # What the manifest names was read by whoever signed it. To read it again would
+        # take most of a commit's time in a repository of thousands of revisions.
+        if not is_named:
+            reflog.references()
+        is_sound = is_named and all(map(reflog.contains, references_of(head)))
     except (NotFound, Malformed):
         return _made_again(source, head, now), False
-    is_named = head.reflog is not None and head.reflog == ContentHash.of(
-        data, head.reflog.algorithm
-    )
-    return reflog, is_named and all(map(reflog.contains, references_of(head)))
+    return reflog, is_sound
 
 
 def references_of(manifest: RepositoryManifest) -> list[Reference]:
