@@ -238,6 +238,9 @@ class _Drafter:
         link_count = self._link_counts[part.top]
         mounts = [self.mounted[path] for path in part.mountpoints]
         with closing(create_database(TABLES, PAGE_BYTES)) as connection:
+            # A database that was read from memory is serialized without a copy of it
+            # in between (Modules/_sqlite/connection.c, SQLITE_SERIALIZE_NOCOPY).
+            connection.deserialize(connection.serialize())
             connection.execute("PRAGMA journal_mode=OFF")
             connection.execute("BEGIN")
             counters = self._insert_rows(part, root, connection)
