@@ -103,7 +103,14 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             _complain(error, USAGE)
         except TransientError as error:
             _complain(error, LATER)
-        except (WorkerError, FormatError, OSError) as error:
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; nor is there anybody to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename is not None else ""
+            _complain(f"{name}{error.strerror or error}", FAILED)
+        except (WorkerError, FormatError) as error:
             _complain(error, FAILED)
         else:
             sys.exit(code or DONE)
@@ -111,7 +118,7 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
     return framed
 
 
-def _complain(error: Exception, code: int) -> None:
+def _complain(error: Exception | str, code: int) -> None:
     for line in (str(error) or type(error).__name__).splitlines():
         click.echo(f"error: {line}", err=True)
     sys.exit(code)

@@ -1,6 +1,7 @@
 """``repository …``: the native repository's tools, and looks inside."""
 
 import os
+import posixpath
 import stat
 import sys
 import time
@@ -12,6 +13,7 @@ from webhook.commands.frame import (
     DONE,
     FAILED,
     config_option,
+    iso_time,
     json_option,
     print_json,
     read_config,
@@ -20,6 +22,7 @@ from webhook.commands.frame import (
 from workers.config import Config
 from workers.cvmfs import Dirent, NotFound, Repository, Snapshot
 from workers.cvmfs.check import Progress
+from workers.cvmfs.deletion import last_collection
 from workers.exporting import ExportFailed, export_directory
 from workers.layout.names import image_path
 from workers.reference import Reference
@@ -62,9 +65,11 @@ def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
         "repository": fqrn,
         "revision": head.revision,
         "root_catalog": str(head.root_catalog),
-        "published": _iso(head.timestamp),
+        "published": iso_time(head.timestamp),
+        "tags": len(opened.tags()),
+        "last_gc": last_collection(opened.storage) or "never",
         "ttl": head.ttl,
-        "whitelist_expires": _iso(whitelist.expires.timestamp()),
+        "whitelist_expires": iso_time(whitelist.ends),
         "files": totals.regular,
         "directories": totals.dir,
         "symlinks": totals.symlink,
@@ -150,7 +155,7 @@ class _ProgressLine:
 def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
     """List PATH in FQRN, as `ls -l` would on a mount."""
     snapshot = _open(config_path, fqrn).read()
-    place = _resolve(snapshot, path)
+    place = _resolve(snapshot, fqrn, path)
     dirent = snapshot.lookup(place)
     if dirent is not None and not stat.S_ISDIR(dirent.mode):
         entries = {place.rpartition(b"/")[2]: dirent}
@@ -180,7 +185,7 @@ def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
 def cat(fqrn: str, path: str, *, config_path: Path | None) -> int:
     """Print the file PATH in FQRN, verified while it is read."""
     snapshot = _open(config_path, fqrn).read()
-    dirent = snapshot.lookup(_resolve(snapshot, path))
+    dirent = snapshot.lookup(_resolve(snapshot, fqrn, path))
     if dirent is None or dirent.content is None:
         raise NotFound(f"{path} is no regular file in {fqrn}")
     with snapshot.open(dirent) as content:
@@ -250,10 +255,23 @@ def _open(config_path: Path | None, fqrn: str) -> Repository:
     return open_repository(config, fqrn)
 
 
-def _resolve(snapshot: Snapshot, path: str) -> bytes:
-    """Return a path as the repository has it; a mount's own prefix may be there."""
-    raw = os.fsencode(path).strip(b"/")
-    return snapshot.resolve(b"/" + raw) if raw else b""
+def _resolve(snapshot: Snapshot, fqrn: str, path: str) -> bytes:
+    """Return a path as the repository has it.
+
+    It may be written as on a mount, ``/cvmfs/<fqrn>/…``.
+
+    Raises:
+        NotFound: it is another repository's, or there is nothing.
+    """
+    raw = posixpath.normpath(b"/" + os.fsencode(path).lstrip(b"/"))
+    match raw.split(b"/", 3)[1:]:
+        case [b"cvmfs", name, *rest] if name == fqrn.encode():
+            raw = b"/" + b"".join(rest)
+        case [b"cvmfs", *_] if snapshot.lookup(b"/cvmfs") is None:
+            raise NotFound(f"{path} is no path of {fqrn}: give it from the root there")
+        case _:
+            pass
+    return snapshot.resolve(raw) if raw != b"/" else b""
 
 
 def _entry(name: bytes, entry: Dirent) -> dict[str, object]:
@@ -266,7 +284,3 @@ def _entry(name: bytes, entry: Dirent) -> dict[str, object]:
         "mtime": entry.mtime,
         "target": entry.target.decode(errors="backslashreplace") or None,
     }
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -107,7 +107,7 @@ def rollback(fqrn: str, target: str, *, as_json: bool, config_path: Path | None)
 def resign_command(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
     """Sign the whitelist of FQRN anew, which needs its master key."""
     whitelist = resign(read_config(config_path), fqrn)
-    expires = iso_time(whitelist.expires.timestamp())
+    expires = iso_time(whitelist.ends)
     if as_json:
         print_json({"repository": fqrn, "whitelist_expires": expires})
     else:

@@ -50,14 +50,25 @@ def note_collection(storage: Storage, now: int) -> None:
 
     Source: cvmfs/server/cvmfs_server_json.sh, ``update_repo_status``.
     """
-    text = _content(storage, STATUS).decode(errors="replace").lstrip()
+    status = _status(storage)
+    status["last_gc"] = _utc(now)
+    storage.replace(STATUS, json.dumps(status, indent=2).encode() + b"\n")
+
+
+def last_collection(source: ObjectSource) -> str | None:
+    """Return when garbage was last collected, ours or the stock tools', as they say."""
+    said = _status(source).get("last_gc")
+    return said if isinstance(said, str) else None
+
+
+def _status(source: ObjectSource) -> dict[str, object]:
+    # More than the file may be there; see ``StockStorage``.
+    text = _content(source, STATUS).decode(errors="replace").lstrip()
     try:
         known, _ = json.JSONDecoder().raw_decode(text)
     except ValueError:
-        known = {}
-    status = known if isinstance(known, dict) else {}
-    status["last_gc"] = _utc(now)
-    storage.replace(STATUS, json.dumps(status, indent=2).encode() + b"\n")
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _utc(now: int) -> str:

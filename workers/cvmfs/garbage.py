@@ -37,8 +37,8 @@ rollback and later collections only ever follow what the reflog lists. So killed
 anywhere, what is left of it is garbage that the next collection finds.
 
 **Memory** does not grow with the storage: marks and the list of garbage are temporary
-databases (30 and 70 bytes an object on disk, 32 MiB of page cache each), and of the
-listing a few of its 256 folders are held at a time.
+databases (some 50 MB on disk and 32 MiB in memory each for a million objects), and of
+the listing a few of its 256 folders are held at a time.
 
 Source: cvmfs/garbage_collection; cvmfs-format.md section 7.3.
 """

@@ -7,7 +7,7 @@ other; everything below it is shared with the old one.
 Source: cvmfs/swissknife_history.cc; cvmfs-format.md sections 6.1 and 7.1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ from workers.cvmfs.reflog import Reference, ReferenceType
 from workers.cvmfs.storage import ObjectSource, Storage
 
 _MAX_NAME = 255
+_NAMES_SHOWN = 8
 
 
 def add_tag(
@@ -53,7 +54,7 @@ def add_tag(
         )
         with closing(load_history(storage, manifest)) as history:
             if any(known.name == name for known in history.tags()):
-                raise InvalidChange(f"{fqrn} has a tag {name!r} already: remove it")
+                raise InvalidChange(f"{fqrn} has a tag {name} already: remove it first")
             history.add(tag)
             changed = head.put(history.finish(), Kind.HISTORY)
         head.publish(replace(manifest, history=changed), now)
@@ -74,7 +75,8 @@ def remove_tag(
     with open_head(storage, fqrn, keys, now) as head:
         with closing(load_history(storage, head.manifest)) as history:
             if all(known.name != name for known in history.tags()):
-                raise NotFound(f"{fqrn} has no tag {name!r}")
+                known = _known([tag.name for tag in history.tags()])
+                raise NotFound(f"{fqrn} has no tag {name!r}; {known}")
             history.remove(name)
             changed = head.put(history.finish(), Kind.HISTORY)
         head.publish(replace(head.manifest, history=changed), now)
@@ -138,7 +140,7 @@ def _find(source: ObjectSource, head: OpenHead, target: str) -> NestedCatalog:
     if found is not None:
         return NestedCatalog(b"", found.root_catalog, found.root_catalog_size)
     if not (target.isascii() and target.isdecimal()):
-        raise NotFound(f"{head.manifest.fqrn} has no tag {target!r}")
+        raise NotFound(f"{head.manifest.fqrn} has no tag {target!r}; {_known(tags)}")
     for root, catalog in _kept_line(source, head):
         if catalog.revision == int(target):
             return NestedCatalog(b"", root, catalog.size)
@@ -148,6 +150,13 @@ def _find(source: ObjectSource, head: OpenHead, target: str) -> NestedCatalog:
     raise NotFound(
         f"{head.manifest.fqrn} has no revision {target} (any more), and no tag of it"
     )
+
+
+def _known(names: Collection[str]) -> str:
+    """Return the names of tags for a message, not all if there are many."""
+    shown = ", ".join(list(names)[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"there is {shown or 'none'}" + (f" and {more} more" if more > 0 else "")
 
 
 def _kept_line(
