@@ -7,6 +7,7 @@ The verbs are a contract with users (design section 5.1); what each does stands 
 import click
 
 from webhook.commands.explain import explain
+from webhook.commands.export import export
 from webhook.commands.garbage import gc
 from webhook.commands.images import publish, status
 from webhook.commands.ledger import ledger
@@ -35,7 +36,7 @@ for command in (
 ):
     main.add_command(command)
 main.add_command(ledger)
-for command in (gc, tag, rollback, resign_command):
+for command in (export, gc, tag, rollback, resign_command):
     repository.add_command(command)
 
 if __name__ == "__main__":
