@@ -22,14 +22,15 @@ class CutSize:
     """How large catalogs may become, in entries.
 
     Attributes:
-        whole: a tree with up to this many stays one catalog.
+        whole: a tree with up to this many stays one catalog. Writing one of 200 000
+            takes a process beyond 300 MB, so they begin earlier to be cut.
         most: what a catalog of a larger tree has at most, where directories allow it.
             With 50 000 a catalog takes 8 MB, 4 MB of them to be downloaded.
         least: a directory with fewer, all below it included, gets no catalog of its
             own: each costs a client a download.
     """
 
-    whole: int = 200_000
+    whole: int = 150_000
     most: int = 50_000
     least: int = 1_000
 
