@@ -84,7 +84,9 @@ def test_the_diff_id_is_the_digest_of_what_came_out(blob: bytes) -> None:
     assert stream.diff_id == f"sha256:{hashlib.sha256(TEXT).hexdigest()}"
 
 
-@pytest.mark.parametrize("blob", [gzip.compress(TEXT), zstandard.compress(TEXT)])
+@pytest.mark.parametrize(
+    "blob", [gzip.compress(TEXT), zstandard.compress(TEXT)], ids=["gzip", "zstd"]
+)
 def test_a_blob_that_comes_byte_by_byte_is_recognised(blob: bytes) -> None:
     assert unpack(blob, 1) == TEXT
 
