@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.bench import catalogs, commits, publishing, receiver
+from tests.bench import catalogs, client, commits, publishing, receiver
 from tests.bench.report import Figure, Settings, machine, to_json, to_table
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
     "commit": commits.measure,
     "catalogs": catalogs.measure,
     "receiver": receiver.measure,
+    "client": client.measure,
 }
 
 

@@ -44,6 +44,7 @@ class Service:
         registries: Mapping[str, str] | None = None,
         more: str = "",
         listen: str | None = None,
+        ttl: int = 60,
     ) -> None:
         """Write its configuration.
 
@@ -53,6 +54,7 @@ class Service:
             registries: settings by host, YAML; absent: plain HTTP at ``registry``.
             more: lines for the end of the configuration.
             listen: host:port; absent: a free one.
+            ttl: seconds between two looks of a client.
         """
         self.folder = folder
         self.listen = listen or f"127.0.0.1:{free_port()}"
@@ -75,7 +77,7 @@ sources:
   local: {{kind: distribution, registry: "{registry}", secret: {SECRET}}}
 registries:
 {named}repositories:
-  {FQRN}: {{storage: "{self.storage.as_uri()}", keys: keys, ttl: 60}}
+  {FQRN}: {{storage: "{self.storage.as_uri()}", keys: keys, ttl: {ttl}}}
 {more}"""
         )
         self.write_policy("rules: []")
