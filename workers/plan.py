@@ -61,7 +61,25 @@ class RemoveAt:
     path: bytes
 
 
-Step = TreeAt | LinkAt | FileAt | RemoveAt
+@dataclass(frozen=True, slots=True)
+class RecordsAt:
+    """Some records of a file that lists those of many images.
+
+    The others stay as they are then, whoever published them meanwhile.
+
+    Attributes:
+        path: of the file, a JSON array of objects.
+        records: each a JSON object with an ``id``, in whose place it comes; it keeps
+            the ``names`` of that one besides its own.
+        names: that no other record has any more.
+    """
+
+    path: bytes
+    records: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+Step = TreeAt | LinkAt | FileAt | RemoveAt | RecordsAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +145,14 @@ class ContentSink(Protocol):
 
 
 class Publisher(Protocol):
-    """One way to write to one CVMFS repository."""
+    """One way to write to one CVMFS repository.
+
+    Attributes:
+        holds_whiteouts: whether character devices 0:0 and attributes of overlays
+            arrive as they are, without which layers would show what they delete.
+    """
+
+    holds_whiteouts: bool
 
     @property
     def sink(self) -> ContentSink:

@@ -174,6 +174,7 @@ class Between:
         self._after_publish = after_publish
         self._before_read = before_read
         self.sink = publisher.sink
+        self.holds_whiteouts = publisher.holds_whiteouts
         self.has = publisher.has
         self.tree = publisher.tree
         self.content = publisher.content

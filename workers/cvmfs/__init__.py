@@ -10,7 +10,14 @@ from workers.cvmfs.auto_tags import AutoTags
 from workers.cvmfs.batch import Batch
 from workers.cvmfs.bucket import BucketAccess
 from workers.cvmfs.catalog import Catalog, NestedCatalog
-from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
+from workers.cvmfs.changes import (
+    Change,
+    EditRecords,
+    GraftTree,
+    PutFile,
+    PutLink,
+    RemovePath,
+)
 from workers.cvmfs.collection import Collection, GivenUp, Pile, Stage
 from workers.cvmfs.commit import Committed, Revision
 from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
@@ -68,6 +75,7 @@ __all__ = [
     "Damaged",
     "Directory",
     "Dirent",
+    "EditRecords",
     "FormatError",
     "GivenUp",
     "GraftTree",

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.cvmfs.changes import Change, GraftTree, PutFile, PutLink, RemovePath
+from workers.cvmfs.changes import (
+    Change,
+    EditRecords,
+    GraftTree,
+    PutFile,
+    PutLink,
+    RemovePath,
+)
 from workers.cvmfs.counters import Counters
 from workers.cvmfs.dirent import Chunk, Content, Dirent
 from workers.cvmfs.errors import Malformed
@@ -87,6 +94,8 @@ def _encoded(change: Change) -> tuple[str, list[object]]:
             return "file", [path, _content_fields(change.content), *numbers]
         case RemovePath():
             return "remove", [path]
+        case EditRecords():
+            return "records", [path, change.records, change.names]
 
 
 def _decoded(kind: str, fields: Sequence[Any]) -> Change:
@@ -116,6 +125,10 @@ def _decoded(kind: str, fields: Sequence[Any]) -> Change:
             return PutFile(path, _content(*content), _number(mode), uid, gid, mtime)
         case "remove", ():
             return RemovePath(path)
+        case "records", (records, names):
+            for record in map(json.loads, records):
+                _string(record["id"])
+            return EditRecords(path, tuple(records), tuple(map(_string, names)))
     raise Malformed(f"a change of kind {kind!r:.20} with {len(fields)} fields")
 
 
@@ -143,6 +156,12 @@ def _content(
 def _number(value: object) -> int:
     if not isinstance(value, int):
         raise Malformed(f"a batch with {value!r:.20} for a number")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise Malformed(f"a batch with {value!r:.20} for a text")
     return value
 
 

@@ -70,7 +70,25 @@ class RemovePath:
     path: bytes
 
 
-Change = GraftTree | PutLink | PutFile | RemovePath
+@dataclass(frozen=True, slots=True)
+class EditRecords:
+    """Change some records of a file that lists many; see ``record_file.py``.
+
+    What the other records are is decided by what is there when it is committed. A file
+    that does not exist is made.
+
+    Attributes:
+        path: of the file, whose owner is root.
+        records: to be put, each a JSON object with an ``id``, as text.
+        names: that no record has before these are put.
+    """
+
+    path: bytes
+    records: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+Change = GraftTree | PutLink | PutFile | RemovePath | EditRecords
 
 
 def check_target(path: bytes) -> None:

@@ -28,6 +28,7 @@ from workers.cvmfs.catalog import (
 )
 from workers.cvmfs.changes import (
     Change,
+    EditRecords,
     GraftTree,
     PutFile,
     PutLink,
@@ -41,6 +42,7 @@ from workers.cvmfs.hash import NO_HASH, Kind
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.paths import is_below, parent, parents, printable
 from workers.cvmfs.prepare import draft_catalog
+from workers.cvmfs.record_file import RecordFile
 from workers.cvmfs.rows import Row
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.storage import Storage
@@ -81,11 +83,15 @@ class Transaction:
         self._editors = {b"": CatalogEditor(load_catalog(storage, root), root.hash)}
         # Which catalog has the entries of a directory that is there.
         self._homes = {b"": self._editors[b""]}
+        # Written once, however many batches change them.
+        self._record_files: dict[bytes, RecordFile] = {}
 
     @property
     def is_changed(self) -> bool:
         """Whether any change so far made a difference."""
-        return any(editor.is_changed for editor in self._editors.values())
+        return any(editor.is_changed for editor in self._editors.values()) or any(
+            file.is_changed for file in self._record_files.values()
+        )
 
     @property
     def revision(self) -> int:
@@ -140,6 +146,11 @@ class Transaction:
             NotFound: the catalog of a prepared tree is not in the storage.
         """
         check_target(change.path)
+        if isinstance(change, EditRecords):
+            records = self._record_file(change.path)
+            records.edit(change.records, change.names)
+            return
+        self._write_record_files(change.path)
         match change:
             case GraftTree():
                 self._graft(change)
@@ -175,6 +186,7 @@ class Transaction:
         Returns:
             The new root catalog.
         """
+        self._write_record_files(b"")
         # By depth, so that every catalog comes after all that are inside it.
         by_depth = sorted(filter(None, self._editors), key=_depth, reverse=True)
         for _, paths in itertools.groupby(by_depth, _depth):
@@ -241,6 +253,28 @@ class Transaction:
         if change.mtime is None:
             wanted = wanted._replace(mtime=self._now)
         self._make_room(change.path, links=0).insert(change.path, wanted)
+
+    def _record_file(self, path: bytes) -> RecordFile:
+        file = self._record_files.get(path)
+        if file is None:
+            holder = self._holder(path)
+            row = holder.row(path)
+            content = None if row is None else holder.dirent(row).content
+            if row is not None and content is None:
+                raise InvalidChange(f"{printable(path)} is not a file")
+            file = RecordFile(self._storage, path, content)
+            self._record_files[path] = file
+        return file
+
+    def _write_record_files(self, above: bytes) -> None:
+        """Make the changes to the lists of records at a path and below it."""
+        for path in [path for path in self._record_files if is_below(path, above)]:
+            file = self._record_files.pop(path)
+            if file.is_changed:
+                content = file.store(self._level)
+                mode = stat.S_IFREG | 0o644
+                change = PutFile(path, content)
+                self._put(change, Dirent(mode, content=content))
 
     def _remove_path(self, path: bytes) -> None:
         holder = self._holder(path)

@@ -14,6 +14,7 @@ from workers.cvmfs import (
     Content,
     ContentCollected,
     Dirent,
+    EditRecords,
     FormatError,
     GraftTree,
     InvalidKeys,
@@ -38,6 +39,7 @@ from workers.plan import (
     Plan,
     Publication,
     PublicationFailed,
+    RecordsAt,
     RepositoryUnavailable,
     Step,
     TreeAt,
@@ -83,6 +85,8 @@ class NativePublisher:
         queue: of batches that are ready, by which processes commit together; ``None``
             if each commits for itself.
     """
+
+    holds_whiteouts = True
 
     def __init__(
         self,
@@ -169,6 +173,8 @@ class NativePublisher:
         if isinstance(step, FileAt):
             content = self._repository.sink.put_bytes(step.data)
             return PutFile(step.path, content, step.mode)
+        if isinstance(step, RecordsAt):
+            return EditRecords(step.path, step.records, step.names)
         return RemovePath(step.path)
 
 
