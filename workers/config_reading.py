@@ -1,0 +1,244 @@
+"""From the keys of a configuration file to values, with all that is wrong noted."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workers import config_values
+from workers.config_document import ConfigDocument
+from workers.config_types import (
+    AutoTagsConfig,
+    Config,
+    Limits,
+    OperatorConfig,
+    QueueConfig,
+    RegistryConfig,
+    RepositoryConfig,
+    S3Config,
+    SiteConfig,
+    SourceConfig,
+)
+from workers.config_values import Secret
+from workers.errors import PermanentError
+from workers.quantities import parse_duration
+from workers.reference import DOCKER_HUB, parse_registry
+from workers.reference_template import ReferenceTemplate
+from workers.schema_check import Problem
+from workers.yaml_document import KeyPath
+
+T = TypeVar("T")
+
+
+class ConfigReader:
+    """Makes values of what the schema accepts, and notes what is wrong with them.
+
+    What is already known to be wrong is left out, so that nothing is said twice.
+    """
+
+    def __init__(self, path: Path, document: ConfigDocument) -> None:
+        # A process may go elsewhere later, a name beside the file must not.
+        self._path = path.absolute()
+        self._folder = self._path.parent
+        self._raw = document.values
+        self._problems = document.problems
+        self._known = [problem.path for problem in document.problems]
+
+    def config(self) -> Config:
+        """Return the configuration; what is wrong is noted in the document."""
+        default = Config()
+        listen = self._value(("listen",), self._raw, config_values.listen_address)
+        listen = listen or default.listen
+        url = self._value(("public_url",), self._raw, config_values.public_url)
+        operator = self._section("operator")
+        return Config(
+            path=self._path,
+            state=self._folder / self._top("state", str(default.state)),
+            listen=listen,
+            public_url=url or f"http://{listen}",
+            queue=self._queue(),
+            sources=self._entries("sources", self._source),
+            registries=self._registries(),
+            repositories=self._entries("repositories", self._repository),
+            policy=self._folder / self._top("policy", str(default.policy)),
+            operator=OperatorConfig(
+                self._secrets(("operator", "token"), operator, config_values.credential)
+            ),
+            site=SiteConfig(**self._section("site")),
+            workers=self._top("workers", default.workers),
+            limits=Limits(**self._section("limits")),
+            log_level=self._top("log_level", default.log_level).upper(),
+        )
+
+    def _queue(self) -> QueueConfig:
+        raw = self._section("queue")
+        urls = self._secrets(("queue", "url"), raw, config_values.queue_url)
+        return QueueConfig(
+            url=urls[0] if urls else None, durability=raw.get("durability", "strict")
+        )
+
+    def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
+        is_hub = raw["kind"] == "dockerhub"
+        check = config_values.path_credential if is_hub else config_values.credential
+        if "secret" not in raw and "secret_file" not in raw:
+            self._note((*path, "secret"), "is missing: without it anyone could send")
+        registry = self._value((*path, "registry"), raw, parse_registry)
+        if registry is None and not is_hub and "registry" not in raw:
+            self._note((*path, "registry"), "is missing: give host or host:port")
+        if registry not in {None, DOCKER_HUB} and is_hub:
+            self._note((*path, "registry"), f"must be {DOCKER_HUB}, or left out")
+        return SourceConfig(
+            name=str(path[-1]),
+            kind=raw["kind"],
+            secrets=self._secrets((*path, "secret"), raw, check),
+            registry=registry or DOCKER_HUB,
+            enabled=raw.get("enabled", True),
+        )
+
+    def _registries(self) -> dict[str, RegistryConfig]:
+        found: dict[str, RegistryConfig] = {}
+        for registry in self._entries("registries", self._registry).values():
+            if registry.host in found:
+                path = ("registries", registry.host)
+                self._note(path, "is configured twice, under two of its names")
+            found[registry.host] = registry
+        return found
+
+    def _registry(self, path: KeyPath, raw: Mapping[str, Any]) -> RegistryConfig:
+        host = self._checked(path, str(path[-1]), parse_registry)
+        passwords = self._secrets((*path, "password"), raw, config_values.password)
+        has_password = "password" in raw or "password_file" in raw
+        if has_password and "username" not in raw:
+            self._note((*path, "username"), "is missing beside the password")
+        if "username" in raw and not has_password:
+            self._note((*path, "password"), "is missing beside the username")
+        ca_file = self._folder / raw["ca_file"] if "ca_file" in raw else None
+        if ca_file is not None and not ca_file.is_file():
+            self._note((*path, "ca_file"), f"there is no file {str(ca_file)!r}")
+        hosts = [
+            self._checked((*path, "token_hosts", place), text, parse_registry)
+            for place, text in enumerate(raw.get("token_hosts", ()))
+        ]
+        return RegistryConfig(
+            host=host or "",
+            plain_http=raw.get("plain_http", False),
+            username=raw.get("username"),
+            password=passwords[0] if passwords else None,
+            ca_file=ca_file,
+            token_hosts=tuple(host for host in hosts if host is not None),
+        )
+
+    def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:
+        default = RepositoryConfig(fqrn=str(path[-1]), storage="")
+        storage = self._value((*path, "storage"), raw, config_values.storage_url)
+        is_bucket = (storage or "").startswith("s3://")
+        return RepositoryConfig(
+            fqrn=default.fqrn,
+            storage=storage or "",
+            publisher=raw.get("publisher", default.publisher),
+            keys=self._folder / raw.get("keys", default.keys),
+            ttl=raw.get("ttl", default.ttl),
+            s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
+            auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
+            spool=self._folder / raw["spool"] if "spool" in raw else None,
+            thin=self._checked((*path, "thin"), raw["thin"], ReferenceTemplate.parse)
+            if "thin" in raw
+            else None,
+        )
+
+    def _auto_tags(self, path: KeyPath, raw: Mapping[str, Any]) -> AutoTagsConfig:
+        default = AutoTagsConfig()
+        path, raw = (*path, "auto_tags"), raw["auto_tags"]
+        keep = self._value((*path, "keep_for"), raw, parse_duration)
+        every = self._value((*path, "every"), raw, parse_duration)
+        return AutoTagsConfig(
+            default.keep_seconds if keep is None else keep,
+            default.every_seconds if every is None else every,
+            raw.get("most", default.most),
+        )
+
+    def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
+        raw: Mapping[str, Any] = repository.get("s3", {})
+        if not str(repository.get("storage", "")).startswith("s3://"):
+            self._note(path, "belongs to a storage s3://bucket/prefix only")
+        secret_keys = self._secrets((*path, "secret_key"), raw, config_values.password)
+        has_secret_key = "secret_key" in raw or "secret_key_file" in raw
+        if has_secret_key and "access_key" not in raw:
+            self._note((*path, "access_key"), "is missing beside the secret key")
+        if "access_key" in raw and not has_secret_key:
+            self._note((*path, "secret_key"), "is missing beside the access key")
+        default = S3Config()
+        return S3Config(
+            endpoint=self._value((*path, "endpoint"), raw, config_values.public_url),
+            region=raw.get("region", default.region),
+            access_key=self._value((*path, "access_key"), raw, config_values.password),
+            secret_key=secret_keys[0] if secret_keys else None,
+            path_style=raw.get("path_style", default.path_style),
+        )
+
+    def _secrets(
+        self, path: KeyPath, raw: Mapping[str, Any], check: Callable[[str], Secret]
+    ) -> tuple[Secret, ...]:
+        """Return the secrets of ``path`` or of the files that ``…_file`` names."""
+        *_, key = path
+        file_path = (*path[:-1], f"{key}_file")
+        if key in raw and file_path[-1] in raw:
+            self._note(path, f"stands beside {file_path[-1]}: give one of them")
+            return ()
+
+        def from_file(name: str) -> Secret:
+            return check(config_values.secret_from_file(self._folder / name))
+
+        return (
+            *self._each(path, raw.get(str(key), ()), check),
+            *self._each(file_path, raw.get(str(file_path[-1]), ()), from_file),
+        )
+
+    def _each(
+        self, path: KeyPath, texts: str | list[str], read: Callable[[str], Secret]
+    ) -> list[Secret]:
+        if isinstance(texts, str):
+            found = [self._checked(path, texts, read)]
+        else:
+            found = [
+                self._checked((*path, place), text, read)
+                for place, text in enumerate(texts)
+            ]
+        return [secret for secret in found if secret is not None]
+
+    def _entries(
+        self, section: str, build: Callable[[KeyPath, Mapping[str, Any]], T]
+    ) -> dict[str, T]:
+        """Return what ``build`` makes of each sound entry of a section, by its name."""
+        entries: Mapping[str, Any] = self._top(section, {})
+        return {
+            name: build((section, name), raw)
+            for name, raw in entries.items()
+            if not any(known[:2] == (section, name) for known in self._known)
+        }
+
+    def _section(self, key: str) -> Mapping[str, Any]:
+        """Return a section; one with anything wrong in it counts as absent."""
+        wrong = any(known[:1] == (key,) for known in self._known)
+        return {} if wrong else self._raw.get(key, {})
+
+    def _top(self, key: str, default: Any) -> Any:
+        return default if (key,) in self._known else self._raw.get(key, default)
+
+    def _value(
+        self, path: KeyPath, raw: Mapping[str, Any], check: Callable[[str], T]
+    ) -> T | None:
+        """Return the checked value of the last key of ``path``; None where absent."""
+        key = path[-1]
+        if key not in raw or path in self._known:
+            return None
+        return self._checked(path, raw[str(key)], check)
+
+    def _checked(self, path: KeyPath, text: str, check: Callable[[str], T]) -> T | None:
+        try:
+            return check(text)
+        except PermanentError as exc:
+            self._note(path, str(exc))
+            return None
+
+    def _note(self, path: KeyPath, text: str) -> None:
+        self._problems.append(Problem(path, text))
