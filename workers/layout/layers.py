@@ -95,10 +95,7 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
         Tree(tree.directories[b""][LAYERFS], directories),
         implied=set(_paths(record, "implied")),
         opaque=set(_paths(record, "opaque")),
-        whiteouts={
-            _path(directory): set(map(_path, names))
-            for directory, names in _mapping(record, "whiteouts").items()
-        },
+        whiteouts=_names(record["whiteouts"]),
         links={
             _path(directory): {
                 _path(name): _path(target) for name, target in names.items()
@@ -109,7 +106,7 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
         size=int(record["size"]),
         entries=int(record["entries"]),
     )
-    undo = _Undoing(layer, set(_paths(record, "made")))
+    undo = _Undoing(layer, set(_paths(record, "made")), _names(record.get("devices")))
     layer.tree.root = undo.root(layer.tree.root)
     for path in undo.made:
         layer.tree.directories.pop(path, None)
@@ -132,7 +129,7 @@ def unwrapped(
         VerificationFailed: (here and while it is read) it is not the layer's, or its
             record is not.
     """
-    undo = _Undoing(layer, set(_made(layer)))
+    undo = _Undoing(layer, set(_made(layer)), _devices(layer))
     path, entries = next(written.directories, (b"", {}))
     root = entries.get(LAYERFS)
     if path or root is None:
@@ -250,9 +247,30 @@ def _shown_opaque(layer: LayerTree) -> set[bytes]:
     return layer.opaque | brought_back
 
 
+def _devices(layer: LayerTree) -> dict[bytes, set[bytes]]:
+    """Return what the layer itself has that looks like a whiteout of ours.
+
+    Only where it deletes the same name from below. An overlay shows such a device of
+    any layer as nothing, and does so too where Docker unpacked the layer; it is the
+    flat tree that shows it as the device that it is.
+    """
+    devices = {
+        directory: {
+            name
+            for name in names
+            if layer.tree.directories.get(directory, {}).get(name) == _WHITEOUT
+        }
+        for directory, names in layer.whiteouts.items()
+    }
+    return {directory: names for directory, names in devices.items() if names}
+
+
 def _record(layer: LayerTree) -> dict[str, object]:
     """Return what the overlay form of a layer cannot say."""
+    devices = _devices(layer)
     return {
+        # Hardly a layer has any; the others' records stay as they have always been.
+        **({"devices": _listed(devices)} if devices else {}),
         "version": _VERSION,
         "diff_id": layer.diff_id,
         "size": layer.size,
@@ -260,10 +278,7 @@ def _record(layer: LayerTree) -> dict[str, object]:
         "implied": sorted(map(_text, layer.implied)),
         "made": [_text(path) for path in _made(layer)],
         "opaque": sorted(map(_text, layer.opaque)),
-        "whiteouts": {
-            _text(directory): sorted(map(_text, names))
-            for directory, names in sorted(layer.whiteouts.items())
-        },
+        "whiteouts": _listed(layer.whiteouts),
         "links": {
             _text(directory): {
                 _text(name): _text(target) for name, target in sorted(names.items())
@@ -280,10 +295,12 @@ class _Undoing:
     Attributes:
         layer: says what was put in; its tree is not looked at.
         made: directories that were put in.
+        devices: names, by directory, that look like whiteouts and were not put in.
     """
 
     layer: LayerTree
     made: set[bytes]
+    devices: Mapping[bytes, Collection[bytes]]
 
     def root(self, dirent: Dirent) -> Dirent:
         return self._directory(b"", dirent, is_shown_opaque=b"" in self.layer.opaque)
@@ -292,9 +309,10 @@ class _Undoing:
         """Change the entries of a directory of the layer to what they were."""
         layer = self.layer
         hidden: Collection[bytes] = layer.whiteouts.get(path, ())
+        own = self.devices.get(path, ())
         for name in hidden:
             # What a layer deletes and brings back is no device of ours.
-            if entries.get(name) == _WHITEOUT:
+            if name not in own and entries.get(name) == _WHITEOUT:
                 del entries[name]
         for name in layer.links.get(path, ()):
             entries.pop(name, None)
@@ -347,6 +365,21 @@ def _paths(record: Mapping[str, Any], key: str) -> list[bytes]:
 def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     values: Mapping[str, Any] = record[key]
     return values
+
+
+def _names(value: Mapping[str, list[str]] | None) -> dict[bytes, set[bytes]]:
+    """Return names by directory, as ``_listed`` wrote them, if it did."""
+    return {
+        _path(directory): set(map(_path, names))
+        for directory, names in (value or {}).items()
+    }
+
+
+def _listed(names: Mapping[bytes, Collection[bytes]]) -> dict[str, list[str]]:
+    return {
+        _text(directory): sorted(map(_text, names[directory]))
+        for directory in sorted(names)
+    }
 
 
 def _text(path: bytes) -> str:
