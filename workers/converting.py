@@ -14,7 +14,7 @@ from functools import partial
 from threading import Event, Lock
 
 from workers.cvmfs import StreamedTree
-from workers.images.budget import Budget
+from workers.images.budget import Budget, check_layers
 from workers.images.content import ContentPool
 from workers.images.decompress import DamagedLayer
 from workers.images.exact_reader import ByteStream, CutShort
@@ -26,6 +26,7 @@ from workers.images.rejected import ImageRejected
 from workers.images.singularity import add_singularity
 from workers.images.tar_fields import DamagedTar
 from workers.images.verifying import verify, verify_layer
+from workers.layout.flat_record import RECORD_PATH, FlatRecord
 from workers.layout.layers import (
     NotOurLayer,
     layer_path,
@@ -140,10 +141,7 @@ def convert(
     """
     descriptors = image.manifest.layers
     limits = rule.limits
-    if len(descriptors) > limits.layers:
-        raise ImageRejected(
-            f"the image has {len(descriptors)} layers, its rule allows {limits.layers}"
-        )
+    check_layers(len(descriptors), limits.layers)
     budget = Budget(limits.size_bytes, limits.files)
     with (
         ContentPool(publisher.sink, os.cpu_count() or 1) as pool,
@@ -205,7 +203,17 @@ def _trees(
         merger.put(layer)
     if "flat" in formats:
         tree = merger.tree
-        added = add_singularity(tree, image.config, publisher.sink.put_bytes)
+        record = FlatRecord(
+            tuple(layer.digest for layer in image.manifest.layers),
+            sum(layer.size for layer in layers),
+            sum(layer.entries for layer in layers),
+        )
+        added = add_singularity(
+            tree,
+            image.config,
+            publisher.sink.put_bytes,
+            {RECORD_PATH: record.document()},
+        )
         yield TreeAt(
             flat_path(image.manifest.config.digest),
             tree,

@@ -21,12 +21,11 @@ from workers.config import Config, load_config
 from workers.converting import Shelf, convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
+from workers.held import is_verified, wanted
 from workers.images.manifest import Platform
-from workers.images.singularity import MARK
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
 from workers.layout.flat import RECEIPT, FlatImage, Placement, plan_flat
-from workers.layout.layers import record_path
-from workers.layout.names import flat_path, image_path, metadata_path
+from workers.layout.names import image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State
 from workers.plan import Fence, Publisher, TreeAt
 from workers.policy import PolicyFile, Rule
@@ -201,13 +200,13 @@ class _Run:
             former=_platforms_of(live),
         )
         is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
-        wanted = [] if is_rebuilt else _wanted(images, publisher, rule)
-        with services.claims.claim(fqrn, wanted, heartbeat.look):
+        missing_here = [] if is_rebuilt else wanted(images, publisher, rule)
+        with services.claims.claim(fqrn, missing_here, heartbeat.look):
             trees: list[TreeAt] = []
             shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
             tell = heartbeat.tell
             for image in images:
-                if is_rebuilt or _wanted([image], publisher, rule):
+                if is_rebuilt or not is_verified(image, publisher, rule):
                     heartbeat.stage(State.CONVERTING)
                     trees += convert(client, image, publisher, shelf, rule, tell)
             heartbeat.stage(State.PUBLISHING)
@@ -283,24 +282,6 @@ def _decide(policy_file: PolicyFile, reference: Reference) -> Rule:
     return decision.rule
 
 
-def _wanted(
-    images: Sequence[ResolvedImage], publisher: Publisher, rule: Rule
-) -> list[str]:
-    """Return digests of what of an image's platforms the repository does not hold."""
-    wanted = []
-    for image in images:
-        config = image.manifest.config.digest
-        if "flat" in rule.formats and not _is_ours(publisher, config):
-            wanted.append(config)
-        if "layers" in rule.formats:
-            wanted += [
-                layer.digest
-                for layer in image.manifest.layers
-                if not publisher.has(record_path(layer.digest))
-            ]
-    return list(dict.fromkeys(wanted))
-
-
 def _flat_image(image: ResolvedImage) -> FlatImage:
     return FlatImage(
         image.platform,
@@ -308,16 +289,6 @@ def _flat_image(image: ResolvedImage) -> FlatImage:
         image.raw_manifest,
         image.raw_config,
     )
-
-
-def _is_ours(publisher: Publisher, config: str) -> bool:
-    """Tell whether a root file system is there, and not one of another tool.
-
-    What others unpack may have lost owners, modes, times and attributes; it is made
-    again before a name of ours points to it.
-    """
-    path, content = MARK
-    return publisher.read(flat_path(config) + b"/" + path) == content
 
 
 def _receipt(

@@ -79,3 +79,9 @@ class Budget:
         raise ImageRejected(
             f"the image's names and attributes take more than {_METADATA_BYTES} bytes"
         )
+
+
+def check_layers(layers: int, allowed: int) -> None:
+    """Refuse an image of more layers than its rule allows."""
+    if layers > allowed:
+        raise ImageRejected(f"the image has {layers} layers, its rule allows {allowed}")

@@ -14,7 +14,8 @@ import json
 import re
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from workers.cvmfs import Content, Dirent, Tree
 from workers.images.manifest import ImageConfig
@@ -192,7 +193,10 @@ def scripts(config: ImageConfig) -> dict[bytes, str]:
 
 
 def add_singularity(
-    tree: Tree, config: ImageConfig, store: Callable[[bytes], Content]
+    tree: Tree,
+    config: ImageConfig,
+    store: Callable[[bytes], Content],
+    files: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> set[bytes]:
     """Add to ``tree`` what apptainer needs, and nothing that is there already.
 
@@ -200,6 +204,7 @@ def add_singularity(
         tree: a whole root file system; is changed.
         config: the image's.
         store: puts the bytes of a file where the tree's other files are.
+        files: more that replace what is there, by their paths from the root.
 
     Returns:
         The paths that are ours now, relative to the root.
@@ -214,7 +219,9 @@ def add_singularity(
     for path, text in scripts(config).items():
         adding.put(FOLDER + b"/" + path, text.encode(errors="replace"))
     labels = json.dumps(dict(config.labels or {}), indent=1, sort_keys=True) + "\n"
-    adding.put(FOLDER + b"/labels.json", labels.encode(), mode=_FILE_MODE)
+    more = {FOLDER + b"/labels.json": labels.encode(), **files}
+    for path, data in more.items():
+        adding.put(path, data, mode=_FILE_MODE)
     return adding.added
 
 
