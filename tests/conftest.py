@@ -1,7 +1,6 @@
-"""How hypothesis searches, and what tests with parameters of bytes are called.
+"""How hypothesis searches: the same in every run, or deeper by hand.
 
-Hypothesis searches the same in every run; HYPOTHESIS_PROFILE=deep tries many more
-examples, other ones each time.
+HYPOTHESIS_PROFILE=deep tries many more examples, other ones each time.
 """
 
 import os
@@ -22,14 +21,3 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Call binary parameters by their argument's name, not by their content.
-
-    Two processes that collect the tests must give them the same names, and content may
-    differ from one second to the next: gzip notes the time in its header.
-    """
-    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
-        return argname
-    return None
