@@ -55,6 +55,8 @@ class Ending:
     repository: str | None = None
     path: str | None = None
     next_try: float | None = None
+    held: str | None = None
+    gone_since: float | None = None
 
 
 class Heartbeat:
@@ -147,6 +149,8 @@ class Heartbeat:
                 repository=ending.repository,
                 path=ending.path,
                 next_try=ending.next_try,
+                held=ending.held,
+                gone_since=ending.gone_since,
             )
 
         return self._patiently(say)

@@ -8,11 +8,10 @@ Killed at any instruction, nothing is lost: what was said of the work is in the 
 what was stored is found again, and what was published is recognised by its receipt.
 """
 
-import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,14 +23,25 @@ from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.held import is_verified, wanted
 from workers.images.manifest import Platform
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
-from workers.layout.flat import RECEIPT, FlatImage, Placement, plan_flat
+from workers.layout.flat import FlatImage, Placement, plan_flat
+from workers.layout.former import removals
 from workers.layout.names import image_path, metadata_path
-from workers.ledger import Lease, LedgerUnavailable, Outcome, State
-from workers.plan import Fence, Publisher, TreeAt
+from workers.ledger import Lease, LedgerUnavailable, Outcome, State, orders
+from workers.plan import Fence, Plan, Publication, Publisher, Step, TreeAt
 from workers.policy import PolicyFile, Rule
 from workers.ready_queue import fence_token
+from workers.receipts import (
+    HELD,
+    Receipt,
+    digest_of,
+    platforms_of,
+    read_receipt,
+    receipt_bytes,
+    remember,
+    remembered,
+)
 from workers.reference import Reference
-from workers.registry import DigestMismatch
+from workers.registry import DigestMismatch, ImageNotFound
 from workers.resolving import ResolvedImage, fetch_images, resolve_digest
 from workers.services import Services
 from workers.thin_images import keep_thin
@@ -55,6 +65,10 @@ _MAX_COSTLY_ATTEMPTS = 3
 
 class Refused(PermanentError):
     """The policy does not let this image in."""
+
+
+class NotRestorable(PermanentError):
+    """What was live once can be had from nowhere any more."""
 
 
 class PolicyUnusable(TransientError):
@@ -145,7 +159,7 @@ class _Run:
             LedgerUnavailable: there is nobody to say it to.
         """
         try:
-            return self._publish()
+            return self._answer()
         except (LeaseLost, LedgerUnavailable):
             raise
         except Overtaken:
@@ -165,6 +179,12 @@ class _Run:
             reason = f"internal error ({kind}); the worker's log has more"
             return self._try_again(reason, _MAX_COSTLY_ATTEMPTS)
 
+    def _answer(self) -> Ending:
+        if self.lease.order == orders.REMOVE:
+            return self._remove("removed by hand")
+        digest = orders.restored_digest(self.lease.order)
+        return self._publish() if digest is None else self._restore(digest)
+
     def _publish(self) -> Ending:
         services, reference, lease = self.services, self.reference, self.lease
         client, heartbeat = services.registry, self.heartbeat
@@ -179,10 +199,13 @@ class _Run:
         heartbeat.stage(State.FETCHING, digest=self.digest)
         platforms = [Platform.parse(platform) for platform in rule.platforms]
         receipt = _receipt(self.digest, platforms, rule)
-        live = _read_receipt(publisher, reference)
+        live = read_receipt(publisher, reference)
         if live == receipt and not lease.forced:
             self._keep_thin(rule)
             return self._unchanged(fqrn, publisher, path)
+        if live.get(HELD) == self.digest and not lease.forced:
+            held, self.digest = self.digest, digest_of(live)
+            return replace(self._unchanged(fqrn, publisher, path), held=held)
         _check_private(services, reference, rule)
         images, missing = fetch_images(client, reference, descriptor, platforms)
         # Again, of what will be published: the tag may have moved meanwhile.
@@ -191,29 +214,7 @@ class _Run:
         for image in images:
             _check_labels(image, rule)
         heartbeat.check()
-        placement = Placement(
-            reference,
-            [_flat_image(image) for image in images],
-            json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n",
-            has_flat=has_flat,
-            is_multiarch=len(platforms) > 1,
-            former=_platforms_of(live),
-        )
-        is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
-        missing_here = [] if is_rebuilt else wanted(images, publisher, rule)
-        with services.claims.claim(fqrn, missing_here, heartbeat.look):
-            trees: list[TreeAt] = []
-            shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
-            tell = heartbeat.tell
-            for image in images:
-                if is_rebuilt or not is_verified(image, publisher, rule):
-                    heartbeat.stage(State.CONVERTING)
-                    trees += convert(client, image, publisher, shelf, rule, tell)
-            heartbeat.stage(State.PUBLISHING)
-            heartbeat.check()
-            fence = Fence(heartbeat.check, fence_token(lease))
-            plan = plan_flat(placement, trees)
-            publication = publisher.publish([plan], fence)
+        publication = self._place(rule, images, receipt, live)
         self._keep_thin(rule)
         return Ending(
             Outcome.PUBLISHED,
@@ -223,6 +224,129 @@ class _Run:
             publication.repository,
             path,
         )
+
+    def _place(
+        self,
+        rule: Rule,
+        images: Sequence[ResolvedImage],
+        receipt: Receipt,
+        live: Receipt,
+    ) -> Publication:
+        """Make what is missing of an image, and lead the name to it.
+
+        Args:
+            rule: that decided.
+            images: for each platform that there is.
+            receipt: of what is to be live.
+            live: of what is.
+        """
+        services, heartbeat, lease = self.services, self.heartbeat, self.lease
+        fqrn, publisher = services.publisher(rule)
+        _check_publisher(fqrn, publisher, rule)
+        placement = Placement(
+            self.reference,
+            [_flat_image(image) for image in images],
+            receipt_bytes(receipt),
+            has_flat="flat" in rule.formats,
+            is_multiarch=len(rule.platforms) > 1,
+            former=platforms_of(live),
+        )
+        is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
+        missing_here = [] if is_rebuilt else wanted(images, publisher, rule)
+        with services.claims.claim(fqrn, missing_here, heartbeat.look):
+            trees: list[TreeAt] = []
+            shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
+            client, tell = services.registry, heartbeat.tell
+            for image in images:
+                if is_rebuilt or not is_verified(image, publisher, rule):
+                    heartbeat.stage(State.CONVERTING)
+                    trees += convert(client, image, publisher, shelf, rule, tell)
+            heartbeat.stage(State.PUBLISHING)
+            heartbeat.check()
+            plans = [plan_flat(placement, trees)]
+            if receipt["digest"] != live.get("digest"):
+                steps = tuple(remember(publisher, self.reference, live))
+                plans.insert(0, Plan(str(self.reference), steps))
+            return publisher.publish(plans, self._fence())
+
+    def _restore(self, digest: str) -> Ending:
+        """Publish what was live before; what the registry has waits for a new push."""
+        services, reference, heartbeat = self.services, self.reference, self.heartbeat
+        rule = _decide(services.policy, reference)
+        fqrn, publisher = services.publisher(rule)
+        path = image_path(reference).decode() if "flat" in rule.formats else None
+        heartbeat.stage(State.RESOLVING)
+        # What cannot be restored leaves the state as it was.
+        self.digest = upstream = self._upstream_digest()
+        held = None if upstream == digest else upstream
+        platforms = [Platform.parse(platform) for platform in rule.platforms]
+        receipt = _receipt(digest, platforms, rule)
+        if held is not None:
+            receipt[HELD] = held
+        live = read_receipt(publisher, reference)
+        if live == receipt and not self.lease.forced:
+            self.digest = digest
+            return replace(self._unchanged(fqrn, publisher, path), held=held)
+        heartbeat.stage(State.FETCHING, digest=upstream)
+        pinned = replace(reference, tag=None, digest=digest)
+        try:
+            images = remembered(publisher, reference, digest, platforms)
+            if not images:
+                descriptor = services.registry.resolve(pinned)
+                images, _ = fetch_images(
+                    services.registry, reference, descriptor, platforms
+                )
+            if wanted(images, publisher, rule):
+                _check_private(services, pinned, rule)
+            publication = self._place(rule, images, receipt, live)
+        except ImageNotFound as error:
+            raise NotRestorable(
+                f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
+                f" more and the registry has lost it; push it again ({error})"
+            ) from error
+        return Ending(
+            Outcome.PUBLISHED,
+            digest,
+            "restored by hand",
+            publication.revision,
+            publication.repository,
+            path,
+            held=held,
+        )
+
+    def _upstream_digest(self) -> str | None:
+        """Return what the registry has, or had when it was last heard of."""
+        try:
+            return self.services.registry.resolve(self.reference).digest
+        except WorkerError as error:
+            log.info("reference=%s is restored all the same: %s", self.reference, error)
+        known = self.services.front.ledger.image(str(self.reference))
+        return None if known is None else known.digest
+
+    def _remove(self, reason: str) -> Ending:
+        """Take the name away wherever it is; trees stay, as others may use them."""
+        services, reference = self.services, self.reference
+        known = services.front.ledger.image(str(reference))
+        digest = None if known is None else known.live_digest
+        revision = None
+        for publisher in services.publishers.values():
+            live = read_receipt(publisher, reference)
+            places = (image_path(reference), metadata_path(reference))
+            if not any(publisher.has(place) for place in places):
+                continue
+            self.heartbeat.stage(State.PUBLISHING)
+            self.heartbeat.check()
+            steps: tuple[Step, ...] = (
+                *remember(publisher, reference, live),
+                *removals(reference, platforms_of(live)),
+            )
+            plan = Plan(str(reference), steps)
+            publication = publisher.publish([plan], self._fence())
+            digest, revision = digest_of(live) or digest, publication.revision
+        return Ending(Outcome.REMOVED, digest, reason, revision)
+
+    def _fence(self) -> Fence:
+        return Fence(self.heartbeat.check, fence_token(self.lease))
 
     def _keep_thin(self, rule: Rule) -> None:
         """Push the thin image; should that fail, the next try finds all else done."""
@@ -291,9 +415,7 @@ def _flat_image(image: ResolvedImage) -> FlatImage:
     )
 
 
-def _receipt(
-    digest: str, platforms: Sequence[Platform], rule: Rule
-) -> dict[str, object]:
+def _receipt(digest: str, platforms: Sequence[Platform], rule: Rule) -> Receipt:
     """Return what has to be equal for an image to count as unchanged."""
     return {
         "converter": CONVERTER,
@@ -303,23 +425,13 @@ def _receipt(
     }
 
 
-def _read_receipt(publisher: Publisher, reference: Reference) -> dict[str, object]:
-    """Return the receipt of what is live, which the repository itself keeps."""
-    raw = publisher.read(metadata_path(reference) + b"/" + RECEIPT)
-    if raw is None:
-        return {}
-    try:
-        receipt = json.loads(raw)
-    except ValueError:
-        return {}
-    return receipt if isinstance(receipt, dict) else {}
-
-
-def _platforms_of(receipt: Mapping[str, object]) -> list[Platform]:
-    """Return the platforms that a name was published for."""
-    named = receipt.get("platforms")
-    names = named if isinstance(named, list) else []
-    return [Platform.parse(str(name)) for name in names]
+def _check_publisher(fqrn: str, publisher: Publisher, rule: Rule) -> None:
+    """Refuse formats that would show deleted files, where a publisher loses marks."""
+    if "layers" in rule.formats and not publisher.holds_whiteouts:
+        raise Refused(
+            f"{fqrn} is published in a way that cannot hold overlay whiteouts, so files"
+            f" that a layer deletes would show: write `formats: [flat]` in {rule}"
+        )
 
 
 def _check_private(services: Services, reference: Reference, rule: Rule) -> None:

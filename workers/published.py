@@ -14,6 +14,7 @@ from workers.cvmfs import Damaged, Dirent, NotFound, Snapshot
 from workers.layout.flat import RECEIPT
 from workers.layout.names import METADATA, reference_at
 from workers.ledger import Published
+from workers.receipts import HELD
 from workers.reference import InvalidReference, parse_digest
 
 _READ_AT_ONCE = 32
@@ -46,15 +47,16 @@ def published_images(snapshot: Snapshot) -> PublishedImages:
     with ThreadPoolExecutor(_READ_AT_ONCE, "receipts") as executor:
         # A bucket takes its time for each; what is looked up is looked up here.
         read = executor.map(lambda pair: _read(snapshot, pair[1]), found)
-        for (folder, _), digest in zip(found, read, strict=True):
+        for (folder, _), said in zip(found, read, strict=True):
             path = folder.removeprefix(METADATA)
             reference = reference_at(path)
             shown = path.decode(errors="backslashreplace")
             moment = _published(snapshot, path, folder)
-            if reference is None or digest is None or moment is None:
+            if reference is None or said is None or moment is None:
                 unreadable.append(shown)
             else:
-                images[str(reference)] = Published(digest, shown, moment)
+                digest, held = said
+                images[str(reference)] = Published(digest, shown, moment, held)
     return PublishedImages(images, tuple(unreadable))
 
 
@@ -76,13 +78,14 @@ def _folders(
             yield from _folders(snapshot, path, depth=depth + 1)
 
 
-def _read(snapshot: Snapshot, receipt: Dirent) -> str | None:
-    """Return the digest that a receipt names."""
+def _read(snapshot: Snapshot, receipt: Dirent) -> tuple[str, str | None] | None:
+    """Return the digest that a receipt names, and in whose place it was restored."""
     if receipt.content is None or receipt.content.size > _LARGEST_RECEIPT:
         return None
     try:
         said = json.loads(snapshot.read(receipt))
-        return parse_digest(said["digest"])
+        held = said.get(HELD)
+        return parse_digest(said["digest"]), held and parse_digest(held)
     except (Damaged, NotFound, ValueError, KeyError, TypeError, InvalidReference):
         return None
 

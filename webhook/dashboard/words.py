@@ -78,6 +78,7 @@ OUTCOMES: dict[Outcome | None, OutcomeWords] = {
     Outcome.SUPERSEDED: OutcomeWords("Overtaken by a newer push", "skip", "idle"),
     Outcome.REFUSED: OutcomeWords("Refused", "stop", "warn"),
     Outcome.FAILED: OutcomeWords("Failed", "cross", "bad"),
+    Outcome.REMOVED: OutcomeWords("Removed", "bin", "gone"),
     None: OutcomeWords("Running", "clock", "busy"),
 }
 

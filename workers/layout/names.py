@@ -7,6 +7,7 @@ from workers.reference import DOCKER_HUB, InvalidReference, Reference
 FLAT = b"/.flat"
 METADATA = b"/.metadata"
 MULTIARCH = b"/.multiarch"
+FORMER = METADATA + b"/.former"
 
 # unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
 _DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
@@ -65,7 +66,7 @@ def is_catalog(path: bytes) -> bool:
     """
     if _SHARDED.fullmatch(path) or path == METADATA:
         return True
-    below = path.removeprefix(METADATA)
+    below = path.removeprefix(FORMER).removeprefix(METADATA)
     if begin := _ARCHITECTURE.match(below):
         below = below[begin.end() :]
         if not below:

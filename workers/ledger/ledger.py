@@ -25,6 +25,7 @@ from workers.ledger.records import (
     ImagePage,
     ImageRecord,
     Lease,
+    LiveRecord,
     Outcome,
     Progress,
     RunRecord,
@@ -92,6 +93,7 @@ class Ledger:
         source: str,
         forced: bool = False,
         hint: Hint | None = None,
+        order: str | None = None,
     ) -> Accepted:
         """Want a reference without a delivery: operator, command line, reconciler.
 
@@ -100,9 +102,11 @@ class Ledger:
             source: who asks: ``operator``, ``cli``, ``reconcile`` …
             forced: rebuild even what is unchanged.
             hint: what the asker knows of the digest.
+            order: what is wanted instead of a look at the registry; see ``orders.py``.
         """
         head = ("", "", "", source, "1" if forced else "")
-        wanted = Wanted(reference, Verdict.QUEUED, f"asked for by {source}", hint)
+        reason = f"asked for by {source}"
+        wanted = Wanted(reference, Verdict.QUEUED, reason, hint, order=order)
         return self._accept(head, [wanted])[0]
 
     def _accept(
@@ -147,6 +151,11 @@ class Ledger:
         """Return the last finished runs of a reference, newest first."""
         with translated():
             return lookups.runs(self._redis, reference, limit)
+
+    def lives(self, reference: str, limit: int = 100) -> list[LiveRecord]:
+        """Return which digest was live from when on, newest first."""
+        with translated():
+            return lookups.lives(self._redis, reference, limit)
 
     def deliveries(self, limit: int = 100) -> list[DeliveryRecord]:
         """Return the last deliveries, newest first."""
@@ -201,7 +210,7 @@ class Ledger:
         reply = self._list("begin", reference, token, worker, self._lease_seconds)
         if not reply:
             return None
-        number, attempt, overtaken, hint, forced = reply
+        number, attempt, overtaken, hint, forced, order = reply
         return Lease(
             reference=reference,
             token=token,
@@ -210,6 +219,7 @@ class Ledger:
             overtaken=int(overtaken),
             hint=reading.hint_from_json(hint) if hint else None,
             forced=forced == "1",
+            order=order or None,
         )
 
     def keep_alive(self, lease: Lease) -> bool:
@@ -293,6 +303,8 @@ class Ledger:
         repository: str | None = None,
         path: str | None = None,
         next_try: float | None = None,
+        held: str | None = None,
+        gone_since: float | None = None,
     ) -> Accepted | None:
         """End the run and give the lease back.
 
@@ -310,6 +322,8 @@ class Ledger:
             path: of the tag's link.
             next_try: FAILED is not final: try again at this time, unless it is wanted
                 again before.
+            held: the registry's digest, where another is live in its place.
+            gone_since: when the registry was first found not to have it any more.
 
         Returns:
             A job to enqueue at once, because the reference is wanted again.
@@ -326,6 +340,8 @@ class Ledger:
             repository or "",
             path or "",
             "" if next_try is None else next_try,
+            held or "",
+            "" if gone_since is None else gone_since,
         )
         return _again(lease.reference, job_id, "wanted again during the run")
 

@@ -12,6 +12,7 @@ from workers.ledger.records import (
     Event,
     ImagePage,
     ImageRecord,
+    LiveRecord,
     RunRecord,
     State,
 )
@@ -59,6 +60,12 @@ def runs(connection: redis.Redis, reference: str, limit: int) -> list[RunRecord]
     """Return finished runs, newest first."""
     reply = connection.lrange(f"{PREFIX}runs:{reference}", 0, limit - 1)
     return [reading.run_from_json(as_text(run)) for run in reply]
+
+
+def lives(connection: redis.Redis, reference: str, limit: int) -> list[LiveRecord]:
+    """Return what was live when, newest first."""
+    reply = connection.lrange(f"{PREFIX}lives:{reference}", 0, limit - 1)
+    return [reading.live_from_json(as_text(live)) for live in reply]
 
 
 def deliveries(connection: redis.Redis, limit: int) -> list[DeliveryRecord]:

@@ -14,6 +14,7 @@ from workers.ledger.records import (
     Event,
     Hint,
     ImageRecord,
+    LiveRecord,
     Outcome,
     Progress,
     RunRecord,
@@ -56,6 +57,18 @@ def run_from_json(text: str) -> RunRecord:
     )
 
 
+def live_from_json(text: str) -> LiveRecord:
+    """Decode what ``note_live`` in ``prelude.lua`` made."""
+    live = json.loads(text)
+    revision = live.get("revision")
+    return LiveRecord(
+        digest=live.get("digest"),
+        since=float(live["since"]),
+        revision=int(revision) if revision else None,
+        repository=live.get("repository"),
+    )
+
+
 def _running(fields: Mapping[str, str]) -> RunRecord:
     prefix = "seconds:"
     return RunRecord(
@@ -87,6 +100,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
     next_try = fields.get("next_try")
     revision = fields.get("revision")
     hint = fields.get("hint")
+    gone_since = fields.get("gone_since")
     return ImageRecord(
         reference=reference,
         state=State(fields["state"]),
@@ -107,6 +121,8 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
         hint=hint_from_json(hint) if hint else None,
         last_run=last_run,
         is_running=is_running,
+        held=fields.get("held"),
+        gone_since=float(gone_since) if gone_since else None,
     )
 
 

@@ -28,11 +28,13 @@ class Published:
         digest: which the registry had for it then.
         path: of the tag's link.
         published: when, unix time.
+        held: what the registry had when ``digest`` was restored in its place.
     """
 
     digest: str
     path: str
     published: float
+    held: str | None = None
 
 
 class Change(StrEnum):
@@ -98,9 +100,9 @@ class Rebuilder:
         self, fqrn: str, revision: int, reference: str, image: Published | None
     ) -> Change:
         now: str | float = "" if self._clock is None else self._clock()
-        known: tuple[str | float, ...] = ("", "", "")
+        known: tuple[str | float, ...] = ("", "", "", "")
         if image is not None:
-            known = (image.digest, image.path, image.published)
+            known = (image.digest, image.path, image.published, image.held or "")
         with translated():
             reply = self._scripts.call("settle", now, reference, fqrn, revision, *known)
         return Change(as_text(reply))

@@ -35,6 +35,7 @@ class Outcome(StrEnum):
     SUPERSEDED = "superseded"
     REFUSED = "refused"
     FAILED = "failed"
+    REMOVED = "removed"
 
 
 class Verdict(StrEnum):
@@ -77,6 +78,8 @@ class Wanted:
         unique_id: the sender's id of the event, only where that sender never gives the
             same id to two events. Seen again within a day it is a DUPLICATE.
         action: the normalised action of the event.
+        order: what is wanted, as ``orders.py`` words it, other than that what the
+            registry has be live.
     """
 
     reference: str | None
@@ -85,6 +88,7 @@ class Wanted:
     hint: Hint | None = None
     unique_id: str | None = None
     action: str = "push"
+    order: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,22 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveRecord:
+    """From when on a digest was live under a reference.
+
+    Attributes:
+        digest: None: from then on nothing was.
+        revision: of the repository, the one that made it live.
+        repository: fqrn.
+    """
+
+    digest: str | None
+    since: float
+    revision: int | None = None
+    repository: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """What is known of one reference.
 
@@ -205,6 +225,9 @@ class ImageRecord:
         attempts: runs in a row for the same number.
         next_try: when it is tried again after a failure that may pass.
         is_running: a job holds the lease at this moment.
+        held: the registry's digest in whose place ``live_digest`` was restored; the
+            image counts as live until the registry has a third one.
+        gone_since: when the registry was first found not to have it any more.
         last_run: the current run while one runs, else the one before.
     """
 
@@ -227,6 +250,8 @@ class ImageRecord:
     hint: Hint | None
     last_run: RunRecord | None
     is_running: bool = False
+    held: str | None = None
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +307,7 @@ class Lease:
         overtaken: stops in a row before this run.
         hint: what the newest event said when the run began.
         forced: rebuild even what is unchanged.
+        order: as in ``Wanted``.
     """
 
     reference: str
@@ -291,3 +317,4 @@ class Lease:
     overtaken: int
     hint: Hint | None
     forced: bool
+    order: str | None = None

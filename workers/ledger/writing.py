@@ -49,13 +49,14 @@ def progress_to_json(progress: Progress) -> str:
 
 
 def wanted_to_args(wanted: Wanted) -> tuple[str | float, ...]:
-    """Return the seven arguments that ``accept.lua`` takes for each event."""
+    """Return the eight arguments that ``accept.lua`` takes for each event."""
     hint = wanted.hint
     unique_id = (wanted.unique_id or "").encode("utf-8", "replace").decode()
     head = (wanted.reference or "", wanted.verdict, one_line(wanted.reason), unique_id)
+    order = wanted.order or ""
     if hint is None:
-        return (*head, "", "", "")
-    return (*head, hint_to_json(hint), hint.digest or "", hint.time)
+        return (*head, "", "", "", order)
+    return (*head, hint_to_json(hint), hint.digest or "", hint.time, order)
 
 
 def delivery_to_json(delivery: Delivery, wanted: Sequence[Wanted]) -> str:

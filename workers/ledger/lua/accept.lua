@@ -1,6 +1,7 @@
 -- ARGV: clock, delivery id, its time, its JSON ('' for a request without a delivery),
 -- source, '1' where it forces a rebuild,
--- then for each event: reference, verdict, reason, unique id, hint JSON, digest, time.
+-- then for each event: reference, verdict, reason, unique id, hint JSON, digest, time,
+-- order or ''.
 -- Returns for each event: verdict, job to enqueue or '', number.
 
 local delivery, delivery_time, json = ARGV[2], ARGV[3], ARGV[4]
@@ -17,9 +18,7 @@ local function forget_refused()
   for _, reference in ipairs(redis.call('ZRANGE', key, 0, math.min(surplus, 10) - 1)) do
     local record = image(reference)
     if not record.fields.live_digest and not is_owed(record) then
-      redis.call('DEL', PREFIX .. 'image:' .. reference, PREFIX .. 'runs:' .. reference)
-      redis.call('ZREM', PREFIX .. 'images', reference)
-      redis.call('ZREM', key, reference)
+      forget(reference, 'refused')
     end
   end
 end
@@ -36,7 +35,7 @@ local function refuse(reference, reason)
   forget_refused()
 end
 
-for i = 7, #ARGV, 7 do
+for i = 7, #ARGV, 8 do
   local reference, verdict, reason, unique = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local job, requested = '', 0
   if unique ~= '' and verdict == 'queued' then
@@ -52,7 +51,7 @@ for i = 7, #ARGV, 7 do
     if ARGV[i + 4] ~= '' then
       hint = {json = ARGV[i + 4], digest = ARGV[i + 5], time = ARGV[i + 6]}
     end
-    job = want(record, source, hint, forced)
+    job = want(record, source, hint, forced, ARGV[i + 7])
     requested = number(record, 'requested')
     save(record)
   elseif verdict == 'refused' and reference ~= '' then

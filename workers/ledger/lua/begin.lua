@@ -1,5 +1,6 @@
 -- ARGV: clock, reference, token, worker, lease seconds.
--- Returns nothing, or: number, attempt, overtaken, hint JSON or '', '1' if forced.
+-- Returns nothing, or: number, attempt, overtaken, hint JSON or '', '1' if forced, order
+-- or ''.
 
 local reference, token, worker = ARGV[2], ARGV[3], ARGV[4]
 local lease_seconds = tonumber(ARGV[5])
@@ -9,7 +10,8 @@ local fields = record.fields
 local function lease()
   local forced = number(record, 'forced') > number(record, 'done')
   return {number(record, 'lease_number'), number(record, 'attempts'),
-    number(record, 'overtaken'), fields.hint or '', forced and '1' or ''}
+    number(record, 'overtaken'), fields.hint or '', forced and '1' or '',
+    fields.order or ''}
 end
 
 -- The call was repeated because its answer was lost.

@@ -1,5 +1,7 @@
 -- ARGV: clock, reference, token, outcome, reason, digest, live digest, revision,
--- repository, path, next try; '' where there is none. Returns the job to enqueue or ''.
+-- repository, path, next try, the registry's digest where another was restored in its
+-- place, since when the registry has it no more; '' where there is none.
+-- Returns the job to enqueue or ''.
 
 local reference, token, outcome, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local record = image(reference)
@@ -13,18 +15,30 @@ if fields.lease ~= token then
   if outcome == 'published' then
     -- It published although another may have published since: one more run looks at
     -- what the registry has now, and sets it right.
-    local job = want(record, fields.source or 'repair', nil, false)
+    -- If it was to be removed or restored, that is what it sets right.
+    local job = want(record, fields.source or 'repair', nil, false, fields.order)
     save(record)
     return job
   end
   return ''
 end
 
+local held = ARGV[12] ~= '' and ARGV[12] or nil
 if ARGV[6] ~= '' then
-  put(record, 'digest', ARGV[6])
+  if outcome ~= 'removed' then
+    put(record, 'digest', held or ARGV[6])
+  end
   put(record, 'run_digest', ARGV[6])
 end
 local is_good = outcome == 'published' or outcome == 'unchanged'
+local was_live = fields.live_digest
+if is_good or outcome == 'removed' then
+  begin_lives(record)
+  put(record, 'held', held)
+  put(record, 'gone_since', nil)
+elseif ARGV[13] ~= '' then
+  put(record, 'gone_since', stamp(tonumber(ARGV[13])))
+end
 if is_good then
   local live = ARGV[7] ~= '' and ARGV[7] or fields.run_digest
   if live ~= fields.live_digest or outcome == 'published' then
@@ -35,6 +49,17 @@ if is_good then
     if ARGV[i] ~= '' then
       put(record, name, ARGV[i])
     end
+  end
+elseif outcome == 'removed' then
+  put(record, 'live_digest', nil)
+  put(record, 'live_since', nil)
+end
+if fields.live_digest ~= was_live then
+  note_live(record)
+end
+if outcome == 'removed' then
+  for _, name in ipairs({'revision', 'repository', 'path'}) do
+    put(record, name, nil)
   end
 end
 
@@ -70,4 +95,8 @@ else
   job = carry(record)
 end
 save(record)
+if outcome == 'removed' and not is_owed(record) and was_never_live(record) then
+  -- A name that somebody mistyped.
+  forget(reference, fields.state)
+end
 return job

@@ -10,6 +10,10 @@
 --   deaths       runs in a row, for the same number, whose process died
 --   forced       the highest number that asked for a rebuild
 --   hint hint_digest hint_time source    of the newest request; hint is opaque JSON
+--   order        what the newest request wants done, where it is not a look at the
+--                registry; opaque here
+--   held         the digest that the registry had when another was restored in its place
+--   gone_since   when the registry was first found not to have it any more
 --   job          id of the job that waits in the queue
 --   lease lease_until lease_number lease_worker    token, and so on, of the running job
 --   run_started run_digest run_source stage stage_since seconds:<stage> progress
@@ -21,6 +25,7 @@
 local PREFIX = 'cvmfs-webhook:'
 local EVENTS_KEPT = 10000
 local RUNS_KEPT = 50
+local LIVES_KEPT = 100
 local DELIVERIES_KEPT = 10000
 local DELIVERY_SECONDS = 30 * 86400
 local REFUSED_KEPT = 10000
@@ -131,11 +136,58 @@ local function enter(record, state, reason)
     'revision', state == 'live' and fields.revision or '')
 end
 
+-- Whether what is live is what is to be live while the registry has a digest: that one,
+-- or what was restored in its place.
+local function is_answered(record, digest)
+  local fields = record.fields
+  return fields.live_digest ~= nil and digest ~= nil
+    and (digest == fields.live_digest or digest == fields.held)
+end
+
+local function enter_live(record)
+  local held = record.fields.held
+  enter(record, 'live', held and string.format(
+    'restored by hand; the registry has %s…, the next push of another replaces it',
+    string.sub(held, 1, 19)))
+end
+
+-- Write down what is live from now on; newest first. Without a digest: nothing.
+local function note_live(record)
+  local fields = record.fields
+  local key = PREFIX .. 'lives:' .. record.reference
+  redis.call('LPUSH', key, cjson.encode({
+    digest = fields.live_digest, since = fields.live_since or stamp(now),
+    revision = fields.live_digest and fields.revision,
+    repository = fields.live_digest and fields.repository,
+  }))
+  redis.call('LTRIM', key, 0, LIVES_KEPT - 1)
+end
+
+local function was_never_live(record)
+  return not record.fields.live_digest
+    and redis.call('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0
+end
+
+-- Records of before histories were kept have none of what is live.
+local function begin_lives(record)
+  if record.fields.live_digest
+    and redis.call('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0 then
+    note_live(record)
+  end
+end
+
+local function forget(reference, state)
+  redis.call('DEL', PREFIX .. 'image:' .. reference, PREFIX .. 'runs:' .. reference,
+    PREFIX .. 'lives:' .. reference)
+  redis.call('ZREM', PREFIX .. 'images', reference)
+  redis.call('ZREM', PREFIX .. 'owed', reference)
+  redis.call('ZREM', PREFIX .. 'state:' .. state, reference)
+end
+
 -- While nothing says otherwise than that the live digest is the registry's, it is live.
 local function enter_queued(record)
   local fields = record.fields
-  if fields.state == 'live' and fields.live_digest
-    and fields.hint_digest == fields.live_digest then
+  if fields.state == 'live' and is_answered(record, fields.hint_digest) then
     return
   end
   enter(record, 'queued')
@@ -155,7 +207,7 @@ local function carry(record)
 end
 
 -- One more request. hint: {json, digest, time} or nil. Returns the job to enqueue or ''.
-local function want(record, source, hint, forced)
+local function want(record, source, hint, forced, order)
   local fields = record.fields
   local was_owed = is_owed(record)
   put(record, 'requested', number(record, 'requested') + 1)
@@ -177,6 +229,7 @@ local function want(record, source, hint, forced)
     put(record, 'hint_time', nil)
   end
   put(record, 'source', source)
+  put(record, 'order', order)
   if forced then
     put(record, 'forced', number(record, 'requested'))
   end
@@ -243,8 +296,8 @@ local function enter_ended(record, state, reason)
     -- Refused before the registry was asked: what is published stays what it was.
     known = state == 'refused' and fields.live_digest or fields.hint_digest
   end
-  if fields.live_digest and known == fields.live_digest then
-    enter(record, 'live')
+  if is_answered(record, known) then
+    enter_live(record)
   else
     enter(record, state, reason)
   end

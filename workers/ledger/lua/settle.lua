@@ -1,12 +1,13 @@
 -- What a repository itself says of a reference becomes what the ledger says.
 -- ARGV: clock, reference, repository, its revision, live digest or '' where nothing is
--- published, path, time of publication.
+-- published, path, time of publication, the registry's digest that it was restored in
+-- place of or ''.
 -- Returns 'live', 'gone', 'other' (published, but not what the registry has),
 -- 'same' where nothing changed, 'newer' where the ledger knows of a later revision, and
 -- 'elsewhere' where another repository has it.
 
 local reference, repository, revision = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local live, path, published = ARGV[5], ARGV[6], ARGV[7]
+local live, path, published, held = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local record = image(reference)
 local fields = record.fields
 
@@ -22,9 +23,11 @@ end
 
 put(record, 'requested', number(record, 'requested'))
 put(record, 'done', number(record, 'done'))
+begin_lives(record)
 local is_other = fields.live_digest ~= live
+local was_live = fields.live_digest
 if live == '' then
-  for _, name in ipairs({'live_digest', 'live_since', 'revision', 'path'}) do
+  for _, name in ipairs({'live_digest', 'live_since', 'revision', 'path', 'held'}) do
     put(record, name, nil)
   end
 elseif is_other then
@@ -34,12 +37,18 @@ elseif is_other then
   put(record, 'revision', revision)
   put(record, 'path', path)
 end
+if live ~= '' then
+  put(record, 'held', held)
+end
+if fields.live_digest ~= was_live then
+  note_live(record)
+end
 if not fields.digest then
-  put(record, 'digest', fields.live_digest)
+  put(record, 'digest', fields.held or fields.live_digest)
 end
 
 -- Work that is owed or under way says by itself how it ends.
-local is_live = fields.live_digest and fields.live_digest == fields.digest
+local is_live = is_answered(record, fields.digest)
 local why = string.format('revision %d of %s does not have it: publish it again',
   revision, repository)
 if fields.live_digest and not is_live then
@@ -55,7 +64,7 @@ elseif is_owed(record) then
     enter(record, 'queued')
   end
 elseif is_live then
-  enter(record, 'live')
+  enter_live(record)
 elseif fields.state == 'live' or (fields.state == 'removed' and is_other) then
   enter(record, 'removed', why)
 end

@@ -23,11 +23,15 @@ if stage ~= '' then
   -- A look at what is live, or a rebuild of it, does not make it less live.
   local is_live
   if fields.run_digest then
-    is_live = fields.run_digest == fields.live_digest
+    is_live = is_answered(record, fields.run_digest)
   else
     is_live = fields.state == 'live'
   end
-  enter(record, is_live and 'live' or stage)
+  if is_live then
+    enter_live(record)
+  else
+    enter(record, stage)
+  end
 end
 save(record)
 return 1

@@ -1,0 +1,112 @@
+"""What the repository says of a publication: its receipt, and what was live before.
+
+The receipt lies beside the name. Read first: ``layout/former.py``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+
+from workers.images.manifest import Platform, parse_config, parse_manifest
+from workers.layout.flat import RECEIPT
+from workers.layout.former import former_documents, former_path, live_documents
+from workers.layout.names import metadata_path
+from workers.plan import FileAt, Publisher
+from workers.reference import InvalidReference, Reference, parse_digest
+from workers.resolving import ResolvedImage
+
+HELD = "instead_of"
+"""Key of the digest that the registry had when another was restored in its place."""
+
+Receipt = dict[str, object]
+
+
+def receipt_bytes(receipt: Mapping[str, object]) -> bytes:
+    """Return a receipt as the file that is published."""
+    return json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def read_receipt(publisher: Publisher, reference: Reference) -> Receipt:
+    """Return the receipt of what is live; empty if nothing of ours is."""
+    return _parsed(publisher.read(metadata_path(reference) + b"/" + RECEIPT))
+
+
+def digest_of(receipt: Mapping[str, object]) -> str | None:
+    """Return the digest that was published."""
+    try:
+        return parse_digest(str(receipt.get("digest")))
+    except InvalidReference:
+        return None
+
+
+def platforms_of(receipt: Mapping[str, object]) -> list[Platform]:
+    """Return the platforms that a name was published for."""
+    named = receipt.get("platforms")
+    names = named if isinstance(named, list) else []
+    return [Platform.parse(str(name)) for name in names]
+
+
+def remember(
+    publisher: Publisher, reference: Reference, live: Mapping[str, object]
+) -> Iterator[FileAt]:
+    """Yield the files by which what is live now can be restored later.
+
+    Args:
+        publisher: of the repository.
+        reference: of the name.
+        live: its receipt.
+    """
+    digest = digest_of(live)
+    if digest is None:
+        return
+    found = False
+    for platform, places in live_documents(reference, platforms_of(live)):
+        kept = former_documents(reference, digest, platform)
+        data = {name: publisher.read(path) for name, path in places.items()}
+        for name, document in data.items():
+            if document is not None:
+                found = True
+                yield FileAt(kept[name], document)
+    if found:
+        settled = {key: value for key, value in live.items() if key != HELD}
+        path = former_path(reference, digest) + b"/" + RECEIPT
+        yield FileAt(path, receipt_bytes(settled))
+
+
+def remembered(
+    publisher: Publisher,
+    reference: Reference,
+    digest: str,
+    platforms: Sequence[Platform],
+) -> list[ResolvedImage]:
+    """Return what the repository remembers of a digest, for some platforms."""
+    images = []
+    for platform in platforms:
+        places = former_documents(reference, digest, platform)
+        manifest, config = (publisher.read(path) for path in places.values())
+        if manifest is None or config is None:
+            continue
+        parsed = parse_manifest(manifest)
+        images.append(
+            ResolvedImage(
+                reference,
+                digest,
+                platform,
+                f"sha256:{sha256(manifest).hexdigest()}",
+                manifest,
+                parsed,
+                config,
+                parse_config(config, len(parsed.layers)),
+            )
+        )
+    return images
+
+
+def _parsed(raw: bytes | None) -> Receipt:
+    if raw is None:
+        return {}
+    try:
+        receipt = json.loads(raw)
+    except ValueError:
+        return {}
+    return receipt if isinstance(receipt, dict) else {}
