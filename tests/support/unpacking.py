@@ -22,7 +22,7 @@ def unpacked(layout: Path, tag: str, folder: Path) -> Listing:
 
 def without_additions(listing: Listing, original: Listing) -> Listing:
     """Take out what we add for apptainer, as the README lists it, and the marker."""
-    added = {*MOUNT_POINTS, *MOUNTED_FILES, *LINKS, _MARKER}
+    added = {*MOUNT_POINTS, *MOUNTED_FILES, *LINKS, b"var", _MARKER}
     return {
         path: entry
         for path, entry in listing.items()

@@ -1,5 +1,5 @@
 # Paths are bytes here, which pathlib does not hold.
-# ruff: noqa: PTH101, PTH102, PTH120, PTH123, PTH211
+# ruff: noqa: PTH101, PTH102, PTH123, PTH211
 """A published tree as a directory on disk, entry for entry.
 
 Needs root for owners, devices and the attributes that only root may set; without it the
@@ -10,108 +10,81 @@ import contextlib
 import errno
 import os
 import stat
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.cvmfs import Dirent, Snapshot
-from workers.errors import PermanentError
+from workers.exporting.ahead import with_contents
+from workers.exporting.destination import new_directory
+from workers.exporting.entries import Entry, published, reader
+from workers.exporting.outcome import Export, Tell
 
-# Catalogs keep one row of this name in the root of each; it is no part of an image.
-_MARKER = b".cvmfscatalog"
-_BLOCK = 1 << 20
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.E2BIG})
 
 
-class ExportFailed(PermanentError):
-    """The destination cannot take the tree."""
-
-
-@dataclass(slots=True)
-class Export:
-    """What was written.
-
-    Attributes:
-        entries: files, directories, links and devices written.
-        size: bytes of regular files.
-        losses: what could not be written, counted by kind.
-    """
-
-    entries: int = 0
-    size: int = 0
-    losses: Counter[str] = field(default_factory=Counter)
-
-
-def export_directory(snapshot: Snapshot, path: bytes, destination: Path) -> Export:
+def export_directory(
+    snapshot: Snapshot, path: bytes, destination: Path, tell: Tell = lambda _: None
+) -> Export:
     """Write the tree at ``path`` into a new directory.
 
     Args:
         snapshot: the revision to read.
         path: of a directory in the repository, symlinks already followed.
         destination: is made; must not exist or be empty.
+        tell: is told of every entry.
 
     Raises:
         ExportFailed: the destination is not empty, or the disk refuses.
         FormatError: the repository is damaged there.
     """
-    target = os.fsencode(destination)
-    try:
-        destination.mkdir(parents=True, exist_ok=True)
-        if any(destination.iterdir()):
-            raise ExportFailed(f"{destination} is not empty: give a new directory")
-        export = Export()
-        _Writer(snapshot, target, export).write(path)
-    except OSError as error:
-        raise ExportFailed(
-            f"cannot write {error.filename!r}: {error.strerror}"
-        ) from error
+    export = Export()
+    with new_directory(destination):
+        _Writer(os.fsencode(destination), export, tell).write(snapshot, path)
     return export
 
 
 class _Writer:
-    def __init__(self, snapshot: Snapshot, target: bytes, export: Export) -> None:
-        self._snapshot = snapshot
+    def __init__(self, target: bytes, export: Export, tell: Tell) -> None:
         self._target = target
         self._export = export
-        self._linked: dict[tuple[bytes, int], bytes] = {}
+        self._tell = tell
 
-    def write(self, top: bytes) -> None:
+    def write(self, snapshot: Snapshot, top: bytes) -> None:
         directories: list[tuple[bytes, Dirent]] = []
-        for path, dirent in self._snapshot.walk(top):
-            place = self._target + path[len(top) :]
-            if path.endswith(b"/" + _MARKER):
-                continue
+        entries = published(snapshot, top)
+        for entry, content in with_contents(entries, reader(snapshot)):
+            place, dirent = self._place(entry.path), entry.dirent
             if stat.S_ISDIR(dirent.mode):
-                if path != top:
+                if entry.path:
                     os.mkdir(place, 0o700)
                 directories.append((place, dirent))
-            elif not self._link(path, place, dirent):
-                self._create(place, dirent)
+            elif entry.first:
+                self._link(entry, place)
+            else:
+                self._create(place, dirent, content)
                 self._dress(place, dirent)
             self._export.entries += 1
+            self._tell(self._export)
         # Deepest first: filling a directory changes its time, and a mode without
         # write permission would keep us out.
         for place, dirent in reversed(directories):
             self._dress(place, dirent)
 
-    def _link(self, path: bytes, place: bytes, dirent: Dirent) -> bool:
-        """Make a further name of a file that has been written; ``False`` if new."""
-        if not dirent.link_group:
-            return False
-        # A group lies within one directory, and its number within one catalog.
-        key = (os.path.dirname(path), dirent.link_group)
-        first = self._linked.setdefault(key, place)
-        if first == place:
-            return False
-        os.link(first, place, follow_symlinks=False)
-        return True
+    def _place(self, path: bytes) -> bytes:
+        return self._target + b"/" + path if path else self._target
 
-    def _create(self, place: bytes, dirent: Dirent) -> None:
+    def _link(self, entry: Entry, place: bytes) -> None:
+        first = self._place(entry.first)
+        if os.path.lexists(first):  # else it was lost, and so is this
+            os.link(first, place, follow_symlinks=False)
+
+    def _create(
+        self, place: bytes, dirent: Dirent, content: Iterable[bytes] | None
+    ) -> None:
         kind = stat.S_IFMT(dirent.mode)
         if kind == stat.S_IFREG:
-            with self._snapshot.open(dirent) as content, open(place, "xb") as file:
-                while block := content.read(_BLOCK):
+            with open(place, "xb") as file:
+                for block in content or ():
                     file.write(block)
                     self._export.size += len(block)
         elif kind == stat.S_IFLNK:

@@ -1,0 +1,28 @@
+"""Taking a published image out of its repository, as one file or as many.
+
+To read on: ``entries.py`` (what there is to write, in which order), then one file for
+each form: ``directory.py``, ``tar.py``, ``squashfs.py``, ``oci.py``, ``shrinkwrap.py``.
+"""
+
+from workers.exporting.destination import STANDARD_OUTPUT, new_file
+from workers.exporting.directory import export_directory
+from workers.exporting.oci import export_oci
+from workers.exporting.one_file import export_squashfs, export_tar
+from workers.exporting.outcome import Export, ExportFailed, Tell
+from workers.exporting.published_image import PublishedImage, find_image
+from workers.exporting.shrinkwrap import specification
+
+__all__ = [
+    "STANDARD_OUTPUT",
+    "Export",
+    "ExportFailed",
+    "PublishedImage",
+    "Tell",
+    "export_directory",
+    "export_oci",
+    "export_squashfs",
+    "export_tar",
+    "find_image",
+    "new_file",
+    "specification",
+]

@@ -1,0 +1,192 @@
+"""An image as an OCI layout, as ``skopeo copy oci:…`` and others read it.
+
+Its layers are made again from the published ones: the blobs of the registry are not in
+CVMFS. So they unpack to the same, but their digests are others, and so are those of the
+config, which keeps all but them, and of the manifest.
+
+Source: https://github.com/opencontainers/image-spec, ``image-layout.md``,
+``layer.md`` ("Whiteouts"), ``config.md``.
+"""
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from isal import isal_zlib
+
+from workers.cvmfs import Dirent, NotFound, Snapshot
+from workers.exporting.destination import new_directory
+from workers.exporting.entries import Entry, linked, reader, walk
+from workers.exporting.outcome import Export, ExportFailed, Tell
+from workers.exporting.published_image import PublishedImage
+from workers.exporting.tar import write_tar
+from workers.images.layer_tree import LayerTree
+from workers.images.names import join
+from workers.layout.layers import LAYERFS, NotOurLayer, layer_path, read_layer_tree
+
+_TYPE = "application/vnd.oci.image"
+_LEVEL = 2
+_GZIP_WINDOW = 31  # 32 KiB, and gzip's own header, without a time
+_WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
+_EMPTY_FILE = Dirent(stat.S_IFREG)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A written blob, and for layers the digest of what it unpacks to."""
+
+    media_type: str
+    digest: str
+    size: int
+    diff_id: str = ""
+
+    def descriptor(self, **more: object) -> dict[str, object]:
+        return {
+            "mediaType": self.media_type,
+            "digest": self.digest,
+            "size": self.size,
+            **more,
+        }
+
+
+def export_oci(
+    snapshot: Snapshot,
+    image: PublishedImage,
+    destination: Path,
+    tell: Tell = lambda _: None,
+) -> Export:
+    """Write an image into a new directory.
+
+    Args:
+        snapshot: the revision to read.
+        image: one platform of it.
+        destination: is made; must not exist or be empty.
+        tell: is told of every entry.
+
+    Raises:
+        ExportFailed: the layers are not published, the destination is not empty, or
+            the disk refuses.
+        FormatError: the repository is damaged there.
+    """
+    with new_directory(destination):
+        return _Layout(snapshot, destination, tell).write(image)
+
+
+class _Layout:
+    def __init__(self, snapshot: Snapshot, folder: Path, tell: Tell) -> None:
+        self._snapshot = snapshot
+        self._folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+        self._tell = tell
+        self._whole = Export()
+
+    def write(self, image: PublishedImage) -> Export:
+        self._blobs.mkdir(parents=True)
+        original = image.manifest(self._snapshot)
+        made: dict[str, _Blob] = {}
+        for layer in original.layers:
+            if layer.digest not in made:
+                made[layer.digest] = self._layer(layer.digest)
+        layers = [made[layer.digest] for layer in original.layers]
+        config = json.loads(image.config(self._snapshot))
+        config["rootfs"] = {
+            "type": "layers",
+            "diff_ids": [layer.diff_id for layer in layers],
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": f"{_TYPE}.manifest.v1+json",
+            "config": self._json(config, f"{_TYPE}.config.v1+json").descriptor(),
+            "layers": [layer.descriptor() for layer in layers],
+        }
+        written = self._json(manifest, f"{_TYPE}.manifest.v1+json")
+        name = image.reference.tag or "latest"
+        named = {"annotations": {"org.opencontainers.image.ref.name": name}}
+        index = {"schemaVersion": 2, "manifests": [written.descriptor(**named)]}
+        (self._folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (self._folder / "index.json").write_text(json.dumps(index))
+        return self._whole
+
+    def _json(self, document: Mapping[str, object], media_type: str) -> _Blob:
+        data = json.dumps(document).encode()
+        encoded = hashlib.sha256(data).hexdigest()
+        (self._blobs / encoded).write_bytes(data)
+        return _Blob(media_type, f"sha256:{encoded}", len(data))
+
+    def _layer(self, digest: str) -> _Blob:
+        layer = _published_layer(self._snapshot, digest)
+        unpacked, packed = hashlib.sha256(), hashlib.sha256()
+        compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
+        with NamedTemporaryFile(dir=self._blobs, delete=False) as file:
+
+            def store(data: bytes) -> None:
+                packed.update(data)
+                file.write(data)
+
+            def write(data: bytes) -> None:
+                unpacked.update(data)
+                store(compressor.compress(data))
+
+            top = layer_path(digest) + b"/" + LAYERFS + b"/"
+            entries = _members(layer, self._snapshot, top)
+            export = write_tar(entries, reader(self._snapshot), write, self._told)
+            store(compressor.flush())
+            size = file.tell()
+        place = Path(file.name)
+        place.chmod(0o644)
+        place.rename(self._blobs / packed.hexdigest())
+        self._whole.entries += export.entries
+        self._whole.size += export.size
+        self._whole.losses += export.losses
+        diff_id = f"sha256:{unpacked.hexdigest()}"
+        media_type = f"{_TYPE}.layer.v1.tar+gzip"
+        return _Blob(media_type, f"sha256:{packed.hexdigest()}", size, diff_id)
+
+    def _told(self, layer: Export) -> None:
+        whole = self._whole
+        self._tell(Export(whole.entries + layer.entries, whole.size + layer.size))
+
+
+def _published_layer(snapshot: Snapshot, digest: str) -> LayerTree:
+    try:
+        return read_layer_tree(snapshot.tree(layer_path(digest)), snapshot.read)
+    except (NotFound, NotOurLayer) as error:
+        raise ExportFailed(
+            f"layer {digest} is not published here: take the root file system "
+            "(--format tar), or add `layers` to the rule's formats"
+        ) from error
+
+
+def _members(layer: LayerTree, snapshot: Snapshot, top: bytes) -> Iterator[Entry]:
+    """Yield what a layer's tar says, deletions in a directory before what is new.
+
+    Args:
+        layer: without what the overlay form needs.
+        snapshot: knows more of links to files of lower layers.
+        top: path of the layer's overlay form in it, with a slash.
+    """
+    wanted = layer.opaque | layer.whiteouts.keys() | layer.links.keys()
+    for directory in sorted(wanted - layer.tree.directories.keys()):
+        yield from _deletions(layer, directory)
+    for entry in linked(walk(layer.tree)):
+        if entry.path not in layer.implied:
+            yield entry
+        if stat.S_ISDIR(entry.dirent.mode):
+            yield from _deletions(layer, entry.path)
+    for directory, links in sorted(layer.links.items()):
+        for name, target in sorted(links.items()):
+            path = join(directory, name)
+            dirent = snapshot.lookup(top + path)
+            if dirent is not None:  # what it leads to was never there otherwise
+                yield Entry(path, dirent, target)
+
+
+def _deletions(layer: LayerTree, directory: bytes) -> Iterator[Entry]:
+    if directory in layer.opaque:
+        yield Entry(join(directory, _OPAQUE), _EMPTY_FILE)
+    for name in sorted(layer.whiteouts.get(directory, ())):
+        yield Entry(join(directory, _WHITEOUT + name), _EMPTY_FILE)
