@@ -14,9 +14,16 @@ from flask import Blueprint, Response, abort, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.badge import badge_svg
-from webhook.image_json import Json, event_json, image_json, iso_time, run_json
+from webhook.image_json import (
+    Json,
+    event_json,
+    image_json,
+    iso_time,
+    live_json,
+    run_json,
+)
 from webhook.login import Login
-from webhook.publish_request import PublishRequests
+from webhook.publish_request import NotLiveBefore, PublishRequests
 from workers.ledger import DeliveryRecord, Ledger, LedgerUnavailable, State
 from workers.policy import PolicyFile
 from workers.reference import InvalidReference, Reference
@@ -28,6 +35,7 @@ LONGEST_PAGE = 500
 LONGEST_SEARCH = 300
 LONGEST_BODY = 16_384
 LATEST_RUNS = 20
+LATEST_LIVES = 20
 _CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
 # A route that is added and not named here is the operator's.
 OPEN_TO_ALL = frozenset({"api.images", "api.image", "api.badge", "api.nothing_here"})
@@ -54,6 +62,7 @@ def blueprint(
     _add_images(pages, ledger, policy, ttls)
     _add_badge(pages, ledger)
     _add_operators(pages, ledger, requests, login)
+    _add_steering(pages, requests, login)
     _add_errors(pages)
     return pages
 
@@ -96,11 +105,13 @@ def _add_images(
             answer.headers["Cache-Control"] = "no-store"
             return answer
         runs = ledger.runs(str(parsed), LATEST_RUNS)
+        lives = ledger.lives(str(parsed), LATEST_LIVES)
         return _revalidated(
             {
                 **image_json(found, ttls),
                 "policy": decided,
                 "runs": [run_json(run) for run in runs],
+                "lives": [live_json(live) for live in lives],
             }
         )
 
@@ -146,8 +157,7 @@ def _add_operators(
 
     @pages.post("/api/v1/images")
     def ask() -> Response:
-        if not login.check_form(request.headers.get("X-CSRF-Token", "")):
-            abort(403, "a session needs the X-CSRF-Token of one of its pages")
+        _check_session(login)
         reference, forced = _asked()
         decision = requests.submit(reference, forced=forced)
         content: Json = {
@@ -166,6 +176,42 @@ def _add_operators(
         return None if request.endpoint in OPEN_TO_ALL else login.guard_json()
 
 
+def _add_steering(pages: Blueprint, requests: PublishRequests, login: Login) -> None:
+    @pages.delete("/api/v1/images/<path:reference>")
+    def remove(reference: str) -> Response:
+        _check_session(login)
+        parsed = Reference.parse(reference)
+        requests.remove(parsed)
+        answer = _fresh({"reference": str(parsed), "decision": "queued"})
+        answer.status_code = 202
+        return answer
+
+    @pages.post("/api/v1/images/<path:reference>/restore")
+    def restore(reference: str) -> Response:
+        _check_session(login)
+        content = _json_body('send {"digest": "sha256:…"}, or {} for the one before')
+        digest = content.pop("digest", None)
+        if content or not isinstance(digest, str | None):
+            abort(400, "send a digest, a text, or nothing for the one before")
+        wish = requests.restore(Reference.parse(reference), digest)
+        is_allowed = wish.decision.allowed
+        answer = _fresh(
+            {
+                "reference": wish.decision.reference,
+                "decision": "queued" if is_allowed else "refused",
+                "reason": wish.decision.reason,
+                "digest": wish.digest,
+            }
+        )
+        answer.status_code = 202 if is_allowed else 403
+        return answer
+
+
+def _check_session(login: Login) -> None:
+    if not login.check_form(request.headers.get("X-CSRF-Token", "")):
+        abort(403, "a session needs the X-CSRF-Token of one of its pages")
+
+
 def _add_errors(pages: Blueprint) -> None:
     @pages.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
@@ -174,6 +220,10 @@ def _add_errors(pages: Blueprint) -> None:
     @pages.errorhandler(InvalidReference)
     def misnamed(error: InvalidReference) -> Response:
         return _error(400, str(error))
+
+    @pages.errorhandler(NotLiveBefore)
+    def unknown(error: NotLiveBefore) -> Response:
+        return _error(404, str(error))
 
     @pages.errorhandler(LedgerUnavailable)
     def unavailable(error: LedgerUnavailable) -> Response:
@@ -240,17 +290,23 @@ def _state() -> State | None:
         abort(400, f"state is one of {', '.join(State)}")
 
 
-def _asked() -> tuple[Reference, bool]:
-    """Read the body of a request for an image: ``{"reference": …, "force": false}``."""
+def _json_body(mend: str) -> Json:
+    """Read the body, a JSON object; ``mend`` says what to send."""
     if request.mimetype != "application/json":
         abort(415, "send application/json")
     request.max_content_length = LONGEST_BODY
     try:
         content = json.loads(request.get_data())
     except (ValueError, RecursionError):
-        abort(400, 'the body is not JSON; send {"reference": "registry/name:tag"}')
+        abort(400, f"the body is not JSON; {mend}")
     if not isinstance(content, dict):
-        abort(400, 'send {"reference": "registry/name:tag"}')
+        abort(400, mend)
+    return content
+
+
+def _asked() -> tuple[Reference, bool]:
+    """Read the body of a request for an image: ``{"reference": …, "force": false}``."""
+    content = _json_body('send {"reference": "registry/name:tag"}')
     reference = content.pop("reference", None)
     forced = content.pop("force", False)
     if content:

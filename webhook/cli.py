@@ -15,6 +15,7 @@ from webhook.commands.policy import policy
 from webhook.commands.repository import repository
 from webhook.commands.repository_care import resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
+from webhook.commands.steering import remove, restore
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,6 +30,8 @@ for command in (
     worker,
     publish,
     status,
+    remove,
+    restore,
     policy,
     explain,
     ledger,

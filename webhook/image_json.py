@@ -7,7 +7,7 @@ pushed are in the ledger and are nobody's business outside.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from workers.ledger import Event, ImageRecord, Progress, RunRecord, State
+from workers.ledger import Event, ImageRecord, LiveRecord, Progress, RunRecord, State
 
 # Stratum 1 servers and site proxies are told to keep a manifest for 61 seconds.
 PROXY_SECONDS = 60
@@ -59,6 +59,18 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "path": cvmfs_path(image),
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
+        "restored_instead_of": image.held,
+        "gone_since": iso_time(image.gone_since),
+    }
+
+
+def live_json(live: LiveRecord) -> Json:
+    """Return what was live from some moment on; a digest of null is nothing."""
+    return {
+        "digest": live.digest,
+        "since": iso_time(live.since),
+        "revision": live.revision,
+        "repository": live.repository,
     }
 
 

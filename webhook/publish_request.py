@@ -1,15 +1,38 @@
-"""A person asks for an image: the same policy, ledger and queue as for a push."""
+"""A person asks for an image: the same policy, ledger and queue as for a push.
+
+Removing and restoring go the same way, so the newest word wins, whoever says it.
+"""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.errors import WorkerError
+from workers.errors import PermanentError, WorkerError
 from workers.jobqueue import JobQueue
-from workers.ledger import Ledger
+from workers.ledger import Accepted, Ledger, LiveRecord, orders
 from workers.policy import Decision, PolicyFile
-from workers.reference import InvalidReference, Reference
+from workers.reference import InvalidReference, Reference, parse_digest
 
 log = logging.getLogger(__name__)
+
+
+class NotLiveBefore(PermanentError):
+    """The history of an image has nothing to go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What became of a wish to go back.
+
+    Attributes:
+        decision: the policy's, without which nothing is restored.
+        digest: that is to be live again.
+        number: of the request; 0 where it was refused.
+    """
+
+    decision: Decision
+    digest: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +60,99 @@ class PublishRequests:
             InvalidReference: it has no tag.
             LedgerUnavailable: nothing was asked for.
         """
-        if reference.tag is None or reference.digest is not None:
-            raise InvalidReference(
-                "reference", str(reference), "give registry/repository:tag, no digest"
-            )
+        _check_name(reference)
         decision = self.policy.current().decide(reference)
         if decision.allowed:
-            accepted = self.ledger.request(
-                str(reference), source="operator", forced=forced
-            )
-            try:
-                self.queue.enqueue_accepted([accepted])
-            except WorkerError as error:
-                # It is kept and owed; the workers' sweep finds it within seconds.
-                log.warning("reference=%s not queued yet: %s", reference, error)
+            self._request(reference, None, forced=forced)
         return decision
+
+    def remove(self, reference: Reference) -> Accepted:
+        """Have nothing published under a reference; the policy need not allow it.
+
+        Raises:
+            InvalidReference: it has no tag.
+            LedgerUnavailable: nothing was asked for.
+        """
+        _check_name(reference)
+        return self._request(reference, orders.REMOVE)
+
+    def restore(self, reference: Reference, digest: str | None) -> Restoration:
+        """Have what was live before be live again, if the policy allows the reference.
+
+        Args:
+            reference: with a tag.
+            digest: whole, or the beginning of one that was live; None: the one before.
+
+        Raises:
+            InvalidReference: the reference has no tag.
+            NotLiveBefore: there is none, or more than one it could be.
+            LedgerUnavailable: nothing was asked for.
+        """
+        _check_name(reference)
+        chosen = earlier_digest(reference, self.ledger.lives(str(reference)), digest)
+        decision = self.policy.current().decide(reference)
+        if not decision.allowed:
+            return Restoration(decision, chosen, 0)
+        accepted = self._request(reference, orders.restore(chosen))
+        return Restoration(decision, chosen, accepted.number)
+
+    def _request(
+        self, reference: Reference, order: str | None, *, forced: bool = False
+    ) -> Accepted:
+        accepted = self.ledger.request(
+            str(reference), source="operator", forced=forced, order=order
+        )
+        try:
+            self.queue.enqueue_accepted([accepted])
+        except WorkerError as error:
+            # It is kept and owed; the workers' sweep finds it within seconds.
+            log.warning("reference=%s not queued yet: %s", reference, error)
+        return accepted
+
+
+def earlier_digest(
+    reference: Reference, lives: Sequence[LiveRecord], wanted: str | None
+) -> str:
+    """Return which digest somebody means to go back to.
+
+    Args:
+        reference: for the error.
+        lives: what was live, newest first.
+        wanted: a whole digest, which need not have been live; the beginning of one that
+            was, with or without ``sha256:``; None: the one before.
+
+    Raises:
+        NotLiveBefore: none is meant, or several are.
+    """
+    known = list(dict.fromkeys(live.digest for live in lives if live.digest))
+    if wanted is None:
+        now = lives[0].digest if lives else None
+        earlier = [digest for digest in known if digest != now]
+        if not earlier:
+            raise NotLiveBefore(
+                f"{reference}: nothing else was live before, as far as is known; give"
+                " the DIGEST to restore"
+            )
+        return earlier[0]
+    try:
+        return parse_digest(wanted)
+    except InvalidReference:
+        found = [
+            digest
+            for digest in known
+            if digest.startswith(wanted) or digest.partition(":")[2].startswith(wanted)
+        ]
+    if len(found) != 1:
+        how_many = "several digests" if found else "no digest"
+        raise NotLiveBefore(
+            f"{reference}: {how_many} of its history begin with {wanted!r:.80}; `status"
+            " --json` lists them whole"
+        )
+    return found[0]
+
+
+def _check_name(reference: Reference) -> None:
+    if reference.tag is None or reference.digest is not None:
+        raise InvalidReference(
+            "reference", str(reference), "give registry/repository:tag, no digest"
+        )

@@ -1,6 +1,7 @@
 """``publish`` and ``status``: ask for an image, see how it stands."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,10 +16,10 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
-from webhook.image_json import cvmfs_path, image_json, run_json
+from webhook.image_json import cvmfs_path, image_json, live_json, run_json
 from webhook.publish_request import PublishRequests
 from workers.config import Config, ConfigError
-from workers.ledger import ImageRecord, Ledger, State
+from workers.ledger import ImageRecord, Ledger, LiveRecord, State
 from workers.policy import PolicyFile
 from workers.reference import Reference
 from workers.services import Front
@@ -77,29 +78,41 @@ def _wait(
     *,
     as_json: bool,
 ) -> int:
-    """Follow an image until what was asked for has been answered."""
+    """Follow an image until it is live, or why it is not."""
     asked = ledger.image(str(reference))
     number = asked.requested if asked else (before.requested if before else 0)
-    shown = None
-    while True:
-        image = ledger.image(str(reference))
-        if image is not None:
-            if not as_json and image.state != shown:
-                shown = image.state
-                click.echo(_line(image))
-            is_over = image.done >= number or (
-                image.state is State.REFUSED and not image.is_running
-            )
-            if is_over and not image.is_running:
-                break
-        time.sleep(_POLL_SECONDS)
+    image = follow(ledger, reference, number, as_json=as_json)
+    if image is None:
+        click.echo(f"error: {reference} was removed meanwhile", err=True)
+        return FAILED
     if as_json:
-        print_json(image_json(image, _ttls(config)))
+        print_json(image_json(image, ttls(config)))
     elif image.state is State.LIVE:
         click.echo(cvmfs_path(image))
     if image.state is State.LIVE:
         return DONE
     return REFUSED if image.state is State.REFUSED else FAILED
+
+
+def follow(
+    ledger: Ledger, reference: Reference, number: int, *, as_json: bool
+) -> ImageRecord | None:
+    """Wait until a request has been answered, and say how it goes.
+
+    Returns:
+        The record then; None when it has been forgotten.
+    """
+    shown = None
+    while True:
+        image = ledger.image(str(reference))
+        if image is None:
+            return None
+        if not as_json and image.state != shown:
+            shown = image.state
+            click.echo(_line(image))
+        if image.done >= number and not image.is_running:
+            return image
+        time.sleep(_POLL_SECONDS)
 
 
 @click.command()
@@ -119,9 +132,12 @@ def status(reference: str | None, *, as_json: bool, config_path: Path | None) ->
             click.echo(f"error: {name} was never pushed or asked for", err=True)
             return FAILED
         runs = front.ledger.runs(name, 10)
+        lives = front.ledger.lives(name)
     if as_json:
-        shown = image_json(image, _ttls(config))
-        print_json(shown | {"runs": [run_json(run) for run in runs]})
+        shown = image_json(image, ttls(config))
+        shown["runs"] = [run_json(run) for run in runs]
+        shown["lives"] = [live_json(live) for live in lives]
+        print_json(shown)
         return DONE
     click.echo(_line(image))
     facts = {
@@ -135,6 +151,8 @@ def status(reference: str | None, *, as_json: bool, config_path: Path | None) ->
     for name, value in facts.items():
         if value is not None:
             click.echo(f"  {name + ':':13}{value}")
+    for line in _lives_lines(lives):
+        click.echo(f"  {line}")
     for run in runs:
         seconds = (run.ended or time.time()) - run.started
         outcome = run.outcome or "running"
@@ -146,6 +164,18 @@ def status(reference: str | None, *, as_json: bool, config_path: Path | None) ->
     return DONE
 
 
+def _lives_lines(lives: list[LiveRecord]) -> Iterator[str]:
+    """Yield a line for each digest that was live, newest first."""
+    until = "now"
+    for live in lives:
+        since = _time(live.since) or ""
+        if live.digest is not None:
+            where = f"  revision {live.revision}" if live.revision is not None else ""
+            digest = live.digest[:_DIGEST_WIDTH]
+            yield f"live {since} to {until:19}  {digest}{where}"
+        until = since
+
+
 def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
     images: list[ImageRecord] = []
     while True:
@@ -154,7 +184,7 @@ def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
         if len(images) >= page.total or not page.images:
             break
     if as_json:
-        print_json([image_json(image, _ttls(config)) for image in images])
+        print_json([image_json(image, ttls(config)) for image in images])
         return DONE
     for image in images:
         click.echo(_line(image))
@@ -175,7 +205,8 @@ def _line(image: ImageRecord) -> str:
     return line.rstrip()
 
 
-def _ttls(config: Config) -> dict[str, int]:
+def ttls(config: Config) -> dict[str, int]:
+    """Return the TTL of each repository."""
     return {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
 
 

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from webhook.dashboard import signin, words
-from webhook.dashboard.view import ImageView, image_view, run_view
+from webhook.dashboard.view import ImageView, image_view, life_views, run_view
 from webhook.image_json import iso_time
 from webhook.login import Login
 from webhook.publish_request import PublishRequests
@@ -179,6 +179,7 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
             **common,
             view=image_view(found, sources.ttls),
             runs=[run_view(run) for run in ledger.runs(reference, HISTORY_LENGTH)],
+            lives=life_views(ledger.lives(reference, HISTORY_LENGTH)),
             badge_path=badge_path,
             badge_url=f"{sources.public_url}{quote(badge_path, safe='/:@%')}",
             page_url=f"{sources.public_url}{quote(page_path, safe='/:@%')}",

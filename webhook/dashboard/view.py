@@ -1,11 +1,11 @@
 """An image as the pages show it: everything decided here, nothing in the templates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webhook.dashboard import words
 from webhook.image_json import cvmfs_path, visible_by
-from workers.ledger import ImageRecord, Progress, RunRecord, State
+from workers.ledger import ImageRecord, LiveRecord, Progress, RunRecord, State
 from workers.reference import InvalidReference, Reference
 
 
@@ -86,6 +86,8 @@ def image_view(record: ImageRecord, ttls: Mapping[str, int]) -> ImageView:
 def _words(record: ImageRecord) -> words.StateWords:
     if record.state is State.FAILED and record.next_try is not None:
         return words.RETRYING
+    if record.state is State.LIVE and record.held is not None:
+        return words.RESTORED
     return words.STATES[record.state]
 
 
@@ -131,3 +133,27 @@ def run_view(record: RunRecord) -> RunView:
     )
     seconds = None if record.ended is None else record.ended - record.started
     return RunView(record, words.OUTCOMES[record.outcome], seconds, stages)
+
+
+@dataclass(frozen=True, slots=True)
+class LifeView:
+    """A time in which a digest was live.
+
+    Attributes:
+        until: None while it is.
+    """
+
+    digest: str
+    revision: int | None
+    since: float
+    until: float | None
+
+
+def life_views(lives: Sequence[LiveRecord]) -> list[LifeView]:
+    """Return when which digest was live, from the ledger's list, newest first."""
+    ends = [None, *(live.since for live in lives)]
+    return [
+        LifeView(live.digest, live.revision, live.since, until)
+        for live, until in zip(lives, ends, strict=False)
+        if live.digest is not None
+    ]

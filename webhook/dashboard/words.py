@@ -60,6 +60,10 @@ STATES = {
 
 # A failure that may pass; the ledger calls it failed, with a time for the next try.
 RETRYING = StateWords("Retrying", "clock", "warn", "Not yet. The last try failed.")
+# What the registry has is not live, and that is as somebody wants it.
+RESTORED = StateWords(
+    "Restored", "check", "good", "An earlier one is, restored by hand."
+)
 
 RUNNING = (State.PUBLISHING, State.CONVERTING, State.FETCHING, State.RESOLVING)
 

@@ -1,0 +1,128 @@
+"""``remove`` and ``restore``: what is live under a name, by the operator's word."""
+
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    FAILED,
+    REFUSED,
+    USAGE,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from webhook.commands.images import follow, ttls
+from webhook.image_json import image_json
+from webhook.publish_request import PublishRequests
+from workers.config import Config, ConfigError
+from workers.ledger import Outcome, State
+from workers.policy import PolicyFile
+from workers.reference import Reference
+from workers.services import Front
+
+_wait_option = click.option("--wait", is_flag=True, help="Return when it is done.")
+
+
+@click.command()
+@click.argument("reference")
+@_wait_option
+@json_option
+@config_option
+@reports_errors
+def remove(
+    reference: str, *, wait: bool, as_json: bool, config_path: Path | None
+) -> int:
+    """Remove REFERENCE from the repository; the next push publishes it again.
+
+    Layers and file systems stay: other names may lead to them. A name that never was
+    live is forgotten.
+    """
+    config = read_config(config_path)
+    parsed = Reference.parse(reference)
+    with Front.open(config) as front:
+        requests = PublishRequests(PolicyFile(config.policy), front.ledger, front.queue)
+        number = requests.remove(parsed).number
+        if not wait:
+            _say_queued(parsed, "remove", as_json=as_json)
+            return DONE
+        image = follow(front.ledger, parsed, number, as_json=as_json)
+    if as_json:
+        forgotten = {"reference": str(parsed), "state": None}
+        print_json(forgotten if image is None else image_json(image, ttls(config)))
+    if image is None:
+        return DONE
+    return DONE if image.state is State.REMOVED else FAILED
+
+
+@click.command()
+@click.argument("reference")
+@click.argument("digest", required=False)
+@click.option("--previous", is_flag=True, help="Back to the one that was live before.")
+@_wait_option
+@json_option
+@config_option
+@reports_errors
+def restore(
+    reference: str,
+    digest: str | None,
+    *,
+    previous: bool,
+    wait: bool,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
+    """Publish DIGEST, which was live before, under REFERENCE again.
+
+    The beginning of a digest is enough. It stays until something new is pushed;
+    `publish --force` goes back to what the registry has.
+    """
+    if (digest is None) != previous:
+        click.echo("error: give either DIGEST or --previous", err=True)
+        return USAGE
+    config = read_config(config_path)
+    parsed = Reference.parse(reference)
+    with Front.open(config) as front:
+        policy = _policy(config)
+        requests = PublishRequests(policy, front.ledger, front.queue)
+        wish = requests.restore(parsed, digest)
+        if not wish.decision.allowed:
+            click.echo(f"refused: {wish.decision.reason}", err=True)
+            return REFUSED
+        if not wait:
+            _say_queued(parsed, "restore", as_json=as_json, digest=wish.digest)
+            return DONE
+        image = follow(front.ledger, parsed, wish.number, as_json=as_json)
+    if image is None:
+        click.echo(f"error: {parsed} was removed meanwhile", err=True)
+        return FAILED
+    if as_json:
+        print_json(image_json(image, ttls(config)))
+    if image.live_digest == wish.digest:
+        return DONE
+    run = image.last_run
+    if run is not None and run.reason and not as_json:
+        click.echo(f"error: {run.reason}", err=True)
+    return REFUSED if run is not None and run.outcome is Outcome.REFUSED else FAILED
+
+
+def _policy(config: Config) -> PolicyFile:
+    policy = PolicyFile(config.policy)
+    policy.current()
+    if policy.problem is not None:
+        raise ConfigError((f"{config.policy}: {policy.problem}",))
+    return policy
+
+
+def _say_queued(
+    reference: Reference, verb: str, *, as_json: bool, digest: str | None = None
+) -> None:
+    if as_json:
+        answer = {"reference": str(reference), "decision": "queued", "order": verb}
+        print_json(answer if digest is None else {**answer, "digest": digest})
+    else:
+        what = "" if digest is None else f" to {digest}"
+        click.echo(f"queued: {verb} {reference}{what}")
