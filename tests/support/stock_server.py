@@ -46,8 +46,8 @@ cp -a "$new/etc/cvmfs/." "$here/etc"
 mount --bind "$here/etc" "$new/etc/cvmfs"
 mount --bind "$here/spool" "$new/var/spool/cvmfs"
 mount --bind "$here/srv" "$new/srv"
-echo ready
-exec chroot "$new" cat
+# Only from inside: whoever enters before would be at the root of this machine.
+exec chroot "$new" sh -c 'echo ready; exec cat'
 """
 _UNSHARE = ("unshare", "--mount", "--propagation", "private")
 _TIMEOUT_SECONDS = 120
