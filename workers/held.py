@@ -10,7 +10,7 @@ from workers.images.budget import Budget, check_layers
 from workers.images.singularity import MARK
 from workers.layout.flat_record import RECORD_PATH, FlatRecord
 from workers.layout.layers import record_path
-from workers.layout.names import flat_path
+from workers.layout.names import flat_path, squashed_path
 from workers.plan import Publisher
 from workers.policy import Rule
 from workers.resolving import ResolvedImage
@@ -27,6 +27,9 @@ def wanted(
     digests = []
     for image in images:
         if "flat" in rule.formats and not _is_flat_held(image, publisher, rule):
+            digests.append(image.manifest.config.digest)
+        squashed = squashed_path(image.manifest.config.digest)
+        if "image" in rule.formats and not publisher.has(squashed):
             digests.append(image.manifest.config.digest)
         if "layers" in rule.formats:
             digests += [

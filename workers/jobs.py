@@ -19,6 +19,8 @@ from pathlib import Path
 from workers.config import Config, load_config
 from workers.converting import Shelf, convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
+from workers.exporting.squashed_image import squashed_image
+from workers.exporting.squashfs import require_program
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.held import is_verified, wanted
 from workers.images.manifest import Platform
@@ -243,6 +245,8 @@ class _Run:
         services, heartbeat, lease = self.services, self.heartbeat, self.lease
         fqrn, publisher = services.publisher(rule)
         _check_publisher(fqrn, publisher, rule)
+        if "image" in rule.formats:
+            require_program()  # before anything is downloaded
         placement = Placement(
             self.reference,
             [_flat_image(image) for image in images],
@@ -255,15 +259,22 @@ class _Run:
         missing_here = [] if is_rebuilt else wanted(images, publisher, rule)
         with services.claims.claim(fqrn, missing_here, heartbeat.look):
             trees: list[TreeAt] = []
+            files: list[Step] = []
             shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
             client, tell = services.registry, heartbeat.tell
             for image in images:
                 if is_rebuilt or not is_verified(image, publisher, rule):
                     heartbeat.stage(State.CONVERTING)
-                    trees += convert(client, image, publisher, shelf, rule, tell)
+                    made = convert(client, image, publisher, shelf, rule, tell)
+                    trees += made
+                    if "image" in rule.formats:
+                        digest = image.manifest.config.digest
+                        scratch = services.config.state
+                        files.append(squashed_image(digest, made, publisher, scratch))
             heartbeat.stage(State.PUBLISHING)
             heartbeat.check()
             plans = [plan_flat(placement, trees)]
+            plans.insert(0, Plan(str(self.reference), tuple(files)))
             if receipt["digest"] != live.get("digest"):
                 steps = tuple(remember(publisher, self.reference, live))
                 plans.insert(0, Plan(str(self.reference), steps))

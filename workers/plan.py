@@ -4,7 +4,7 @@ A plan is one image's worth of changes, in order; it comes into force whole or n
 all, in one revision.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +55,15 @@ class FileAt:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentAt:
+    """A regular file of any size whose content is stored already."""
+
+    path: bytes
+    content: Content
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveAt:
     """Nothing at ``path`` any more, nor below it."""
 
@@ -79,7 +88,7 @@ class RecordsAt:
     names: tuple[str, ...] = ()
 
 
-Step = TreeAt | LinkAt | FileAt | RemoveAt | RecordsAt
+Step = TreeAt | LinkAt | FileAt | ContentAt | RemoveAt | RecordsAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,9 @@ class Publisher(Protocol):
 
     def content(self, dirent: Dirent) -> bytes:
         """Return the content of a small file of such a tree."""
+
+    def pieces(self, dirent: Dirent) -> Iterator[bytes]:
+        """Yield the content of a file of any size, published or about to be."""
 
     def has(self, path: bytes) -> bool:
         """Whether anything is published at ``path``."""

@@ -178,6 +178,7 @@ class Between:
         self.has = publisher.has
         self.tree = publisher.tree
         self.content = publisher.content
+        self.pieces = publisher.pieces
         self.revision = publisher.revision
 
     def read(self, path: bytes) -> bytes | None:

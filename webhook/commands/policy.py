@@ -1,5 +1,6 @@
 """``policy check`` and ``policy explain``: is the file right, and what does it say?"""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
+from workers.exporting.squashfs import can_squash
 from workers.policy import Policy, parse_policy
 from workers.reference import Reference
 
@@ -46,24 +48,32 @@ def check(*, file: Path | None, as_json: bool, config_path: Path | None) -> int:
     problems: tuple[str, ...] = ()
     if file is None or config_path is not None:
         problems = parsed.unknown_targets(read_config(config_path).repositories)
+    warnings = (*parsed.warnings, *_missing_programs(parsed))
     if as_json:
         print_json(
             {
                 "file": str(path),
                 "rules": len(parsed.rules),
                 "problems": problems,
-                "warnings": parsed.warnings,
+                "warnings": warnings,
             }
         )
         return USAGE if problems else DONE
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
-    for warning in parsed.warnings:
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if problems:
         return USAGE
     click.echo(f"{path}: good, {len(parsed.rules)} rules")
     return DONE
+
+
+def _missing_programs(parsed: Policy) -> Iterator[str]:
+    """Yield what the rules' formats need and this machine has not got."""
+    for rule in parsed.rules:
+        if "image" in rule.formats and not can_squash():
+            yield f"{rule}: format image needs mksquashfs: install squashfs-tools"
 
 
 @policy.command()

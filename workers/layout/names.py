@@ -52,6 +52,12 @@ def flat_path(config_digest: str) -> bytes:
     return b"%s/%s/%s" % (FLAT, encoded[:2], encoded)
 
 
+def squashed_path(config_digest: str) -> bytes:
+    """Return where an image lies as one squashfs file, by its config's digest."""
+    encoded = config_digest.partition(":")[2].encode()
+    return b"/.images/%s/%s.sqfs" % (encoded[:2], encoded)
+
+
 def link_target(link: bytes, target: bytes) -> bytes:
     """Return the relative target that leads from one absolute path to another."""
     return b"../" * (link.count(b"/") - 1) + target.lstrip(b"/")

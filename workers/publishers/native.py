@@ -30,8 +30,10 @@ from workers.cvmfs import (
     Tree,
     WhitelistExpired,
 )
+from workers.cvmfs.objects import BLOCK_BYTES, open_content
 from workers.cvmfs.sink import CHUNK_BYTES
 from workers.plan import (
+    ContentAt,
     ContentSink,
     Fence,
     FileAt,
@@ -126,6 +128,15 @@ class NativePublisher:
         with _translated(self._fqrn):
             return self._repository.read().read(dirent)
 
+    def pieces(self, dirent: Dirent) -> Iterator[bytes]:
+        """Yield the content of a file; see ``Publisher``. For any thread."""
+        if dirent.content is None:
+            return
+        storage = self._repository.storage
+        with _translated(self._fqrn), open_content(storage, dirent.content) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+
     def has(self, path: bytes) -> bool:
         """Whether anything is published at ``path``."""
         with _translated(self._fqrn):
@@ -173,6 +184,8 @@ class NativePublisher:
         if isinstance(step, FileAt):
             content = self._repository.sink.put_bytes(step.data)
             return PutFile(step.path, content, step.mode)
+        if isinstance(step, ContentAt):
+            return PutFile(step.path, step.content, step.mode)
         if isinstance(step, RecordsAt):
             return EditRecords(step.path, step.records, step.names)
         return RemovePath(step.path)
