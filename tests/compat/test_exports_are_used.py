@@ -1,0 +1,149 @@
+"""What is exported is taken by those for whom it is made."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support import tars
+from tests.support.compare import list_directory
+from tests.support.distribution import distribution_registry, skopeo_copy, tool
+from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.oci import Layer
+from tests.support.redis import RedisServer
+from tests.support.running import TELL, run_in, runnable_layer
+from webhook.cli import main
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(os.geteuid() != 0, reason="running containers needs root"),
+]
+NAME = "atlas/runs:v1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    with workshop_on(server, folder) as opened:
+        layers: list[bytes | Layer] = [
+            runnable_layer(),
+            tars.tar(tars.file(b"second", b"2", uid=7)),
+        ]
+        opened.registry.push_image("atlas/runs", "v1", layers)
+        opened.publish(NAME)
+        yield opened
+
+
+def export(shop: Workshop, kind: str, to: Path | str) -> Result:
+    words = ["repository", "export", FQRN, shop.reference(NAME), "--format", kind]
+    result = CliRunner().invoke(
+        main, [*words, "--to", str(to), "--config", str(shop.config)]
+    )
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_an_oci_layout_goes_through_a_registry_and_runs(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    for program in ("skopeo", "umoci", "crun"):
+        tool(program)
+    export(shop, "oci", tmp_path / "oci")
+    with distribution_registry(tmp_path / "registry") as registry:
+        there = f"docker://{registry}/again/runs:v1"
+        skopeo_copy(f"oci:{tmp_path}/oci:v1", there)
+        skopeo_copy(there, f"oci:{tmp_path}/back:v1")
+    subprocess.run(
+        [tool("umoci"), "unpack", "--image", f"{tmp_path}/back:v1", tmp_path / "b"],
+        check=True,
+        capture_output=True,
+    )
+    root = tmp_path / "b" / "rootfs"
+    assert (root / "second").stat().st_uid == 7
+    said = run_in(root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun")
+    assert said == ["/", "hello", "a"]
+
+
+def test_a_squashfs_is_mounted_by_the_kernel_and_runs(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    tool("mksquashfs")
+    export(shop, "sqfs", tmp_path / "image.sqfs")
+    root = tmp_path / "mounted"
+    root.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "squashfs", "-o", "loop,ro", tmp_path / "image.sqfs", root],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"this kernel mounts no squashfs: {mounted.stderr.strip()}")
+    try:
+        assert (root / "second").stat().st_uid == 7
+        said = run_in(root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun")
+    finally:
+        subprocess.run(["umount", root], check=True)
+    assert said == ["/", "hello", "a"]
+
+
+def test_a_tar_goes_to_standard_output(shop: Workshop, tmp_path: Path) -> None:
+    result = export(shop, "tar", "-")
+    subprocess.run(
+        ["tar", "--extract", "--directory", tmp_path, "second"],
+        input=result.stdout_bytes,
+        check=True,
+    )
+    assert (tmp_path / "second").read_bytes() == b"2"
+
+
+def test_the_real_shrinkwrap_copies_what_the_specification_says(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    program = tool("cvmfs_shrinkwrap")
+    export(shop, "shrinkwrap", tmp_path / "spec")
+    config = tmp_path / "client.conf"
+    for name in ("cache", "out"):
+        (tmp_path / name).mkdir()
+    folder = shop.config.parent
+    config.write_text(
+        f"""\
+CVMFS_SERVER_URL={(folder / "cvmfs").as_uri()}
+CVMFS_HTTP_PROXY=DIRECT
+CVMFS_PUBLIC_KEY={folder}/keys/{FQRN}.pub
+CVMFS_CACHE_DIR={tmp_path}/cache
+CVMFS_MOUNT_DIR=/cvmfs
+"""
+    )
+    done = subprocess.run(
+        [
+            *(program, "-r", FQRN, "-f", config, "-t", tmp_path / "spec"),
+            *("-x", tmp_path / "out", "-j", "2"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    link = tmp_path / "out" / FQRN / shop.reference(NAME)
+    copied = list_directory(Path(os.path.realpath(link)))
+    export(shop, "dir", tmp_path / "dir")
+    expected = list_directory(tmp_path / "dir")
+    assert {path: entry.sha256 for path, entry in expected.items()} == {
+        path: entry.sha256
+        for path, entry in copied.items()
+        if path.rpartition(b"/")[2] != b".cvmfscatalog"
+    }
+    said = tmp_path / "out" / FQRN / ".metadata" / shop.reference(NAME)
+    assert (said / "manifest.json").is_file()
