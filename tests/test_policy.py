@@ -389,7 +389,6 @@ def test_any_text_is_a_policy_or_our_own_error(text: str) -> None:
 def test_what_is_accepted_but_not_done_yet_is_a_warning() -> None:
     warnings = parse_policy(CONTRACT).warnings
     assert [warning.rpartition(": ")[2].split()[0] for warning in warnings] == [
-        "formats",
         "watch",
         "keep",
     ]

@@ -22,14 +22,15 @@ from workers.errors import PermanentError, TransientError, WorkerError
 from workers.exporting.squashed_image import squashed_image
 from workers.exporting.squashfs import require_program
 from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
-from workers.held import is_verified, wanted
+from workers.held import is_verified, relied_on, wanted
 from workers.images.manifest import Platform
 from workers.jobqueue import JOB_SECONDS, OutOfTime, worker_name
 from workers.layout.flat import FlatImage, Placement, plan_flat
 from workers.layout.former import removals
 from workers.layout.names import image_path, metadata_path
 from workers.ledger import Lease, LedgerUnavailable, Outcome, State, orders
-from workers.plan import Fence, Plan, Publication, Publisher, Step, TreeAt
+from workers.plan import Fence, Plan, Publication, Publisher, RequireAt, Step, TreeAt
+from workers.podman_images import forget_podman, plan_podman
 from workers.policy import PolicyFile, Rule
 from workers.ready_queue import fence_token
 from workers.receipts import (
@@ -273,8 +274,15 @@ class _Run:
                         files.append(squashed_image(digest, made, publisher, scratch))
             heartbeat.stage(State.PUBLISHING)
             heartbeat.check()
-            plans = [plan_flat(placement, trees)]
+            plans = [
+                plan_podman(self.reference, rule, images, trees, publisher, live),
+                plan_flat(placement, trees),
+            ]
             plans.insert(0, Plan(str(self.reference), tuple(files)))
+            # Trees that nobody used may have been removed since they were found.
+            new = {tree.path for tree in trees}
+            relied = [path for path in relied_on(images, rule) if path not in new]
+            plans.insert(0, Plan(str(self.reference), tuple(map(RequireAt, relied))))
             if receipt["digest"] != live.get("digest"):
                 steps = tuple(remember(publisher, self.reference, live))
                 plans.insert(0, Plan(str(self.reference), steps))
@@ -349,6 +357,7 @@ class _Run:
             self.heartbeat.check()
             steps: tuple[Step, ...] = (
                 *remember(publisher, reference, live),
+                *forget_podman(reference, live).steps,
                 *removals(reference, platforms_of(live)),
             )
             plan = Plan(str(reference), steps)

@@ -17,12 +17,11 @@ T = TypeVar("T")
 
 # What a rule may ask for that this version does not do yet.
 NOT_DONE_YET: Mapping[str, Callable[[Any], bool]] = {
-    "formats": lambda formats: not {"flat", "image", "layers", "thin"}.issuperset(formats),
     "watch": bool,
     "keep": bool,
 }
 # What a format is made of besides.
-_MADE_OF = {"image": ("flat",), "thin": ("layers",)}
+_MADE_OF = {"image": ("flat",), "podman": ("layers",), "thin": ("layers",)}
 _DENY_KEYS = frozenset({"deny", "tags", "reason"})
 _SHORTEST_WATCH_SECONDS = 60
 

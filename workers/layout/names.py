@@ -7,11 +7,16 @@ from workers.reference import DOCKER_HUB, InvalidReference, Reference
 FLAT = b"/.flat"
 METADATA = b"/.metadata"
 MULTIARCH = b"/.multiarch"
+PODMAN = b"/podmanStore"
 FORMER = METADATA + b"/.former"
 
 # unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
 _DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
 _SHARDED = re.compile(rb"/\.(?:flat|layers|images)(?:/[0-9a-f]{2})?")
+# One for each layer and image, so that the two that list all have one row of each.
+_STORE = re.compile(
+    PODMAN + rb"(?:/overlay(?:/[^/]+)?|/overlay-images(?:/[^/]+)?|/overlay-layers)?"
+)
 _ARCHITECTURE = re.compile(rb"/\.multiarch(?:/[^/]+|\Z)")
 
 
@@ -70,7 +75,7 @@ def is_catalog(path: bytes) -> bool:
     catalogs however many images there are. Repositories' folders of metadata are not:
     they hold two files.
     """
-    if _SHARDED.fullmatch(path) or path == METADATA:
+    if _SHARDED.fullmatch(path) or _STORE.fullmatch(path) or path == METADATA:
         return True
     below = path.removeprefix(FORMER).removeprefix(METADATA)
     if begin := _ARCHITECTURE.match(below):

@@ -1,0 +1,231 @@
+"""Jobs and podman's store: names that move, formats that change, nothing lost."""
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.jobs import Between, Workshop, workshop_on
+from tests.support.oci import build_image, digest_of, gzip_layer, tar_of
+from tests.support.redis import RedisServer
+from workers.cvmfs import Snapshot
+from workers.layout.layers import layer_path
+from workers.ledger import Outcome
+from workers.plan import Publisher
+
+NAME = "atlas/analysis"
+LAYERS = [tar_of({"a": b"1"}), tar_of({"b": b"22"})]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+    with workshop_on(server, tmp_path) as opened:
+        opened.allow(formats="[podman]")
+        yield opened
+
+
+def records(shop: Workshop, path: bytes) -> list[dict[str, object]]:
+    snapshot = shop.repository.read()
+    dirent = snapshot.lookup(b"/podmanStore/" + path)
+    assert dirent is not None
+    found: list[dict[str, object]] = json.loads(snapshot.read(dirent))
+    return found
+
+
+def names(shop: Workshop) -> dict[object, object]:
+    """Return the names of each image, by the image's digest."""
+    images = records(shop, b"overlay-images/images.json")
+    return {image["digest"]: image["names"] for image in images}
+
+
+def layer_ids(shop: Workshop) -> list[object]:
+    return [layer["id"] for layer in records(shop, b"overlay-layers/layers.json")]
+
+
+def test_every_layer_leads_to_its_files(shop: Workshop) -> None:
+    image = shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.publish(f"{NAME}:v1")
+    snapshot = shop.repository.read()
+    layers = records(shop, b"overlay-layers/layers.json")
+    for layer, blob, record in zip(image.layers, LAYERS, layers, strict=True):
+        folder = f"/podmanStore/overlay/{record['id']}".encode()
+        there = snapshot.resolve(folder + b"/diff")
+        assert there == layer_path(digest_of(layer.blob)) + b"/layerfs"
+        assert record["diff-digest"] == layer.diff_id == digest_of(blob)
+        short = read(snapshot, folder + b"/link").decode()
+        assert len(short) == 26
+        assert snapshot.resolve(f"/podmanStore/overlay/l/{short}".encode()) == there
+    assert [record["diff-size"] for record in layers] == [1, 2]
+    base, top = layers
+    assert "parent" not in base
+    assert top["parent"] == base["id"]
+    lower = read(snapshot, f"/podmanStore/overlay/{top['id']}/lower".encode())
+    link = read(snapshot, f"/podmanStore/overlay/{base['id']}/link".encode())
+    assert lower == b"l/" + link
+
+
+def read(snapshot: Snapshot, path: bytes) -> bytes:
+    dirent = snapshot.lookup(path)
+    assert dirent is not None
+    assert stat.S_ISREG(dirent.mode)
+    return snapshot.read(dirent)
+
+
+def test_sizes_are_known_of_layers_that_are_there_already(shop: Workshop) -> None:
+    shop.registry.push_image(NAME, "v1", LAYERS[:1])
+    shop.publish(f"{NAME}:v1")
+    shop.registry.push_image(NAME, "v2", LAYERS)
+    shop.publish(f"{NAME}:v2")
+    layers = records(shop, b"overlay-layers/layers.json")
+    assert [record["diff-size"] for record in layers] == [1, 2]
+
+
+def test_a_tag_that_moves_takes_its_name_along(shop: Workshop) -> None:
+    tag, by_digest = shop.reference(f"{NAME}:v1"), shop.reference(f"{NAME}@%s")
+    old = shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.publish(f"{NAME}:v1")
+    before = layer_ids(shop)
+    assert names(shop) == {old.digest: sorted([tag, by_digest % old.digest])}
+    new = shop.registry.push_image(NAME, "v1", [LAYERS[1]])
+    shop.publish(f"{NAME}:v1")
+    assert names(shop) == {
+        old.digest: [by_digest % old.digest],
+        new.digest: sorted([tag, by_digest % new.digest]),
+    }
+    # What runs still finds its layers; the layer that was on top has a name alone, too.
+    assert layer_ids(shop)[:2] == before
+    assert len(layer_ids(shop)) == 3
+
+
+def test_two_tags_of_one_image_are_two_names(shop: Workshop) -> None:
+    image = shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.registry.push_manifest(NAME, "latest", image.manifest, image.media_type)
+    shop.publish(f"{NAME}:v1")
+    shop.publish(f"{NAME}:latest")
+    assert len(records(shop, b"overlay-images/images.json")) == 1
+    known = names(shop)[image.digest]
+    assert isinstance(known, list)
+    assert {shop.reference(f"{NAME}:{tag}") for tag in ("v1", "latest")} < set(known)
+
+
+def test_nothing_is_published_again_without_a_change(shop: Workshop) -> None:
+    shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.publish(f"{NAME}:v1")
+    before = shop.revision
+    shop.want(f"{NAME}:v1")
+    assert shop.run(f"{NAME}:v1").outcome is Outcome.UNCHANGED
+    shop.publish(f"{NAME}:v1", forced=True)
+    assert len(layer_ids(shop)) == 2
+    assert shop.revision in {before, before + 1}  # another second, another time
+
+
+def test_a_rule_that_wants_podman_now_gets_it(shop: Workshop) -> None:
+    image = shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.allow(formats="[flat, layers]")
+    shop.publish(f"{NAME}:v1")
+    assert shop.repository.read().lookup(b"/podmanStore") is None
+    shop.allow(formats="[flat, podman]")
+    shop.publish(f"{NAME}:v1")
+    assert list(names(shop)) == [image.digest]
+
+
+def test_a_rule_without_podman_leaves_no_old_image_under_the_name(
+    shop: Workshop,
+) -> None:
+    old = shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.publish(f"{NAME}:v1")
+    shop.allow(formats="[flat]")
+    shop.registry.push_image(NAME, "v1", LAYERS[:1])
+    shop.publish(f"{NAME}:v1")
+    assert names(shop) == {old.digest: [shop.reference(f"{NAME}@{old.digest}")]}
+
+
+def test_the_first_platform_has_the_name(shop: Workshop) -> None:
+    images = [
+        build_image(LAYERS, platform=platform)
+        for platform in ("linux/amd64", "linux/arm64")
+    ]
+    index = shop.registry.push_index(NAME, "v1", images)
+    shop.allow(formats="[podman]", platforms="[linux/arm64, linux/amd64]")
+    shop.publish(f"{NAME}:v1")
+    by_digest = shop.reference(f"{NAME}@%s")
+    amd64, arm64 = (image.digest for image in images)
+    assert names(shop) == {
+        amd64: [by_digest % amd64],
+        arm64: sorted(
+            [
+                shop.reference(f"{NAME}:v1"),
+                *map(by_digest.__mod__, [arm64, index.digest]),
+            ]
+        ),
+    }
+    assert len(layer_ids(shop)) == 2
+
+
+@pytest.mark.parametrize(
+    ("created", "shown"),
+    [
+        ("2024-02-03T06:05:06.123456789+02:00", "2024-02-03T04:05:06+00:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00"),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("yesterday", None),
+        (7, None),
+    ],
+)
+def test_a_wrong_time_does_not_spoil_the_list(
+    shop: Workshop, created: object, shown: str | None
+) -> None:
+    shop.registry.push_image(NAME, "v1", LAYERS, config={"created": created})
+    shop.publish(f"{NAME}:v1")
+    (image,) = records(shop, b"overlay-images/images.json")
+    assert image.get("created") == shown
+
+
+def test_a_publisher_without_whiteouts_gets_no_layers(shop: Workshop) -> None:
+    def without(publisher: Publisher) -> Publisher:
+        between = Between(publisher)
+        between.holds_whiteouts = False
+        return between
+
+    shop.replace_publisher(without)
+    shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.want(f"{NAME}:v1")
+    run = shop.run(f"{NAME}:v1")
+    assert run.outcome is Outcome.REFUSED
+    assert run.reason is not None
+    assert "cannot hold overlay whiteouts" in run.reason
+    assert "formats: [flat]" in run.reason
+    shop.allow(formats="[flat]")
+    shop.publish(f"{NAME}:v1")
+
+
+def test_layers_lie_where_the_containerd_snapshotter_looks(shop: Workshop) -> None:
+    # cvmfs-format.md 11: <mountpoint>/.layers/<xx>/<hex>/layerfs, by the digest of the
+    # blob as the manifest has it, and nothing else.
+    layer = gzip_layer(tar_of({"folder/file": b"data"}))
+    shop.registry.push_image(NAME, "v1", [layer])
+    shop.publish(f"{NAME}:v1")
+    encoded = digest_of(layer.blob).removeprefix("sha256:")
+    top = f"/.layers/{encoded[:2]}/{encoded}".encode()
+    snapshot = shop.repository.read()
+    listed = {path.removeprefix(top) for path, _ in snapshot.walk(top)}
+    assert {path for path in listed if not path.endswith(b".cvmfscatalog")} == {
+        b"",
+        b"/.metadata",
+        b"/.metadata/layer.json",
+        b"/layerfs",
+        b"/layerfs/folder",
+        b"/layerfs/folder/file",
+    }
+    root = snapshot.lookup(top + b"/layerfs")
+    assert root is not None
+    assert stat.S_ISDIR(root.mode)
+    assert read(snapshot, top + b"/layerfs/folder/file") == b"data"

@@ -1,0 +1,205 @@
+"""An additional image store for podman and CRI-O, over the layers that are there.
+
+``/podmanStore`` is what containers-storage calls a store of the overlay driver. It
+holds no files of images, only what leads to ``/.layers``:
+
+* ``overlay/<layer>/``: ``diff`` leads to the layer, ``lower`` names those below it by
+  the short names in ``overlay/l``, ``link`` is its own;
+* ``overlay-images/<image>/``: manifest and config, as the registry has them;
+* ``overlay-layers/layers.json`` and ``overlay-images/images.json`` list all of them.
+
+A layer's name depends on those below it, as its ``lower`` does. It is computed as
+podman computes it, so that an image that is pulled finds the layers here that it
+shares, and fetches the others only.
+
+The lists grow with the number of images. They hold only what podman has to know before
+it looks into an image's own folder; see ``RecordsAt`` for how they are changed.
+
+Source: containers/storage, ``drivers/overlay/overlay.go`` (folders), ``layers.go`` and
+``images.go`` (lists); containers/image, ``storage/storage_dest.go`` (names of layers).
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from workers.layout.layers import LAYERFS, layer_path
+from workers.layout.names import PODMAN, link_target
+from workers.plan import FileAt, LinkAt, RecordsAt, Step
+from workers.reference import Reference
+
+_OVERLAY = PODMAN + b"/overlay"
+_LAYERS = PODMAN + b"/overlay-layers"
+_IMAGES = PODMAN + b"/overlay-images"
+# Opened for reading by who cannot write here, and locked.
+_LOCKS = (_LAYERS + b"/layers.lock", _IMAGES + b"/images.lock")
+
+Record = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer of an image, as it is published.
+
+    Attributes:
+        digest: of the compressed blob, by which it lies in ``/.layers``.
+        compressed_size: of the blob, in bytes.
+        diff_id: of the tar.
+        size: of its files, in bytes.
+    """
+
+    digest: str
+    compressed_size: int
+    diff_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One platform of an image.
+
+    Attributes:
+        digest: of its manifest.
+        manifest: the manifest's own bytes.
+        config_digest: whose hex digits are podman's ``IMAGE ID``.
+        config: the config's own bytes.
+        layers: lowest first.
+    """
+
+    digest: str
+    manifest: bytes
+    config_digest: str
+    config: bytes
+    layers: Sequence[StoredLayer]
+
+
+def put_in_store(
+    reference: Reference, digest: str, images: Sequence[StoredImage]
+) -> Iterator[Step]:
+    """Yield the steps that make an image known to podman by its name.
+
+    An image that had the name before is found by its digest from then on.
+
+    Args:
+        reference: the name that it was pushed as.
+        digest: of what was pushed; of the index, if it is one.
+        images: one for each platform. The first one gets the name, as there can be one
+            only; the others are found by their digests.
+    """
+    for lock in _LOCKS:
+        yield FileAt(lock, b"")
+    layers: dict[str, Record] = {}
+    for image in images:
+        above: list[str] = []
+        for layer in image.layers:
+            above.insert(0, _layer_id(above, layer.diff_id))
+            yield from _layer_folder(above, layer)
+            layers[above[0]] = _layer_record(above, layer)
+        yield from _image_folder(image)
+        yield RecordsAt(_LAYERS + b"/layers.json", tuple(map(_text, layers.values())))
+    first = images[0]
+    records = [
+        _image_record(
+            image,
+            [_by_digest(reference, image.digest)]
+            + ([str(reference), _by_digest(reference, digest)] * (image is first)),
+        )
+        for image in images
+    ]
+    names = (str(reference), _by_digest(reference, digest))
+    yield RecordsAt(_IMAGES + b"/images.json", tuple(map(_text, records)), names)
+
+
+def take_from_store(reference: Reference) -> Iterator[Step]:
+    """Yield the steps after which podman knows no image by a name any more.
+
+    By its digest it is still found.
+    """
+    yield RecordsAt(_IMAGES + b"/images.json", (), (str(reference),))
+
+
+def image_id(config_digest: str) -> str:
+    """Return podman's name of an image."""
+    return config_digest.partition(":")[2]
+
+
+def _layer_id(below: Sequence[str], diff_id: str) -> str:
+    """Return podman's name of a layer, by those below it, highest first."""
+    encoded = diff_id.partition(":")[2]
+    if not below:
+        return encoded
+    return hashlib.sha256(f"{below[0]}+{encoded}".encode()).hexdigest()
+
+
+def _short_name(layer_id: str) -> str:
+    """Return 26 letters for a layer: mounts take one page of options only."""
+    digest = hashlib.sha256(layer_id.encode()).digest()[:16]
+    return base64.b32encode(digest).decode().rstrip("=")
+
+
+def _layer_folder(chain: Sequence[str], layer: StoredLayer) -> Iterator[Step]:
+    """Yield the folder of the first layer of a chain; the others are below it."""
+    own, *below = chain
+    folder = b"%s/%s" % (_OVERLAY, own.encode())
+    diff = folder + b"/diff"
+    tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
+    short = _short_name(own).encode()
+    yield LinkAt(diff, link_target(diff, tree))
+    yield FileAt(folder + b"/link", short)
+    if below:
+        lower = ":".join(f"l/{_short_name(one)}" for one in below)
+        yield FileAt(folder + b"/lower", lower.encode())
+    yield LinkAt(b"%s/l/%s" % (_OVERLAY, short), b"../%s/diff" % own.encode())
+
+
+def _layer_record(chain: Sequence[str], layer: StoredLayer) -> Record:
+    # Without sizes, podman would count all files to say how large an image is.
+    record: Record = {
+        "id": chain[0],
+        "compressed-diff-digest": layer.digest,
+        "compressed-size": layer.compressed_size,
+        "diff-digest": layer.diff_id,
+        "diff-size": layer.size,
+    }
+    return record | ({"parent": chain[1]} if chain[1:] else {})
+
+
+def _image_folder(image: StoredImage) -> Iterator[Step]:
+    folder = b"%s/%s/" % (_IMAGES, image_id(image.config_digest).encode())
+    encoded = base64.b64encode(image.config_digest.encode())
+    yield FileAt(folder + b"manifest", image.manifest)
+    yield FileAt(folder + b"=" + encoded, image.config)
+
+
+def _image_record(image: StoredImage, names: Sequence[str]) -> Record:
+    chain: list[str] = []
+    for layer in image.layers:
+        chain.insert(0, _layer_id(chain, layer.diff_id))
+    record: Record = {
+        "id": image_id(image.config_digest),
+        "digest": image.digest,
+        "names": sorted(set(names)),
+        "layer": chain[0],
+    }
+    created = _created(image.config)
+    return record | ({"created": created} if created else {})
+
+
+def _created(config: bytes) -> str | None:
+    """Return when an image was made; one wrong time would spoil the whole list."""
+    try:
+        moment = datetime.fromisoformat(json.loads(config)["created"])
+        return moment.astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _by_digest(reference: Reference, digest: str) -> str:
+    return f"{reference.name}@{digest}"
+
+
+def _text(record: Record) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"))
