@@ -30,6 +30,7 @@ from workers.exporting import (
     specification,
 )
 from workers.exporting.squashfs import ProgramMissing
+from workers.images.manifest import Platform
 from workers.layout.names import flat_path
 from workers.reference import Reference
 
@@ -271,4 +272,29 @@ def test_a_shrinkwrap_specification_names_link_description_and_tree(
         link,
         b"/.metadata" + link + b"/*",
         flat_path(image.config_digest) + b"/*",
+    ]
+
+
+def test_each_platform_of_an_image_is_taken_out_by_its_name(shop: Workshop) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    shop.allow(platforms="[linux/amd64, linux/arm64]")
+    images = [
+        build_image([tars.tar(tars.file(b"built", name.encode()))], platform=name)
+        for name in platforms
+    ]
+    shop.registry.push_index("atlas/image", "v1", images)
+    shop.publish(NAME)
+    snapshot, reference = shop.repository.read(), Reference.parse(shop.reference(NAME))
+    roots = []
+    for wanted in (None, *map(Platform.parse, platforms)):
+        image = find_image(snapshot, reference, wanted)
+        roots.append(image.root(snapshot))
+    assert roots == [flat_path(image.config_digest) for image in (images[0], *images)]
+    with pytest.raises(ExportFailed, match="not published here for linux/s390x"):
+        find_image(snapshot, reference, Platform.parse("linux/s390x"))
+    lines = list(specification(snapshot, find_image(snapshot, reference)))
+    link = f"/{shop.reference(NAME)}".encode()
+    assert {b"/.multiarch/amd64" + link, b"/.multiarch/arm64" + link} < set(lines)
+    assert [line for line in lines if line.startswith(b"/.flat")] == [
+        flat_path(image.config_digest) + b"/*" for image in images
     ]
