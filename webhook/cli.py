@@ -12,6 +12,7 @@ from webhook.commands.garbage import gc
 from webhook.commands.images import publish, status
 from webhook.commands.ledger import ledger
 from webhook.commands.policy import policy
+from webhook.commands.pruning import prune
 from webhook.commands.repository import repository
 from webhook.commands.repository_care import resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
@@ -39,7 +40,7 @@ for command in (
 ):
     main.add_command(command)
 main.add_command(ledger)
-for command in (export, gc, tag, rollback, resign_command):
+for command in (export, gc, prune, tag, rollback, resign_command):
     repository.add_command(command)
 
 if __name__ == "__main__":

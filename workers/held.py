@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from workers.images.budget import Budget, check_layers
 from workers.images.singularity import MARK
 from workers.layout.flat_record import RECORD_PATH, FlatRecord
-from workers.layout.layers import record_path
+from workers.layout.layers import layer_path, record_path
 from workers.layout.names import flat_path, squashed_path
 from workers.plan import Publisher
 from workers.policy import Rule
@@ -38,6 +38,17 @@ def wanted(
                 if not publisher.has(record_path(layer.digest))
             ]
     return list(dict.fromkeys(digests))
+
+
+def relied_on(images: Sequence[ResolvedImage], rule: Rule) -> list[bytes]:
+    """Return the paths of the trees that have to be there for images to be live."""
+    paths = []
+    for image in images:
+        if "flat" in rule.formats:
+            paths.append(flat_path(image.manifest.config.digest))
+        if "layers" in rule.formats:
+            paths += [layer_path(layer.digest) for layer in image.manifest.layers]
+    return list(dict.fromkeys(paths))
 
 
 def is_verified(image: ResolvedImage, publisher: Publisher, rule: Rule) -> bool:

@@ -71,6 +71,13 @@ class RemoveAt:
 
 
 @dataclass(frozen=True, slots=True)
+class RequireAt:
+    """Nothing is published unless something is at ``path`` by then."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsAt:
     """Some records of a file that lists those of many images.
 
@@ -88,7 +95,7 @@ class RecordsAt:
     names: tuple[str, ...] = ()
 
 
-Step = TreeAt | LinkAt | FileAt | ContentAt | RemoveAt | RecordsAt
+Step = TreeAt | LinkAt | FileAt | ContentAt | RemoveAt | RequireAt | RecordsAt
 
 
 @dataclass(frozen=True, slots=True)

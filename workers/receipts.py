@@ -4,6 +4,7 @@ The receipt lies beside the name. Read first: ``layout/former.py``.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
@@ -17,6 +18,8 @@ from workers.resolving import ResolvedImage
 
 HELD = "instead_of"
 """Key of the digest that the registry had when another was restored in its place."""
+UNTIL = "until"
+"""Key of the unix time at which what is remembered was live no more."""
 
 Receipt = dict[str, object]
 
@@ -69,6 +72,7 @@ def remember(
                 yield FileAt(kept[name], document)
     if found:
         settled = {key: value for key, value in live.items() if key != HELD}
+        settled[UNTIL] = int(time.time())
         path = former_path(reference, digest) + b"/" + RECEIPT
         yield FileAt(path, receipt_bytes(settled))
 

@@ -16,6 +16,7 @@ from workers.cvmfs import (
 )
 from workers.errors import PermanentError
 from workers.ledger import Change, Rebuilder
+from workers.pruning import Pruning, find_unused, prune
 from workers.published import published_images
 from workers.services import Front, open_repository
 
@@ -55,6 +56,25 @@ def collect_garbage(
         tell=tell,
         rest=lambda: time.sleep(_REST_SECONDS),
     )
+
+
+def prune_repository(
+    config: Config, fqrn: str, *, grace_seconds: int, dry_run: bool
+) -> tuple[Pruning, int]:
+    """Take out what no name leads to, and what was live before the grace time.
+
+    Returns:
+        What it is, and the revision without it; the present one for a dry run.
+
+    Raises:
+        WorkerError, FormatError: nothing was taken out.
+    """
+    repository = open_repository(config, fqrn)
+    since = time.time() - grace_seconds
+    if dry_run:
+        found = find_unused(repository.read(), fqrn, since=since)
+        return found, found.revision
+    return prune(repository, fqrn, since=since)
 
 
 def add_tag(config: Config, fqrn: str, name: str, description: str) -> Tag:

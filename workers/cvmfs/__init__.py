@@ -17,6 +17,7 @@ from workers.cvmfs.changes import (
     PutFile,
     PutLink,
     RemovePath,
+    RequirePath,
 )
 from workers.cvmfs.collection import Collection, GivenUp, Pile, Stage
 from workers.cvmfs.commit import Committed, Revision
@@ -101,6 +102,7 @@ __all__ = [
     "RepositoryBusy",
     "RepositoryExists",
     "RepositoryManifest",
+    "RequirePath",
     "Retention",
     "Revision",
     "S3Storage",

@@ -17,6 +17,7 @@ from workers.cvmfs.changes import (
     PutFile,
     PutLink,
     RemovePath,
+    RequirePath,
 )
 from workers.cvmfs.counters import Counters
 from workers.cvmfs.dirent import Chunk, Content, Dirent
@@ -94,6 +95,8 @@ def _encoded(change: Change) -> tuple[str, list[object]]:
             return "file", [path, _content_fields(change.content), *numbers]
         case RemovePath():
             return "remove", [path]
+        case RequirePath():
+            return "require", [path]
         case EditRecords():
             return "records", [path, change.records, change.names]
 
@@ -125,6 +128,8 @@ def _decoded(kind: str, fields: Sequence[Any]) -> Change:
             return PutFile(path, _content(*content), _number(mode), uid, gid, mtime)
         case "remove", ():
             return RemovePath(path)
+        case "require", ():
+            return RequirePath(path)
         case "records", (records, names):
             for record in map(json.loads, records):
                 _string(record["id"])

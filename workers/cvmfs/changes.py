@@ -88,7 +88,17 @@ class EditRecords:
     names: tuple[str, ...] = ()
 
 
-Change = GraftTree | PutLink | PutFile | RemovePath | EditRecords
+@dataclass(frozen=True, slots=True)
+class RequirePath:
+    """Change nothing, and have no part in the commit if nothing is at a path.
+
+    For what a change relies on that was there when it was prepared.
+    """
+
+    path: bytes
+
+
+Change = GraftTree | PutLink | PutFile | RemovePath | EditRecords | RequirePath
 
 
 def check_target(path: bytes) -> None:

@@ -33,11 +33,18 @@ from workers.cvmfs.changes import (
     PutFile,
     PutLink,
     RemovePath,
+    RequirePath,
     check_target,
 )
 from workers.cvmfs.dirent import Dirent, Tree
 from workers.cvmfs.editor import CatalogEditor
-from workers.cvmfs.errors import FormatError, InvalidChange, Malformed, NotFound
+from workers.cvmfs.errors import (
+    ContentCollected,
+    FormatError,
+    InvalidChange,
+    Malformed,
+    NotFound,
+)
 from workers.cvmfs.hash import NO_HASH, Kind
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.paths import is_below, parent, parents, printable
@@ -144,8 +151,15 @@ class Transaction:
         Raises:
             InvalidChange: it cannot be made at its path.
             NotFound: the catalog of a prepared tree is not in the storage.
+            ContentCollected: what is required is not there any more.
         """
         check_target(change.path)
+        if isinstance(change, RequirePath):
+            if self._holder(change.path).row(change.path) is None:
+                raise ContentCollected(
+                    f"{printable(change.path)} is not there any more"
+                )
+            return
         if isinstance(change, EditRecords):
             records = self._record_file(change.path)
             records.edit(change.records, change.names)

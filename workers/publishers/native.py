@@ -25,6 +25,7 @@ from workers.cvmfs import (
     RemovePath,
     Repository,
     RepositoryBusy,
+    RequirePath,
     Revision,
     StorageFailed,
     Tree,
@@ -43,6 +44,7 @@ from workers.plan import (
     PublicationFailed,
     RecordsAt,
     RepositoryUnavailable,
+    RequireAt,
     Step,
     TreeAt,
 )
@@ -186,6 +188,8 @@ class NativePublisher:
             return PutFile(step.path, content, step.mode)
         if isinstance(step, ContentAt):
             return PutFile(step.path, step.content, step.mode)
+        if isinstance(step, RequireAt):
+            return RequirePath(step.path)
         if isinstance(step, RecordsAt):
             return EditRecords(step.path, step.records, step.names)
         return RemovePath(step.path)
