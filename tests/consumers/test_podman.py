@@ -108,23 +108,15 @@ def test_a_container_runs_as_its_image_says(
     assert podman.run(image) == "it's me from /data\n"
 
 
-def test_upper_layers_delete_and_replace(published: Published, podman: Podman) -> None:
-    for name in ("analysis:v1", "other:v1"):
-        command = ["--entrypoint=[]", "--workdir=/data", published.name(name)]
-        said = podman.run(*command, "/bin/sh", "-c", f"{LOOK} || echo none")
-        assert said == "upper\nupper\n4755 7 8\nnone\n"
-        noted = ["getfattr", "--only-values", "--name=user.note", "noted"]
-        assert podman.run(*command, *noted) == "kept"
-    said = podman.run("--workdir=/data", published.name("other:v1"), "cat", "other")
-    assert said == "other\n"
-
-
-def test_a_container_writes_over_its_image(
+def test_upper_layers_delete_and_replace_and_are_written_over(
     published: Published, podman: Podman
 ) -> None:
-    script = "echo more >> changed; echo back > gone; cat changed gone; ls opaque"
-    said = podman.run(published.name("analysis:v1"), script)
-    assert said == "upper\nmore\nback\nupper\n"
+    # In one container, as podman waits long for each to be gone on some machines.
+    note = "getfattr --only-values --name=user.note noted; echo"
+    script = f"{LOOK} || echo none; {note}; echo back > gone; cat gone other"
+    name = published.name("other:v1")
+    said = podman.run("--workdir=/data", name, "/bin/sh", "-c", script)
+    assert said == "upper\nupper\n4755 7 8\nnone\nkept\nback\nother\n"
 
 
 def test_images_are_known_by_name_and_digest(
@@ -142,7 +134,7 @@ def test_images_are_known_by_name_and_digest(
     assert said["Config"] == json.loads(analysis.config)["config"]
     assert said["RootFS"]["Layers"] == [layer.diff_id for layer in analysis.layers]
     assert said["Size"] > 1_000_000
-    assert podman.run(by_digest) == "it's me from /data\n"
+    assert podman.inspect(by_digest)["Id"] == said["Id"]
     assert podman.inspect(published.name("other:v1"))["Digest"] == other.digest
 
 
