@@ -8,8 +8,8 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
 
@@ -24,14 +24,18 @@ from workers.ledger import (
     LedgerUnavailable,
     Verdict,
     Wanted,
+    orders,
 )
-from workers.policy import PolicyFile
+from workers.policy import Policy, PolicyFile
+from workers.reference import Reference
 
 logger = logging.getLogger(__name__)
 
 # Asking Redis how it keeps data takes six questions, too many for each notification.
 _SAFE_SECONDS = 5.0
 _UNSAFE_SECONDS = 1.0
+# That one deletion by digest is looked up for.
+_MOST_TAGS = 1000
 
 
 class Carrier(Protocol):
@@ -147,7 +151,7 @@ class Intake:
             raise NotKept("the policy file is broken, so nothing can be decided")
         judgements = [
             judgement
-            for judgement in (judge(event, policy) for event in events)
+            for judgement in self._judged(events, policy)
             if judgement.is_about_image
         ]
         if not judgements:
@@ -160,6 +164,47 @@ class Intake:
                 for judgement, kept in zip(judgements, accepted, strict=True)
             ),
         )
+
+    def _judged(
+        self, events: Sequence[PushEvent], policy: Policy
+    ) -> Iterator[Judgement]:
+        for event in events:
+            if event.action != "delete" or event.problem is not None:
+                yield judge(event, policy)
+                continue
+            named = self._deleted(event, policy)
+            for one in named:
+                judgement = judge(one, policy)
+                if judgement.verdict is Verdict.QUEUED and not self._is_live(one):
+                    reason = "nothing is published under it"
+                    judgement = Judgement(one, Verdict.IGNORED, reason)
+                yield judgement
+
+    def _deleted(self, event: PushEvent, policy: Policy) -> Sequence[PushEvent]:
+        """Return a deletion, by a digest as one for each tag that is live with it."""
+        name = Reference(event.registry, event.repository, "tag")
+        is_kept = any(rule.keep and rule.matches_name(name) for rule in policy.rules)
+        if event.tag is not None or event.digest is None or not is_kept:
+            return [event]
+        above = f"{event.registry}/{event.repository}:"
+        try:
+            page = self._ledger.images(limit=_MOST_TAGS, search=above)
+        except LedgerUnavailable as exc:
+            raise NotKept(str(exc)) from exc
+        tags = [
+            image.reference.removeprefix(above)
+            for image in page.images
+            if image.reference.startswith(above)
+            and event.digest in {image.digest, image.live_digest}
+        ]
+        return [replace(event, tag=tag) for tag in tags] or [event]
+
+    def _is_live(self, event: PushEvent) -> bool:
+        try:
+            image = self._ledger.image(event.reference or "")
+        except LedgerUnavailable as exc:
+            raise NotKept(str(exc)) from exc
+        return image is not None and image.live_digest is not None
 
     def note_unreadable(
         self, source: str, reason: str, *, sender: str | None = None
@@ -199,6 +244,7 @@ def new_delivery_id() -> str:
 
 def _wanted(judgement: Judgement, delivery: Delivery) -> Wanted:
     event = judgement.event
+    is_deletion = event.action == "delete"
     unique_id = None
     if event.is_id_unique and event.event_id is not None:
         # One envelope may carry one id twice, for a pull and the push after it.
@@ -208,7 +254,8 @@ def _wanted(judgement: Judgement, delivery: Delivery) -> Wanted:
         verdict=judgement.verdict,
         reason=judgement.reason,
         hint=Hint(
-            digest=event.digest,
+            # What is deleted is not what to look for.
+            digest=None if is_deletion else event.digest,
             time=delivery.time if event.time is None else event.time,
             source=delivery.source,
             event_id=event.event_id,
@@ -216,4 +263,5 @@ def _wanted(judgement: Judgement, delivery: Delivery) -> Wanted:
         ),
         unique_id=unique_id,
         action=event.action,
+        order=orders.LOOK if is_deletion else None,
     )

@@ -53,6 +53,8 @@ def judge(event: PushEvent, policy: Policy) -> Judgement:
     """Say what is to become of an event."""
     if event.problem is not None:
         return Judgement(event, Verdict.REFUSED, event.problem)
+    if event.action == "delete" and event.tag is not None:
+        return _judge_deletion(event, event.tag, policy)
     if event.action != "push":
         return Judgement(
             event,
@@ -68,3 +70,16 @@ def judge(event: PushEvent, policy: Policy) -> Judgement:
     decision = policy.decide(Reference(event.registry, event.repository, event.tag))
     verdict = Verdict.QUEUED if decision.allowed else Verdict.REFUSED
     return Judgement(event, verdict, decision.reason)
+
+
+def _judge_deletion(event: PushEvent, tag: str, policy: Policy) -> Judgement:
+    """Say whether the registry is to be asked if a tag is gone."""
+    decision = policy.decide(Reference(event.registry, event.repository, tag))
+    if not decision.allowed or decision.rule is None:
+        return Judgement(event, Verdict.IGNORED, f"{decision.reason}; nothing is done")
+    if decision.rule.keep is None:
+        reason = f"{decision.rule} has no `keep:`, so what is gone stays published"
+        return Judgement(event, Verdict.IGNORED, reason)
+    return Judgement(
+        event, Verdict.QUEUED, f"a look whether it is gone: {decision.rule}"
+    )

@@ -70,6 +70,10 @@ class Refused(PermanentError):
     """The policy does not let this image in."""
 
 
+class TagAppears(TransientError):
+    """A registry that contradicts itself; it may be in the middle of something."""
+
+
 class NotRestorable(PermanentError):
     """What was live once can be had from nowhere any more."""
 
@@ -197,7 +201,11 @@ class _Run:
         path = image_path(reference).decode() if has_flat else None
 
         heartbeat.stage(State.RESOLVING)
-        descriptor = resolve_digest(client, reference, lease.hint, heartbeat.look)
+        hint = None if lease.order == orders.LOOK else lease.hint
+        try:
+            descriptor = resolve_digest(client, reference, hint, heartbeat.look)
+        except ImageNotFound as error:
+            return self._gone(rule, error)
         self.digest = descriptor.digest
         heartbeat.stage(State.FETCHING, digest=self.digest)
         platforms = [Platform.parse(platform) for platform in rule.platforms]
@@ -364,6 +372,35 @@ class _Run:
             publication = publisher.publish([plan], self._fence())
             digest, revision = digest_of(live) or digest, publication.revision
         return Ending(Outcome.REMOVED, digest, reason, revision)
+
+    def _gone(self, rule: Rule, error: ImageNotFound) -> Ending:
+        """Say that the registry has an image no more; remove it if its rule says so.
+
+        Only after the grace time, and only if the registry lists the repository
+        completely, without the tag: what it merely hides from us stays.
+
+        Raises:
+            ImageNotFound: ``error``; nothing is to be removed.
+            WorkerError: the registry does not list its tags.
+        """
+        reference, now = self.reference, time.time()
+        known = self.services.front.ledger.image(str(reference))
+        is_live = known is not None and known.live_digest and known.held is None
+        if rule.keep is None or known is None or not is_live:
+            raise error
+        if reference.tag in set(self.services.registry.tags(reference)):
+            raise TagAppears(
+                f"{reference}: the registry lists the tag and has no image"
+            )
+        since = known.gone_since or now
+        until = since + rule.keep.grace_seconds
+        if now >= until:
+            return self._remove(f"its registry has it no more, and {rule} says keep")
+        day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+        reason = f"its registry has it no more; removed on {day} unless it comes back"
+        return Ending(
+            Outcome.FAILED, None, reason, next_try=until + 1, gone_since=since
+        )
 
     def _fence(self) -> Fence:
         return Fence(self.heartbeat.check, fence_token(self.lease))

@@ -15,10 +15,10 @@ from workers.schema_check import Problem
 
 T = TypeVar("T")
 
-# What a rule may ask for that this version does not do yet.
+# What a rule may ask for that this version does not do yet, by keys, from outside in.
 NOT_DONE_YET: Mapping[str, Callable[[Any], bool]] = {
     "watch": bool,
-    "keep": bool,
+    "keep.newest": bool,
 }
 # What a format is made of besides.
 _MADE_OF = {"image": ("flat",), "podman": ("layers",), "thin": ("layers",)}
@@ -127,7 +127,12 @@ def read_rule(
 
 def not_done_yet(raw: Mapping[str, Any]) -> Iterator[str]:
     """Give the keys of a rule that ask for what this version does not do."""
-    return (key for key, asks in NOT_DONE_YET.items() if key in raw and asks(raw[key]))
+    for path, asks in NOT_DONE_YET.items():
+        value: Any = raw
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and asks(value):
+            yield path
 
 
 def _with_parts(formats: Sequence[str]) -> tuple[str, ...]:

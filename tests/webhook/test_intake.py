@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ledger import D1, Clock
+from tests.support.ledger import D1, D2, Clock
 from tests.support.redis import RedisServer
 from webhook.event import PushEvent
 from webhook.intake import DurabilityCheck, Intake, NotKept
 from workers.errors import TransientError
 from workers.jobqueue import JobQueue
-from workers.ledger import Accepted, Ledger, Verdict
+from workers.ledger import Accepted, Ledger, Outcome, Verdict, orders
 from workers.policy import PolicyFile
 
 NOW = 1_800_000_000.0
@@ -214,3 +214,55 @@ def test_nothing_is_refused_while_there_is_no_policy_to_refuse_it(bench: Bench) 
     assert bench.ledger.image("a.b/team/web:1") is None
     bench.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
     assert bench.intake.receive("local", [event()]).is_queued
+
+
+def make_live(bench: Bench, tag: str, digest: str) -> None:
+    bench.intake.receive("local", [event(tag=tag, digest=digest)])
+    lease = bench.ledger.begin(f"a.b/team/web:{tag}", worker="w")
+    assert lease is not None
+    bench.ledger.finish(lease, Outcome.PUBLISHED, digest=digest)
+
+
+def test_a_deleted_tag_is_looked_for_and_what_was_never_there_is_not(
+    bench: Bench,
+) -> None:
+    bench.policy.path.write_text(
+        "version: 1\nrules: [{allow: a.b/team/*, keep: {grace: 30d}}]\n"
+    )
+    make_live(bench, "1", D1)
+    gone = [event(tag=tag, digest=None, action="delete") for tag in ("1", "2")]
+    answer = bench.intake.receive("local", gone)
+    assert [image.decision for image in answer.images] == [
+        Verdict.QUEUED,
+        Verdict.IGNORED,
+    ]
+    lease = bench.ledger.begin("a.b/team/web:1", worker="w")
+    assert lease is not None
+    assert lease.order == orders.LOOK
+    assert bench.ledger.image("a.b/team/web:2") is None
+
+
+def test_a_deleted_digest_is_looked_for_under_each_tag_that_has_it(
+    bench: Bench,
+) -> None:
+    bench.policy.path.write_text(
+        "version: 1\nrules: [{allow: a.b/team/*, keep: {grace: 30d}}]\n"
+    )
+    for tag, digest in (("1", D1), ("2", D1), ("3", D2)):
+        make_live(bench, tag, digest)
+    gone = event(tag=None, digest=D1, action="delete")
+    answer = bench.intake.receive("local", [gone, gone])
+    names = [image.reference for image in answer.images]
+    assert sorted(map(str, names)) == 2 * ["a.b/team/web:1"] + 2 * ["a.b/team/web:2"]
+    assert {image.decision for image in answer.images} == {Verdict.QUEUED}
+    other = event(tag=None, digest=f"sha256:{'7' * 64}", action="delete")
+    assert not bench.intake.receive("local", [other]).is_queued
+
+
+def test_nothing_is_looked_for_where_no_rule_has_keep(bench: Bench) -> None:
+    make_live(bench, "1", D1)
+    for gone in (event(tag="1", action="delete"), event(tag=None, action="delete")):
+        assert not bench.intake.receive("local", [gone]).is_queued
+    image = bench.ledger.image("a.b/team/web:1")
+    assert image is not None
+    assert image.requested == image.done

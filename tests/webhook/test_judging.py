@@ -76,3 +76,32 @@ def test_an_event_with_a_problem_is_refused_and_has_no_name() -> None:
 def test_a_signature_is_refused_by_its_tag() -> None:
     signature = judged(tag=f"sha256-{'0' * 64}.sig")
     assert signature.verdict is Verdict.REFUSED
+
+
+KEEPING = parse_policy("""\
+version: 1
+rules:
+  - {allow: a.b/team/*, keep: {grace: 30d}}
+  - {allow: a.b/all/*}
+""")
+
+
+def deletion(repository: str) -> Judgement:
+    event = PushEvent.read(
+        registry="a.b", repository=repository, tag="1", action="delete"
+    )
+    return judge(event, KEEPING)
+
+
+def test_a_deletion_leads_to_a_look_where_the_rule_has_keep() -> None:
+    good = deletion("team/web")
+    assert good.verdict is Verdict.QUEUED
+    assert good.reason.startswith("a look whether it is gone: rule 1")
+
+
+def test_a_deletion_leads_to_nothing_where_no_rule_has_keep() -> None:
+    kept = deletion("all/web")
+    assert (kept.verdict, kept.is_about_image) == (Verdict.IGNORED, True)
+    assert "has no `keep:`, so what is gone stays published" in kept.reason
+    refused = deletion("other/web")
+    assert refused.verdict is Verdict.IGNORED

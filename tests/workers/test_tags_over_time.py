@@ -1,5 +1,6 @@
 """Names that are removed, and brought back to what they led to before."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -378,3 +379,107 @@ def test_what_is_remembered_lies_in_small_catalogs() -> None:
     assert is_catalog(FORMER + b"/registry.example.org/atlas")
     assert not is_catalog(FORMER + b"/registry.example.org/atlas/analysis:v1")
     assert not is_catalog(former_path(Reference.parse("a.b/c:d"), D3))
+
+
+# Gone upstream.
+
+
+def delete(shop: Workshop, name: str = NAME) -> None:
+    """Delete a tag in the registry, and have it looked for."""
+    repository, _, tag = name.partition(":")
+    shop.registry.delete_tag(repository, tag)
+    order(shop, orders.LOOK, name)
+
+
+def long_ago(shop: Workshop) -> None:
+    """Have it found gone two days ago."""
+    key = f"cvmfs-webhook:image:{shop.reference(NAME)}"
+    then = time.time() - 2 * 86400
+    shop.services.front.connection.hset(key, "gone_since", str(then))
+    shop.wait_for_next_try(NAME)
+
+
+def test_what_is_gone_upstream_stays_for_its_grace_time_and_then_goes(
+    shop: Workshop,
+) -> None:
+    shop.allow(keep="{grace: 1d}")
+    image = publish(shop, FIRST)
+    delete(shop)
+
+    run = shop.run(NAME)
+
+    assert "removed on 2" in (run.reason or "")
+    record = shop.image(NAME)
+    assert record.gone_since is not None
+    assert record.next_try == pytest.approx(record.gone_since + 86400, abs=5)
+    assert shop.file(NAME, "etc/motd") == b"first"
+
+    long_ago(shop)
+    assert shop.run(NAME).outcome is Outcome.REMOVED
+    assert not has(shop, image_path(name_of(shop)))
+    assert shop.image(NAME).state is State.REMOVED
+    assert shop.ledger.lives(shop.reference(NAME))[1].digest == image.digest
+    assert shop.ledger.next_due() is None
+
+
+def test_what_comes_back_within_the_grace_time_stays(shop: Workshop) -> None:
+    shop.allow(keep="{grace: 1d}")
+    publish(shop, FIRST)
+    delete(shop)
+    shop.run(NAME)
+    push(shop, FIRST)
+    long_ago(shop)
+    assert shop.run(NAME).outcome is Outcome.UNCHANGED
+    record = shop.image(NAME)
+    assert (record.state, record.gone_since) == (State.LIVE, None)
+    assert shop.file(NAME, "etc/motd") == b"first"
+
+
+def test_without_keep_nothing_that_is_gone_upstream_goes(shop: Workshop) -> None:
+    publish(shop, FIRST)
+    delete(shop)
+    run = shop.run(NAME)
+    assert run.outcome is Outcome.FAILED
+    assert run.next_try is None
+    assert shop.file(NAME, "etc/motd") == b"first"
+    assert shop.image(NAME).gone_since is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_registry_that_does_not_list_its_tags_removes_nothing(
+    shop: Workshop, status: int
+) -> None:
+    shop.allow(keep="{grace: 1s}")
+    publish(shop, FIRST)
+    delete(shop)
+    shop.registry.fail("GET", "/tags/list", status=status)
+    assert shop.run(NAME).outcome is Outcome.FAILED
+    key = f"cvmfs-webhook:image:{shop.reference(NAME)}"
+    shop.services.front.connection.hset(key, "gone_since", "1")
+    order(shop, orders.LOOK)
+    assert shop.run(NAME).outcome is Outcome.FAILED
+    assert shop.file(NAME, "etc/motd") == b"first"
+
+
+def test_a_tag_that_is_listed_is_not_gone(shop: Workshop) -> None:
+    shop.allow(keep="{grace: 1s}")
+    publish(shop, FIRST)
+    for method in ("GET", "HEAD"):
+        shop.registry.fail(method, "/manifests/", status=404)
+    order(shop, orders.LOOK)
+    run = shop.run(NAME)
+    assert run.outcome is Outcome.FAILED
+    assert "lists the tag" in (run.reason or "")
+    assert run.next_try is not None
+    assert shop.image(NAME).gone_since is None
+
+
+def test_what_was_restored_stays_whatever_the_registry_has(shop: Workshop) -> None:
+    shop.allow(keep="{grace: 1s}")
+    first = publish(shop, FIRST)
+    publish(shop, SECOND)
+    restore(shop, first)
+    delete(shop)
+    assert shop.run(NAME).outcome is Outcome.FAILED
+    assert shop.image(NAME).gone_since is None
+    assert shop.file(NAME, "etc/motd") == b"first"

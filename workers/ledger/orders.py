@@ -9,6 +9,9 @@ from workers.reference import parse_digest
 REMOVE = "remove"
 """Nothing is to be published under the reference any more."""
 
+LOOK = "look"
+"""The registry is to be asked at once what it has; its event did not say that."""
+
 _RESTORE = "restore "
 
 

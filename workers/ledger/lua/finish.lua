@@ -38,6 +38,8 @@ if is_good or outcome == 'removed' then
   put(record, 'gone_since', nil)
 elseif ARGV[13] ~= '' then
   put(record, 'gone_since', stamp(tonumber(ARGV[13])))
+elseif fields.run_digest then
+  put(record, 'gone_since', nil)
 end
 if is_good then
   local live = ARGV[7] ~= '' and ARGV[7] or fields.run_digest
