@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from workers.cvmfs import Dirent, FormatError, RemovePath, Repository, Snapshot
@@ -21,7 +21,7 @@ from workers.images.manifest import parse_manifest
 from workers.images.singularity import MARK
 from workers.layout.flat import RECEIPT
 from workers.layout.layers import layer_path, record_path
-from workers.layout.names import FLAT, FORMER, METADATA, flat_path
+from workers.layout.names import FLAT, FORMER, IMAGES, METADATA, flat_path
 from workers.receipts import UNTIL
 
 LAYERS = b"/.layers"
@@ -47,7 +47,7 @@ class Pruning:
 
     Attributes:
         revision: that it was found in.
-        unused: paths of trees, sorted.
+        unused: paths of trees and squashfs files, sorted.
         forgotten: folders of what is remembered no longer, sorted.
         used: number of trees that stay because they are used.
         foreign: number of those that stay because we did not make them.
@@ -85,7 +85,7 @@ def find_unused(snapshot: Snapshot, fqrn: str, *, since: float) -> Pruning:
             used.add(_tree_of(path, entry.target, fqrn))
         elif path.startswith(METADATA + b"/") and path.endswith(_MANIFEST):
             used |= _named(snapshot, path, entry)
-    unused, in_use, foreign = [], 0, 0
+    unused, in_use, foreign = list(_unused_files(snapshot, used)), 0, 0
     for path in _trees(snapshot):
         if path in used:
             in_use += 1
@@ -149,6 +149,19 @@ def _trees(snapshot: Snapshot) -> Iterator[bytes]:
                 for name, tree in snapshot.listdir(place).items():
                     if stat.S_ISDIR(tree.mode):
                         yield place + b"/" + name
+
+
+def _unused_files(snapshot: Snapshot, used: Collection[bytes]) -> Iterator[bytes]:
+    """Yield the squashfs files whose tree nobody uses."""
+    if snapshot.lookup(IMAGES) is None:
+        return
+    for shard, folder in snapshot.listdir(IMAGES).items():
+        if stat.S_ISDIR(folder.mode):
+            for name in snapshot.listdir(IMAGES + b"/" + shard):
+                config, _, suffix = name.partition(b".")
+                tree = FLAT + b"/" + shard + b"/" + config
+                if suffix == b"sqfs" and tree not in used:
+                    yield IMAGES + b"/" + shard + b"/" + name
 
 
 def _tree_of(link: bytes, target: bytes, fqrn: str) -> bytes:

@@ -26,7 +26,7 @@ from workers.cvmfs import (
 from workers.images.manifest import parse_manifest
 from workers.layout.former import former_path
 from workers.layout.layers import layer_path
-from workers.layout.names import flat_path
+from workers.layout.names import flat_path, squashed_path
 from workers.ledger import Outcome, State, orders
 from workers.pruning import NotUnderstood, TooBusy, find_unused, prune
 from workers.reference import Reference
@@ -105,6 +105,17 @@ def test_what_only_a_removed_name_used_goes_and_what_others_use_stays(
     assert held(shop, second) == [True, True, True]
     assert sorted(found.unused) == sorted([trees(first)[0], trees(first)[2]])
     assert shop.file(OTHER, "etc/motd") == b"second"
+
+
+def test_a_squashfs_file_goes_with_its_tree(shop: Workshop) -> None:
+    gone, kept = publish(shop, FIRST), publish(shop, SECOND, OTHER)
+    content = shop.repository.sink.put_bytes(b"squashed")
+    files = [squashed_path(image.config_digest) for image in (gone, kept)]
+    commit(shop, *(PutFile(path, content) for path in files))
+    remove(shop)
+    prune(shop.repository, FQRN, since=LATER)
+    snapshot = shop.repository.read()
+    assert [snapshot.lookup(path) is not None for path in files] == [False, True]
 
 
 def test_what_can_be_restored_stays_for_its_grace_time(shop: Workshop) -> None:

@@ -5,6 +5,7 @@ import re
 from workers.reference import DOCKER_HUB, InvalidReference, Reference
 
 FLAT = b"/.flat"
+IMAGES = b"/.images"
 METADATA = b"/.metadata"
 MULTIARCH = b"/.multiarch"
 PODMAN = b"/podmanStore"
@@ -60,7 +61,7 @@ def flat_path(config_digest: str) -> bytes:
 def squashed_path(config_digest: str) -> bytes:
     """Return where an image lies as one squashfs file, by its config's digest."""
     encoded = config_digest.partition(":")[2].encode()
-    return b"/.images/%s/%s.sqfs" % (encoded[:2], encoded)
+    return b"%s/%s/%s.sqfs" % (IMAGES, encoded[:2], encoded)
 
 
 def link_target(link: bytes, target: bytes) -> bytes:
