@@ -16,6 +16,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from workers.admitting import (
+    Refused,
+    check_labels,
+    check_private,
+    check_publisher,
+    decide,
+)
 from workers.config import Config, load_config
 from workers.converting import Shelf, convert, no_layers, published_layers
 from workers.errors import PermanentError, TransientError, WorkerError
@@ -66,20 +73,12 @@ _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _MAX_COSTLY_ATTEMPTS = 3
 
 
-class Refused(PermanentError):
-    """The policy does not let this image in."""
-
-
 class TagAppears(TransientError):
     """A registry that contradicts itself; it may be in the middle of something."""
 
 
 class NotRestorable(PermanentError):
     """What was live once can be had from nowhere any more."""
-
-
-class PolicyUnusable(TransientError):
-    """There is no good policy to decide by; it says nothing about the image."""
 
 
 def run(reference: str) -> str:
@@ -195,7 +194,7 @@ class _Run:
     def _publish(self) -> Ending:
         services, reference, lease = self.services, self.reference, self.lease
         client, heartbeat = services.registry, self.heartbeat
-        rule = _decide(services.policy, reference)
+        rule = decide(services.policy, reference)
         fqrn, publisher = services.publisher(rule)
         has_flat = "flat" in rule.formats
         path = image_path(reference).decode() if has_flat else None
@@ -217,13 +216,13 @@ class _Run:
         if live.get(HELD) == self.digest and not lease.forced:
             held, self.digest = self.digest, digest_of(live)
             return replace(self._unchanged(fqrn, publisher, path), held=held)
-        _check_private(services, reference, rule)
+        check_private(client, reference, rule)
         images, missing = fetch_images(client, reference, descriptor, platforms)
         # Again, of what will be published: the tag may have moved meanwhile.
         pinned = replace(reference, tag=None, digest=self.digest)
-        _check_private(services, pinned, rule)
+        check_private(client, pinned, rule)
         for image in images:
-            _check_labels(image, rule)
+            check_labels(image, rule)
         heartbeat.check()
         publication = self._place(rule, images, receipt, live)
         self._keep_thin(rule)
@@ -253,7 +252,7 @@ class _Run:
         """
         services, heartbeat, lease = self.services, self.heartbeat, self.lease
         fqrn, publisher = services.publisher(rule)
-        _check_publisher(fqrn, publisher, rule)
+        check_publisher(fqrn, publisher, rule)
         if "image" in rule.formats:
             require_program()  # before anything is downloaded
         placement = Placement(
@@ -299,7 +298,7 @@ class _Run:
     def _restore(self, digest: str) -> Ending:
         """Publish what was live before; what the registry has waits for a new push."""
         services, reference, heartbeat = self.services, self.reference, self.heartbeat
-        rule = _decide(services.policy, reference)
+        rule = decide(services.policy, reference)
         fqrn, publisher = services.publisher(rule)
         path = image_path(reference).decode() if "flat" in rule.formats else None
         heartbeat.stage(State.RESOLVING)
@@ -324,7 +323,7 @@ class _Run:
                     services.registry, reference, descriptor, platforms
                 )
             if wanted(images, publisher, rule):
-                _check_private(services, pinned, rule)
+                check_private(services.registry, pinned, rule)
             publication = self._place(rule, images, receipt, live)
         except ImageNotFound as error:
             raise NotRestorable(
@@ -449,20 +448,6 @@ class _Run:
         return Ending(Outcome.FAILED, self.digest, reason, next_try=next_try)
 
 
-def _decide(policy_file: PolicyFile, reference: Reference) -> Rule:
-    """Ask the policy again: it may have changed since the push was accepted."""
-    policy = policy_file.current()
-    if policy_file.problem is not None and not policy.digest:
-        raise PolicyUnusable(
-            "the policy file is broken, so nothing is decided: once the operator has "
-            "mended it, this goes on"
-        )
-    decision = policy.decide(reference)
-    if not decision.allowed or decision.rule is None:
-        raise Refused(decision.reason)
-    return decision.rule
-
-
 def _flat_image(image: ResolvedImage) -> FlatImage:
     return FlatImage(
         image.platform,
@@ -480,30 +465,3 @@ def _receipt(digest: str, platforms: Sequence[Platform], rule: Rule) -> Receipt:
         "formats": sorted(rule.formats),
         "platforms": list(map(str, platforms)),
     }
-
-
-def _check_publisher(fqrn: str, publisher: Publisher, rule: Rule) -> None:
-    """Refuse formats that would show deleted files, where a publisher loses marks."""
-    if "layers" in rule.formats and not publisher.holds_whiteouts:
-        raise Refused(
-            f"{fqrn} is published in a way that cannot hold overlay whiteouts, so files"
-            f" that a layer deletes would show: write `formats: [flat]` in {rule}"
-        )
-
-
-def _check_private(services: Services, reference: Reference, rule: Rule) -> None:
-    """Refuse what no anonymous client can pull: CVMFS is world-readable."""
-    if rule.private == "allow":
-        return
-    if not services.registry.is_public(reference):
-        raise Refused(
-            f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
-            " a rule with `private: allow` would publish it"
-        )
-
-
-def _check_labels(image: ResolvedImage, rule: Rule) -> None:
-    labels = image.config.labels or {}
-    for name, value in rule.require_label.items():
-        if labels.get(name) != value:
-            raise Refused(f'the rule wants LABEL {name}="{value}" in the Dockerfile')

@@ -300,6 +300,8 @@ def test_what_the_registry_has_lost_is_restored_from_the_repository(
 def test_a_removed_name_comes_back_with_what_it_was(shop: Workshop) -> None:
     image = publish(shop, FIRST)
     remove(shop)
+    for method in ("GET", "HEAD"):
+        shop.registry.fail(method, "/v2/.+", status=404)
     restore(shop, image)
     assert shop.file(NAME, "etc/motd") == b"first"
     assert has(shop, metadata_path(name_of(shop)) + b"/config.json")

@@ -1,0 +1,67 @@
+"""What a job asks before it publishes: may this image be in this repository?
+
+The front has asked the policy before; here it is asked again, with what only the
+registry and the image itself can say.
+"""
+
+from workers.errors import PermanentError, TransientError
+from workers.plan import Publisher
+from workers.policy import PolicyFile, Rule
+from workers.reference import Reference
+from workers.registry import RegistryClient
+from workers.resolving import ResolvedImage
+
+
+class Refused(PermanentError):
+    """The policy does not let this image in."""
+
+
+class PolicyUnusable(TransientError):
+    """There is no good policy to decide by; it says nothing about the image."""
+
+
+def decide(policy_file: PolicyFile, reference: Reference) -> Rule:
+    """Ask the policy again: it may have changed since the push was accepted.
+
+    Raises:
+        Refused: it does not let the image in.
+        PolicyUnusable: there is none to ask.
+    """
+    policy = policy_file.current()
+    if policy_file.problem is not None and not policy.digest:
+        raise PolicyUnusable(
+            "the policy file is broken, so nothing is decided: once the operator has "
+            "mended it, this goes on"
+        )
+    decision = policy.decide(reference)
+    if not decision.allowed or decision.rule is None:
+        raise Refused(decision.reason)
+    return decision.rule
+
+
+def check_publisher(fqrn: str, publisher: Publisher, rule: Rule) -> None:
+    """Refuse formats that would show deleted files, where a publisher loses marks."""
+    if "layers" in rule.formats and not publisher.holds_whiteouts:
+        raise Refused(
+            f"{fqrn} is published in a way that cannot hold overlay whiteouts, so files"
+            f" that a layer deletes would show: write `formats: [flat]` in {rule}"
+        )
+
+
+def check_private(client: RegistryClient, reference: Reference, rule: Rule) -> None:
+    """Refuse what no anonymous client can pull: CVMFS is world-readable."""
+    if rule.private == "allow":
+        return
+    if not client.is_public(reference):
+        raise Refused(
+            f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
+            " a rule with `private: allow` would publish it"
+        )
+
+
+def check_labels(image: ResolvedImage, rule: Rule) -> None:
+    """Refuse an image whose author did not opt in, where the rule wants that."""
+    labels = image.config.labels or {}
+    for name, value in rule.require_label.items():
+        if labels.get(name) != value:
+            raise Refused(f'the rule wants LABEL {name}="{value}" in the Dockerfile')
