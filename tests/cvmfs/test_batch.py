@@ -21,6 +21,7 @@ from workers.cvmfs import (
     PutFile,
     PutLink,
     RemovePath,
+    RequirePath,
 )
 from workers.cvmfs.counters import Counters
 
@@ -65,6 +66,7 @@ _CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(PutLink, _PATHS, st.binary(), _NUMBERS, _NUMBERS, _TIMES),
     st.builds(PutFile, _PATHS, _CONTENTS, _NUMBERS, _NUMBERS, _NUMBERS, _TIMES),
     st.builds(RemovePath, _PATHS),
+    st.builds(RequirePath, _PATHS),
 )
 
 
