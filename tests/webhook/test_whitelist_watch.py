@@ -1,5 +1,6 @@
 """Whoever looks is told of a whitelist that ends, long before and with the mend."""
 
+import os
 import shutil
 import threading
 import time
@@ -171,7 +172,12 @@ def test_prometheus_is_told_when_it_ends(watched: Watched) -> None:
 
 def test_it_looks_by_itself_and_keeps_nobody_waiting(watched: Watched) -> None:
     watched.clock.time = watched.ends
+    whitelist = Path(watched.repository.storage[7:]) / WHITELIST
+    content = whitelist.read_bytes()
+    whitelist.unlink()
+    os.mkfifo(whitelist)  # whoever reads it waits until somebody writes
     assert "expired" not in watched.client.get("/").text
+    whitelist.write_bytes(content)
     for thread in threading.enumerate():
         if thread.name == "whitelists":
             thread.join()
