@@ -10,6 +10,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import url_to_be
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.support.browser import browser, complaints, serving, wait_for
 from tests.support.redis import RedisServer
@@ -208,3 +210,5 @@ def log_in(chrome: Chrome, address: str) -> None:
     chrome.get(address)
     chrome.find_element(By.ID, "token").send_keys(TOKEN)
     chrome.find_element(By.CSS_SELECTOR, "main button").click()
+    # The click may be back before the page is: Chromium does not wait for a form.
+    WebDriverWait(chrome, 60).until(url_to_be(address))
