@@ -24,12 +24,6 @@ pytestmark = [
 NAME = "atlas/runs:v1"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
     folder = tmp_path / "shop"

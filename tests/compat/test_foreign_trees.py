@@ -32,12 +32,6 @@ CATALOGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[StockServer]:
     with stock_server(tmp_path / "machine") as machine:

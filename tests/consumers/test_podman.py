@@ -1,7 +1,6 @@
 """Podman runs published images from an exported store."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +75,6 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
     for name in ("atlas/analysis:v1", "atlas/other:v1"):
         shop.publish(name)
     return images
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.jobs import Workshop, workshop_on
+from tests.support.jobs import Workshop
 from tests.support.ledger import D1, D2, D3, REFERENCE
 from tests.support.oci import Image, tar_of
 from tests.support.redis import RedisServer
@@ -19,18 +19,6 @@ from workers.ledger import Outcome, State, orders
 from workers.reference import Reference
 
 NAME = "atlas/analysis:v1"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

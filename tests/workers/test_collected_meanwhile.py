@@ -2,29 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from tests.support.jobs import FQRN, Between, Workshop, workshop_on
+from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import tar_of
-from tests.support.redis import RedisServer
 from workers.cvmfs import Retention
 from workers.ledger import Outcome, State
 from workers.repository_care import collect_garbage
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
-        yield opened
 
 
 def test_what_a_job_had_stored_is_stored_again(shop: Workshop) -> None:

@@ -3,14 +3,13 @@
 import dataclasses
 import gzip
 import signal
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import FrameType
 
 import pytest
 
 from tests.support import tars
-from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.jobs import FQRN, Workshop
 from tests.support.oci import (
     GZIP_LAYER_TYPE,
     Layer,
@@ -19,7 +18,6 @@ from tests.support.oci import (
     plain_layer,
     tar_of,
 )
-from tests.support.redis import RedisServer
 from workers.converting import Shelf, convert, no_layers
 from workers.heartbeat import Overtaken
 from workers.images.manifest import Platform
@@ -38,18 +36,6 @@ NOISE = bytes(range(256)) * 40_000
 LARGE = plain_layer(tar_of({"noise": NOISE}))
 SMALL = gzip_layer(tar_of({"small": b"small"}))
 BROKEN = Layer(b"\x1f\x8b broken", GZIP_LAYER_TYPE["oci"], digest_of(b""))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
-        yield opened
 
 
 class Told:

@@ -41,12 +41,6 @@ NAME = "atlas/image:v1"
 _MOST = 255  # bytes of an extended attribute that a catalog holds
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
     folder = tmp_path / "shop"

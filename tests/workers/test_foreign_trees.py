@@ -4,14 +4,11 @@ DUCC uses the same paths, and loses owners, modes, times and the meaning of whit
 """
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import Workshop, workshop_on
+from tests.support.jobs import Workshop
 from tests.support.oci import Image, digest_of, gzip_layer, tar_of
-from tests.support.redis import RedisServer
 from workers.cvmfs import Change, PutFile
 from workers.layout.layers import layer_path
 from workers.layout.names import flat_path
@@ -19,18 +16,6 @@ from workers.ledger import Outcome
 
 LAYER = gzip_layer(tar_of({"ours": b"ours"}))
 NAME = "atlas/image:v1"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ import importlib
 import inspect
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 import redis
 
-from tests.support.jobs import FQRN, Between, Workshop, workshop_on
+from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, build_image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from workers import jobs
@@ -29,18 +27,6 @@ from workers.services import open_repository
 NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
 FIRST = [tar_of({"etc/motd": b"first"})]
 SECOND = [tar_of({"etc/motd": b"second"})]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as made:
-        yield made
 
 
 def push(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:

@@ -1,7 +1,6 @@
 """A layer that the repository holds is neither fetched nor unpacked again."""
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
@@ -10,7 +9,7 @@ import pytest
 
 from tests.support import tars
 from tests.support.compare import Listing, list_tree
-from tests.support.jobs import FQRN, Between, Workshop, workshop_on
+from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, Layer, digest_of, gzip_layer, tar_of
 from tests.support.redis import RedisServer
 from workers.cvmfs import Content, Dirent
@@ -37,18 +36,6 @@ TOP = gzip_layer(
 )
 OTHER = gzip_layer(tar_of({"other": b"other"}))
 FIRST, SECOND = "atlas/first:v1", "atlas/second:v1"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
-        yield opened
 
 
 def push(shop: Workshop, name: str, *layers: Layer) -> Image:

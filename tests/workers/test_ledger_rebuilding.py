@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.jobs import FQRN, Workshop
 from tests.support.ledger import D1, D2, Bench, bench_on
 from tests.support.oci import tar_of
 from tests.support.redis import RedisServer
@@ -24,22 +23,10 @@ FIRST = [tar_of({"motd": b"first"})]
 SECOND = [tar_of({"motd": b"second"})]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def bench(server: RedisServer) -> Iterator[Bench]:
     with bench_on(server) as made:
         yield made
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
-        yield opened
 
 
 def rebuild(bench: Bench, revision: int, **digests: str) -> dict[str, Change]:

@@ -1,13 +1,9 @@
 """Images for several platforms: one name for all, and a name for each."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.support.jobs import Workshop, workshop_on
+from tests.support.jobs import Workshop
 from tests.support.oci import Image, build_image, digest_of, tar_of
-from tests.support.redis import RedisServer
 from workers.layout.names import flat_path, image_path, is_catalog
 from workers.ledger import Outcome
 from workers.reference import Reference
@@ -15,18 +11,6 @@ from workers.reference import Reference
 NAME = "atlas/analysis:v1"
 BOTH = "[linux/amd64, linux/arm64]"
 SHARED = tar_of({"data": b"the same on all"})
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as shop:
-        yield shop
 
 
 def built_for(platform: str) -> Image:

@@ -19,12 +19,6 @@ NAME = "atlas/analysis"
 LAYERS = [tar_of({"a": b"1"}), tar_of({"b": b"22"})]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
     with workshop_on(server, tmp_path) as opened:

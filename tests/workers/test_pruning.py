@@ -2,16 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.jobs import FQRN, Between, Workshop, workshop_on
+from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, build_image, tar_of
-from tests.support.redis import RedisServer
 from webhook.cli import main
 from workers.cvmfs import (
     CollectableStorage,
@@ -35,18 +32,6 @@ NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
 SHARED = tar_of({"shared": b"by both"})
 FIRST = [SHARED, tar_of({"etc/motd": b"first"})]
 SECOND = [SHARED, tar_of({"etc/motd": b"second"})]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as made:
-        yield made
 
 
 def publish(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:

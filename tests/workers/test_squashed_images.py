@@ -23,12 +23,6 @@ NOISE = os.urandom(20 << 20)
 LAYERS = [HARD_CASES["hard links"][0], [tars.file(b"noise", NOISE)]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
     folder = tmp_path / "shop"

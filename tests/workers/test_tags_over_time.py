@@ -1,15 +1,12 @@
 """Names that are removed, and brought back to what they led to before."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import FQRN, Between, Workshop, workshop_on
+from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.ledger import D3
 from tests.support.oci import Image, build_image, tar_of
-from tests.support.redis import RedisServer
 from workers.images.manifest import parse_manifest
 from workers.jobs import run_job
 from workers.layout.former import former_path
@@ -29,18 +26,6 @@ NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
 FIRST = [tar_of({"etc/motd": b"first"})]
 SECOND = [tar_of({"etc/motd": b"second"})]
 THIRD = [tar_of({"etc/motd": b"third"})]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as made:
-        yield made
 
 
 def push(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:

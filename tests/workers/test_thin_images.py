@@ -26,12 +26,6 @@ LAYERS = [tar_of({"motd": b"hello"}), tar_of({"bin/run": b"#!/bin/sh\n"})]
 CONFIG = {"config": {"Env": ["A=1"], "Cmd": ["run"], "Entrypoint": ["/bin/sh"]}}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
 @contextmanager
 def thin_shop(server: RedisServer, folder: Path, host: str) -> Iterator[Workshop]:
     """Give a workshop whose thin images go to the registry at ``host``."""
