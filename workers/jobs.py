@@ -1,8 +1,8 @@
 """The story of one job: from a reference that is owed work to a new revision.
 
 Reads top to bottom: ``run`` is what the queue calls; ``run_job`` takes the lease and
-tells the ledger how it ended; ``_Run._publish`` is the story itself. This is the only
-place that asks whether a retry would help.
+tells the ledger how it ended; ``_Run._publish`` is the story itself. Whether a retry
+would help is asked in ``retrying``.
 
 Killed at any instruction, nothing is lost: what was said of the work is in the ledger,
 what was stored is found again, and what was published is recognised by its receipt.
@@ -51,8 +51,9 @@ from workers.receipts import (
     remembered,
 )
 from workers.reference import Reference
-from workers.registry import DigestMismatch, ImageNotFound
+from workers.registry import ImageNotFound
 from workers.resolving import ResolvedImage, fetch_images, resolve_digest
+from workers.retrying import after_error, after_mistake
 from workers.services import Services
 from workers.thin_images import keep_thin
 
@@ -60,17 +61,6 @@ log = logging.getLogger(__name__)
 
 # Raised when what we write for the same image changes; what is live is then rebuilt.
 CONVERTER = 1
-
-# The pauses between the attempts add up to two hours: a registry's maintenance passes
-# meanwhile, and an operator makes room on a disk.
-MAX_ATTEMPTS = 10
-_FIRST_DELAY_SECONDS = 5.0
-_LONGEST_DELAY_SECONDS = 1800.0
-# A registry may ask for more than that, up to here.
-_LONGEST_RETRY_AFTER_SECONDS = 3600.0
-# What is altered on its way, or our own mistake, hardly ever passes by itself, and each
-# attempt may cost a whole download.
-_MAX_COSTLY_ATTEMPTS = 3
 
 
 class TagAppears(TransientError):
@@ -174,7 +164,7 @@ class _Run:
         except Refused as error:
             return Ending(Outcome.REFUSED, self.digest, str(error))
         except WorkerError as error:
-            return self._failed(error)
+            return after_error(error, self.digest, self.lease.attempt)
         except OutOfTime:
             hours = JOB_SECONDS // 3600
             reason = f"it took longer than {hours} hours; push a smaller image"
@@ -183,7 +173,7 @@ class _Run:
             log.exception("reference=%s", self.reference)
             kind = type(error).__name__
             reason = f"internal error ({kind}); the worker's log has more"
-            return self._try_again(reason, _MAX_COSTLY_ATTEMPTS)
+            return after_mistake(reason, self.digest, self.lease.attempt)
 
     def _answer(self) -> Ending:
         if self.lease.order == orders.REMOVE:
@@ -425,27 +415,6 @@ class _Run:
             repository=fqrn,
             path=path,
         )
-
-    def _failed(self, error: WorkerError) -> Ending:
-        if not isinstance(error, TransientError):
-            return Ending(Outcome.FAILED, self.digest, str(error))
-        is_costly = isinstance(error, DigestMismatch)
-        most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
-        return self._try_again(str(error), most, error.retry_after)
-
-    def _try_again(
-        self, reason: str, most: int, retry_after: float | None = None
-    ) -> Ending:
-        """Return a failure that the ledger retries, unless it has been tried enough."""
-        attempt = self.lease.attempt
-        if attempt >= most:
-            reason = f"{reason} (given up after {attempt} attempts)"
-            return Ending(Outcome.FAILED, self.digest, reason)
-        delay = min(_FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS)
-        if retry_after is not None:
-            delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER_SECONDS))
-        next_try = time.time() + delay
-        return Ending(Outcome.FAILED, self.digest, reason, next_try=next_try)
 
 
 def _flat_image(image: ResolvedImage) -> FlatImage:

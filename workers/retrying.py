@@ -1,0 +1,59 @@
+"""Whether and when a job that failed is tried again; the one place that asks.
+
+The ledger keeps the moment; a sweep starts the job then.
+"""
+
+import time
+
+from workers.errors import TransientError, WorkerError
+from workers.heartbeat import Ending
+from workers.ledger import Outcome
+from workers.registry import DigestMismatch
+
+# The pauses between the attempts add up to two hours: a registry's maintenance passes
+# meanwhile, and an operator makes room on a disk.
+_MAX_ATTEMPTS = 10
+_FIRST_DELAY_SECONDS = 5.0
+_LONGEST_DELAY_SECONDS = 1800.0
+# A registry may ask for more than that, up to here.
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# What is altered on its way, or our own mistake, hardly ever passes by itself, and each
+# attempt may cost a whole download.
+_MAX_COSTLY_ATTEMPTS = 3
+
+
+def after_error(error: WorkerError, digest: str | None, attempt: int) -> Ending:
+    """Return how a run ends that met an error of ours.
+
+    Args:
+        error: what it met.
+        digest: of the image, if the registry gave it.
+        attempt: number of this run, from 1.
+    """
+    if not isinstance(error, TransientError):
+        return Ending(Outcome.FAILED, digest, str(error))
+    is_costly = isinstance(error, DigestMismatch)
+    most = _MAX_COSTLY_ATTEMPTS if is_costly else _MAX_ATTEMPTS
+    return _try_again(str(error), digest, attempt, most, error.retry_after)
+
+
+def after_mistake(reason: str, digest: str | None, attempt: int) -> Ending:
+    """Return how a run ends that a mistake of ours has stopped."""
+    return _try_again(reason, digest, attempt, _MAX_COSTLY_ATTEMPTS)
+
+
+def _try_again(
+    reason: str,
+    digest: str | None,
+    attempt: int,
+    most: int,
+    retry_after: float | None = None,
+) -> Ending:
+    """Return a failure that the ledger retries, unless it has been tried enough."""
+    if attempt >= most:
+        reason = f"{reason} (given up after {attempt} attempts)"
+        return Ending(Outcome.FAILED, digest, reason)
+    delay = min(_FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS)
+    if retry_after is not None:
+        delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER_SECONDS))
+    return Ending(Outcome.FAILED, digest, reason, next_try=time.time() + delay)
