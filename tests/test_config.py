@@ -18,7 +18,7 @@ from workers.config import (
     load_config,
     settings,
 )
-from workers.config_values import storage_bucket, storage_folder
+from workers.config.values import storage_bucket, storage_folder
 
 # Design section 5.2 without the kind that a later version brings.
 CONTRACT = """\

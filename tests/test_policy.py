@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.image_pattern import ImagePattern, InvalidPattern, is_signature_tag
 from workers.policy import (
     ImageLimits,
     Keep,
@@ -22,6 +21,7 @@ from workers.policy import (
     parse_policy,
     target_repository,
 )
+from workers.policy.image_pattern import ImagePattern, InvalidPattern, is_signature_tag
 from workers.quantities import BadQuantity, parse_duration, parse_size
 from workers.reference import Reference
 

@@ -23,7 +23,7 @@ from webhook.afterwards import Afterwards
 from webhook.app import create_app
 from webhook.wire import Desk, Door, Head, Speaker, Terms
 from workers.config import Config, ConfigError, Limits, SourceConfig
-from workers.config_values import BadValue, listen_address
+from workers.config.values import BadValue, listen_address
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile

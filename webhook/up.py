@@ -21,7 +21,7 @@ from webhook.first_start import write_first_files
 from webhook.server import listening_on
 from webhook.supervisor import Child, Supervisor
 from workers.config import Config, RepositoryConfig, S3Config, load_config
-from workers.config_values import storage_bucket
+from workers.config.values import storage_bucket
 from workers.errors import TransientError
 from workers.queue_server import EmbeddedServer
 

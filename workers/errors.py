@@ -1,6 +1,6 @@
 """The errors of the core, by the one question that decides what happens next.
 
-Would a retry help? ``jobs.py`` is the only place that asks.
+Would a retry help? ``run/retrying.py`` is the only place that asks.
 
     WorkerError
     ├── TransientError     trying again later may help

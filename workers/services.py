@@ -21,7 +21,7 @@ from workers.config import (
     S3Config,
     allowed_hosts,
 )
-from workers.config_values import storage_bucket, storage_folder
+from workers.config.values import storage_bucket, storage_folder
 from workers.cvmfs import (
     AutoTags,
     BucketAccess,

@@ -18,8 +18,6 @@ from tests.support.oci import (
     plain_layer,
     tar_of,
 )
-from workers.converting import Shelf, convert, no_layers
-from workers.heartbeat import Overtaken
 from workers.images.manifest import Platform
 from workers.images.rejected import ImageRejected
 from workers.layout.layers import layer_path
@@ -30,6 +28,8 @@ from workers.policy import ImageLimits
 from workers.reference import Reference
 from workers.registry import AccessDenied, DigestMismatch, RegistryUnavailable
 from workers.resolving import fetch_images, resolve_digest
+from workers.run.converting import Shelf, convert, no_layers
+from workers.run.heartbeat import Overtaken
 
 NAME = "atlas/analysis:v1"
 NOISE = bytes(range(256)) * 40_000

@@ -8,9 +8,9 @@ import pytest
 from tests.support.ledger import D1, REFERENCE, Bench, bench_on
 from tests.support.redis import RedisServer
 from tests.support.worker import eventually
-from workers import heartbeat
-from workers.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 from workers.ledger import LedgerUnavailable, Outcome, Progress, State
+from workers.run import heartbeat
+from workers.run.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 
 HALF = Progress(1, 2, 50, 100)
 

@@ -22,6 +22,7 @@ from workers.ledger import LedgerUnavailable, Outcome, State
 from workers.policy import PolicyFile
 from workers.publishers.native import NativePublisher
 from workers.reference import Reference
+from workers.run import place
 from workers.services import open_repository
 
 NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
@@ -158,13 +159,13 @@ def test_an_image_by_an_older_converter_is_converted_again(
 ) -> None:
     push(shop, FIRST)
     shop.publish(NAME)
-    monkeypatch.setattr(jobs, "CONVERTER", jobs.CONVERTER + 1)
+    monkeypatch.setattr(place, "CONVERTER", place.CONVERTER + 1)
     shop.want(NAME)
     run = shop.run(NAME)
     assert run.outcome is Outcome.PUBLISHED
     assert State.CONVERTING in run.seconds_by_stage
     receipt = json.loads(metadata(shop, RECEIPT))
-    assert receipt["converter"] == jobs.CONVERTER
+    assert receipt["converter"] == place.CONVERTER
 
 
 def test_a_changed_rule_makes_an_image_not_unchanged(shop: Workshop) -> None:

@@ -157,7 +157,7 @@ def test_nothing_is_published_that_does_not_read_back_as_it_was_pushed(
     def lie(*_: object) -> None:
         raise VerificationFailed("the published tree is not what was pushed")
 
-    monkeypatch.setattr("workers.converting.verify", lie)
+    monkeypatch.setattr("workers.run.converting.verify", lie)
     run = shop.run(FIRST)
     assert run.outcome is Outcome.FAILED
     assert "not what was pushed" in (run.reason or "")

@@ -10,7 +10,6 @@ from tests.support.misbehaving import Reply
 from tests.support.oci import build_image, build_index, digest_of, tar_of
 from tests.support.registry import FakeRegistry
 from workers.errors import PermanentError
-from workers.heartbeat import Overtaken
 from workers.images.manifest import Platform
 from workers.images.rejected import ImageRejected
 from workers.ledger import Hint
@@ -24,6 +23,7 @@ from workers.registry import (
     RegistryUnavailable,
 )
 from workers.resolving import ResolvedImage, fetch_images, resolve_digest
+from workers.run.heartbeat import Overtaken
 
 NAME, TAG = "atlas/analysis", "v1"
 AMD64 = Platform("linux", "amd64")

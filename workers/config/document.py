@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workers.config_values import BadValue, expand
+from workers.config.values import BadValue, expand
 from workers.errors import PermanentError
 from workers.schema_check import Problem, load_schema, schema_problems, validator
 from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
 
-_SCHEMA = ("workers", "config.schema.json")
+_SCHEMA = ("workers.config", "config.schema.json")
 _LARGEST_FILE_BYTES = 1_048_576
 # Names of design section 5.2 that a later version understands: their own error says so.
 _PLANNED = (

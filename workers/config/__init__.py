@@ -8,9 +8,9 @@ and meanings stand in ``config.schema.json``.
 from collections.abc import Mapping
 from pathlib import Path
 
-from workers.config_document import ConfigError, Setting, read_document, settings
-from workers.config_reading import ConfigReader
-from workers.config_types import (
+from workers.config.document import ConfigError, Setting, read_document, settings
+from workers.config.reading import ConfigReader
+from workers.config.sections import (
     AutoTagsConfig,
     Config,
     Limits,
@@ -22,7 +22,7 @@ from workers.config_types import (
     SiteConfig,
     SourceConfig,
 )
-from workers.config_values import Secret
+from workers.config.values import Secret
 
 __all__ = [
     "AutoTagsConfig",

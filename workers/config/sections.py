@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from workers.config_values import Secret
+from workers.config.values import Secret
 from workers.reference_template import ReferenceTemplate
 
 

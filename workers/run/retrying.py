@@ -6,9 +6,9 @@ The ledger keeps the moment; a sweep starts the job then.
 import time
 
 from workers.errors import TransientError, WorkerError
-from workers.heartbeat import Ending
 from workers.ledger import Outcome
 from workers.registry import DigestMismatch
+from workers.run.heartbeat import Ending
 
 # The pauses between the attempts add up to two hours: a registry's maintenance passes
 # meanwhile, and an operator makes room on a disk.

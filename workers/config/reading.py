@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from workers import config_values
-from workers.config_document import ConfigDocument
-from workers.config_types import (
+from workers.config import values
+from workers.config.document import ConfigDocument
+from workers.config.sections import (
     AutoTagsConfig,
     Config,
     Limits,
@@ -18,7 +18,7 @@ from workers.config_types import (
     SiteConfig,
     SourceConfig,
 )
-from workers.config_values import Secret
+from workers.config.values import Secret
 from workers.errors import PermanentError
 from workers.quantities import parse_duration
 from workers.reference import DOCKER_HUB, parse_registry
@@ -46,9 +46,9 @@ class ConfigReader:
     def config(self) -> Config:
         """Return the configuration; what is wrong is noted in the document."""
         default = Config()
-        listen = self._value(("listen",), self._raw, config_values.listen_address)
+        listen = self._value(("listen",), self._raw, values.listen_address)
         listen = listen or default.listen
-        url = self._value(("public_url",), self._raw, config_values.public_url)
+        url = self._value(("public_url",), self._raw, values.public_url)
         operator = self._section("operator")
         return Config(
             path=self._path,
@@ -61,7 +61,7 @@ class ConfigReader:
             repositories=self._entries("repositories", self._repository),
             policy=self._folder / self._top("policy", str(default.policy)),
             operator=OperatorConfig(
-                self._secrets(("operator", "token"), operator, config_values.credential)
+                self._secrets(("operator", "token"), operator, values.credential)
             ),
             site=SiteConfig(**self._section("site")),
             workers=self._top("workers", default.workers),
@@ -71,14 +71,14 @@ class ConfigReader:
 
     def _queue(self) -> QueueConfig:
         raw = self._section("queue")
-        urls = self._secrets(("queue", "url"), raw, config_values.queue_url)
+        urls = self._secrets(("queue", "url"), raw, values.queue_url)
         return QueueConfig(
             url=urls[0] if urls else None, durability=raw.get("durability", "strict")
         )
 
     def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
         is_hub = raw["kind"] == "dockerhub"
-        check = config_values.path_credential if is_hub else config_values.credential
+        check = values.path_credential if is_hub else values.credential
         if "secret" not in raw and "secret_file" not in raw:
             self._note((*path, "secret"), "is missing: without it anyone could send")
         registry = self._value((*path, "registry"), raw, parse_registry)
@@ -105,7 +105,7 @@ class ConfigReader:
 
     def _registry(self, path: KeyPath, raw: Mapping[str, Any]) -> RegistryConfig:
         host = self._checked(path, str(path[-1]), parse_registry)
-        passwords = self._secrets((*path, "password"), raw, config_values.password)
+        passwords = self._secrets((*path, "password"), raw, values.password)
         has_password = "password" in raw or "password_file" in raw
         if has_password and "username" not in raw:
             self._note((*path, "username"), "is missing beside the password")
@@ -129,7 +129,7 @@ class ConfigReader:
 
     def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:
         default = RepositoryConfig(fqrn=str(path[-1]), storage="")
-        storage = self._value((*path, "storage"), raw, config_values.storage_url)
+        storage = self._value((*path, "storage"), raw, values.storage_url)
         is_bucket = (storage or "").startswith("s3://")
         return RepositoryConfig(
             fqrn=default.fqrn,
@@ -160,7 +160,7 @@ class ConfigReader:
         raw: Mapping[str, Any] = repository.get("s3", {})
         if not str(repository.get("storage", "")).startswith("s3://"):
             self._note(path, "belongs to a storage s3://bucket/prefix only")
-        secret_keys = self._secrets((*path, "secret_key"), raw, config_values.password)
+        secret_keys = self._secrets((*path, "secret_key"), raw, values.password)
         has_secret_key = "secret_key" in raw or "secret_key_file" in raw
         if has_secret_key and "access_key" not in raw:
             self._note((*path, "access_key"), "is missing beside the secret key")
@@ -168,9 +168,9 @@ class ConfigReader:
             self._note((*path, "secret_key"), "is missing beside the access key")
         default = S3Config()
         return S3Config(
-            endpoint=self._value((*path, "endpoint"), raw, config_values.public_url),
+            endpoint=self._value((*path, "endpoint"), raw, values.public_url),
             region=raw.get("region", default.region),
-            access_key=self._value((*path, "access_key"), raw, config_values.password),
+            access_key=self._value((*path, "access_key"), raw, values.password),
             secret_key=secret_keys[0] if secret_keys else None,
             path_style=raw.get("path_style", default.path_style),
         )
@@ -186,7 +186,7 @@ class ConfigReader:
             return ()
 
         def from_file(name: str) -> Secret:
-            return check(config_values.secret_from_file(self._folder / name))
+            return check(values.secret_from_file(self._folder / name))
 
         return (
             *self._each(path, raw.get(str(key), ()), check),

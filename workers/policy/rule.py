@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from workers.errors import PermanentError
-from workers.image_pattern import image_pattern, tag_matches
+from workers.policy.image_pattern import image_pattern, tag_matches
 from workers.quantities import parse_duration, parse_size
 from workers.reference import Reference
 from workers.schema_check import Problem

@@ -14,25 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from workers.errors import PermanentError
-from workers.image_pattern import is_signature_tag
-from workers.policy_rule import ImageLimits, Keep, Rule, Watch, not_done_yet, read_rule
+from workers.policy.image_pattern import is_signature_tag
+from workers.policy.rule import Rule, not_done_yet, read_rule
 from workers.reference import Reference
 from workers.schema_check import Problem, schema_problems, validator
 from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
-
-__all__ = [
-    "Decision",
-    "ImageLimits",
-    "Keep",
-    "NoTarget",
-    "Policy",
-    "PolicyError",
-    "PolicyFile",
-    "Rule",
-    "Watch",
-    "parse_policy",
-    "target_repository",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +151,7 @@ def parse_policy(text: str) -> Policy:
     if isinstance(values, dict) and values.get("rules", ...) is None:
         # All of its lines are commented out.
         del values["rules"]
-    schema = validator("workers", "policy.schema.json")
+    schema = validator("workers.policy", "policy.schema.json")
     problems = schema_problems(schema, values)
     entries = values.get("rules") if isinstance(values, dict) else None
     entries = entries if isinstance(entries, list) else []

@@ -1,0 +1,52 @@
+"""However a run goes, it ends in something that the ledger can be told."""
+
+import logging
+
+from workers.errors import WorkerError
+from workers.jobqueue import JOB_SECONDS, OutOfTime
+from workers.ledger import LedgerUnavailable, Outcome, orders
+from workers.run.admitting import Refused
+from workers.run.heartbeat import Ending, LeaseLost, Overtaken
+from workers.run.publish import publish
+from workers.run.remove import remove
+from workers.run.restore import restore
+from workers.run.retrying import after_error, after_mistake
+from workers.run.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def end(run: Run) -> Ending:
+    """Do the work; turn whatever happens into an ending.
+
+    Raises:
+        LeaseLost: nothing that we say counts any more.
+        LedgerUnavailable: there is nobody to say it to.
+    """
+    try:
+        return _answer(run)
+    except (LeaseLost, LedgerUnavailable):
+        raise
+    except Overtaken:
+        reason = "a newer push was waiting"
+        return Ending(Outcome.SUPERSEDED, run.digest, reason)
+    except Refused as error:
+        return Ending(Outcome.REFUSED, run.digest, str(error))
+    except WorkerError as error:
+        return after_error(error, run.digest, run.lease.attempt)
+    except OutOfTime:
+        hours = JOB_SECONDS // 3600
+        reason = f"it took longer than {hours} hours; push a smaller image"
+        return Ending(Outcome.FAILED, run.digest, reason)
+    except Exception as error:  # a mistake of ours must not lose the image
+        log.exception("reference=%s", run.reference)
+        kind = type(error).__name__
+        reason = f"internal error ({kind}); the worker's log has more"
+        return after_mistake(reason, run.digest, run.lease.attempt)
+
+
+def _answer(run: Run) -> Ending:
+    if run.lease.order == orders.REMOVE:
+        return remove(run, "removed by hand")
+    digest = orders.restored_digest(run.lease.order)
+    return publish(run) if digest is None else restore(run, digest)

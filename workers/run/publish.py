@@ -1,0 +1,72 @@
+"""The story of a push: what the registry has for a name becomes live."""
+
+from dataclasses import replace
+
+from workers.images.manifest import Platform
+from workers.ledger import Outcome, State, orders
+from workers.policy import Rule
+from workers.receipts import HELD, digest_of, read_receipt
+from workers.registry import ImageNotFound
+from workers.resolving import fetch_images, resolve_digest
+from workers.run.admitting import check_labels, check_private, decide
+from workers.run.heartbeat import Ending
+from workers.run.place import place, receipt_for
+from workers.run.remove import gone
+from workers.run.run import Run
+from workers.run.thin_images import keep_thin
+
+
+def publish(run: Run) -> Ending:
+    """Publish what the registry has, unless that is live already.
+
+    Raises:
+        WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
+    """
+    services, reference, lease = run.services, run.reference, run.lease
+    client, heartbeat = services.registry, run.heartbeat
+    rule = decide(services.policy, reference)
+    fqrn, publisher = services.publisher(rule)
+    path = run.path(rule)
+
+    heartbeat.stage(State.RESOLVING)
+    hint = None if lease.order == orders.LOOK else lease.hint
+    try:
+        descriptor = resolve_digest(client, reference, hint, heartbeat.look)
+    except ImageNotFound as error:
+        return gone(run, rule, error)
+    run.digest = descriptor.digest
+    heartbeat.stage(State.FETCHING, digest=run.digest)
+    platforms = [Platform.parse(platform) for platform in rule.platforms]
+    receipt = receipt_for(run.digest, platforms, rule)
+    live = read_receipt(publisher, reference)
+    if live == receipt and not lease.forced:
+        _keep_thin(run, rule)
+        return run.unchanged(fqrn, publisher, path)
+    if live.get(HELD) == run.digest and not lease.forced:
+        held, run.digest = run.digest, digest_of(live)
+        return replace(run.unchanged(fqrn, publisher, path), held=held)
+    check_private(client, reference, rule)
+    images, missing = fetch_images(client, reference, descriptor, platforms)
+    # Again, of what will be published: the tag may have moved meanwhile.
+    check_private(client, run.pinned, rule)
+    for image in images:
+        check_labels(image, rule)
+    heartbeat.check()
+    publication = place(run, rule, images, receipt, live)
+    _keep_thin(run, rule)
+    return Ending(
+        Outcome.PUBLISHED,
+        run.digest,
+        "; ".join((*publication.losses, *missing)) or None,
+        publication.revision,
+        publication.repository,
+        path,
+    )
+
+
+def _keep_thin(run: Run, rule: Rule) -> None:
+    """Push the thin image; should that fail, the next try finds all else done."""
+    if "thin" in rule.formats and run.reference.tag is not None:
+        fqrn, publisher = run.services.publisher(rule)
+        template = run.services.config.repositories[fqrn].thin
+        keep_thin(run.services.registry, publisher, fqrn, template, run.reference)

@@ -1,0 +1,78 @@
+"""Taking a name away: because somebody says so, or its registry has it no more."""
+
+import time
+
+from workers.errors import TransientError
+from workers.layout.former import removals
+from workers.layout.names import image_path, metadata_path
+from workers.ledger import Outcome, State
+from workers.plan import Plan, Step
+from workers.policy import Rule
+from workers.receipts import digest_of, platforms_of, read_receipt, remember
+from workers.registry import ImageNotFound
+from workers.run.heartbeat import Ending
+from workers.run.podman_images import forget_podman
+from workers.run.run import Run
+
+
+class TagAppears(TransientError):
+    """A registry that contradicts itself; it may be in the middle of something."""
+
+
+def remove(run: Run, reason: str) -> Ending:
+    """Take the name away wherever it is; trees stay, as others may use them.
+
+    Raises:
+        WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
+    """
+    services, reference = run.services, run.reference
+    known = services.front.ledger.image(str(reference))
+    digest = None if known is None else known.live_digest
+    revision = None
+    for publisher in services.publishers.values():
+        live = read_receipt(publisher, reference)
+        places = (image_path(reference), metadata_path(reference))
+        if not any(publisher.has(place) for place in places):
+            continue
+        run.heartbeat.stage(State.PUBLISHING)
+        run.heartbeat.check()
+        steps: tuple[Step, ...] = (
+            *remember(publisher, reference, live),
+            *forget_podman(reference, live).steps,
+            *removals(reference, platforms_of(live)),
+        )
+        plan = Plan(str(reference), steps)
+        publication = publisher.publish([plan], run.fence())
+        digest, revision = digest_of(live) or digest, publication.revision
+    return Ending(Outcome.REMOVED, digest, reason, revision)
+
+
+def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:
+    """Say that the registry has an image no more; remove it if its rule says so.
+
+    Only after the grace time, and only if the registry lists the repository
+    completely, without the tag: what it merely hides from us stays.
+
+    Args:
+        run: for the name.
+        rule: that decided.
+        error: what the registry said.
+
+    Raises:
+        ImageNotFound: ``error``; nothing is to be removed.
+        WorkerError: the registry does not list its tags.
+    """
+    reference, now = run.reference, time.time()
+    known = run.services.front.ledger.image(str(reference))
+    is_live = known is not None and known.live_digest and known.held is None
+    if rule.keep is None or known is None or not is_live:
+        raise error
+    if reference.tag in set(run.services.registry.tags(reference)):
+        raise TagAppears(f"{reference}: the registry lists the tag and has no image")
+    since = known.gone_since or now
+    until = since + rule.keep.grace_seconds
+    if now >= until:
+        return remove(run, f"its registry has it no more, and {rule} says keep")
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+    reason = f"its registry has it no more; removed on {day} unless it comes back"
+    return Ending(Outcome.FAILED, None, reason, next_try=until + 1, gone_since=since)

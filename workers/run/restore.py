@@ -1,0 +1,83 @@
+"""Going back: what was live under a name before becomes live again."""
+
+import logging
+from dataclasses import replace
+
+from workers.errors import PermanentError, WorkerError
+from workers.images.manifest import Platform
+from workers.ledger import Outcome, State
+from workers.receipts import HELD, read_receipt, remembered
+from workers.registry import ImageNotFound
+from workers.resolving import fetch_images
+from workers.run.admitting import check_private, decide
+from workers.run.heartbeat import Ending
+from workers.run.held import wanted
+from workers.run.place import place, receipt_for
+from workers.run.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class NotRestorable(PermanentError):
+    """What was live once can be had from nowhere any more."""
+
+
+def restore(run: Run, digest: str) -> Ending:
+    """Publish what was live before; what the registry has waits for a new push.
+
+    Raises:
+        NotRestorable: neither the repository nor the registry has it.
+        WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
+    """
+    services, reference, heartbeat = run.services, run.reference, run.heartbeat
+    rule = decide(services.policy, reference)
+    fqrn, publisher = services.publisher(rule)
+    path = run.path(rule)
+    heartbeat.stage(State.RESOLVING)
+    # What cannot be restored leaves the state as it was.
+    run.digest = upstream = _upstream_digest(run)
+    held = None if upstream == digest else upstream
+    platforms = [Platform.parse(platform) for platform in rule.platforms]
+    receipt = receipt_for(digest, platforms, rule)
+    if held is not None:
+        receipt[HELD] = held
+    live = read_receipt(publisher, reference)
+    if live == receipt and not run.lease.forced:
+        run.digest = digest
+        return replace(run.unchanged(fqrn, publisher, path), held=held)
+    heartbeat.stage(State.FETCHING, digest=upstream)
+    pinned = replace(reference, tag=None, digest=digest)
+    try:
+        images = remembered(publisher, reference, digest, platforms)
+        if not images:
+            descriptor = services.registry.resolve(pinned)
+            images, _ = fetch_images(
+                services.registry, reference, descriptor, platforms
+            )
+        if wanted(images, publisher, rule):
+            check_private(services.registry, pinned, rule)
+        publication = place(run, rule, images, receipt, live)
+    except ImageNotFound as error:
+        raise NotRestorable(
+            f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
+            f" more and the registry has lost it; push it again ({error})"
+        ) from error
+    return Ending(
+        Outcome.PUBLISHED,
+        digest,
+        "restored by hand",
+        publication.revision,
+        publication.repository,
+        path,
+        held=held,
+    )
+
+
+def _upstream_digest(run: Run) -> str | None:
+    """Return what the registry has, or had when it was last heard of."""
+    try:
+        return run.services.registry.resolve(run.reference).digest
+    except WorkerError as error:
+        log.info("reference=%s is restored all the same: %s", run.reference, error)
+    known = run.services.front.ledger.image(str(run.reference))
+    return None if known is None else known.digest
