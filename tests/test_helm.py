@@ -156,6 +156,7 @@ def test_the_parts_are_there(rendered: dict[str, list[Object]]) -> None:
     assert found == [
         ("ConfigMap", "-policy"),
         ("Deployment", ""),
+        ("Deployment", "-reconciler"),
         ("Deployment", "-worker"),
         ("Ingress", ""),
         ("NetworkPolicy", "-redis"),
@@ -174,7 +175,7 @@ def test_what_the_operator_brings_is_not_made(
 ) -> None:
     found = {each["kind"] for each in rendered["foreign"]}
     assert found == {"ConfigMap", "Deployment", "Secret", "Service"}
-    assert len(rendered["foreign"]) == 5
+    assert len(rendered["foreign"]) == 6
 
 
 @pytest.mark.parametrize("name", EVERY)

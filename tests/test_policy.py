@@ -386,17 +386,6 @@ def test_any_text_is_a_policy_or_our_own_error(text: str) -> None:
         parse_policy(text)
 
 
-def test_what_is_accepted_but_not_done_yet_is_a_warning() -> None:
-    warnings = parse_policy(CONTRACT).warnings
-    assert [warning.rpartition(": ")[2].split()[0] for warning in warnings] == [
-        "watch",
-        "keep.newest",
-    ]
-    assert all("rule 2 (line 4)" in warning for warning in warnings)
-    for settings in ("formats: [flat]", "keep: {grace: 30d}"):
-        assert policy(f"{{allow: a.b/c, {settings}}}").warnings == ()
-
-
 def test_an_allowed_image_needs_one_repository_to_go_to() -> None:
     named, open_ = policy("{allow: a.b/c, to: x.example}", "{allow: a.b/**}").rules
     assert target_repository(named, ["x.example", "y.example"]) == "x.example"

@@ -1,5 +1,6 @@
 """The receiver: introduces the rooms of the front to each other."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from flask import Flask
@@ -11,8 +12,9 @@ from webhook.login import Login
 from webhook.publish_request import PublishRequests
 from workers.config import Config
 from workers.jobqueue import JobQueue
-from workers.ledger import Ledger
+from workers.ledger import Ledger, LedgerUnavailable, Looks
 from workers.policy import PolicyFile
+from workers.policy.watching import RECONCILER, overdue
 from workers.whitelist_watch import WhitelistWatch
 
 Problems = Callable[[], Sequence[str]]
@@ -50,6 +52,7 @@ def create_app(
     )
     login = Login(config.operator.tokens, https=config.public_url.startswith("https:"))
     requests = PublishRequests(policy_file, ledger, queue)
+    looks = Looks(queue.connection)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
     pages = Sources(
         ledger=ledger,
@@ -58,7 +61,9 @@ def create_app(
         login=login,
         ttls=ttls,
         public_url=config.public_url,
-        problems=_problems(durability, whitelists),
+        problems=_problems(
+            durability, whitelists, lambda: _overdue(policy_file, looks)
+        ),
     )
     for blueprint in (
         hooks.blueprint(
@@ -80,7 +85,11 @@ def create_app(
             queue=queue,
             policy=policy_file,
             login=login,
-            kinds={name: source.kind for name, source in config.sources.items()},
+            kinds={
+                RECONCILER: RECONCILER,
+                **{name: source.kind for name, source in config.sources.items()},
+            },
+            last_round=looks.last_round,
             whitelists=whitelists.standings,
         ),
         health.blueprint(
@@ -97,12 +106,24 @@ def create_app(
 
 
 def _problems(
-    durability: Callable[[], str | None], whitelists: WhitelistWatch
+    durability: Callable[[], str | None],
+    whitelists: WhitelistWatch,
+    overdue: Callable[[], str | None],
 ) -> Problems:
     """Return what says, at each look, what everybody should know is wrong.
 
     The pages themselves see to the policy file: what is wrong in it is not for all.
     """
     return lambda: [
-        problem for problem in (durability(), *whitelists.warnings()) if problem
+        problem
+        for problem in (durability(), overdue(), *whitelists.warnings())
+        if problem
     ]
+
+
+def _overdue(policy_file: PolicyFile, looks: Looks) -> str | None:
+    try:
+        last_round = looks.last_round()
+    except LedgerUnavailable:
+        return None  # which others say
+    return overdue(policy_file.current(), last_round, now=time.time())

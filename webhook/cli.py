@@ -13,6 +13,7 @@ from webhook.commands.images import publish, status
 from webhook.commands.ledger import ledger
 from webhook.commands.policy import policy
 from webhook.commands.pruning import prune
+from webhook.commands.reconcile import reconcile
 from webhook.commands.repository import repository
 from webhook.commands.repository_care import resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
@@ -29,6 +30,7 @@ for command in (
     up,
     serve,
     worker,
+    reconcile,
     publish,
     status,
     remove,
@@ -39,7 +41,6 @@ for command in (
     repository,
 ):
     main.add_command(command)
-main.add_command(ledger)
 for command in (export, gc, prune, tag, rollback, resign_command):
     repository.add_command(command)
 

@@ -33,7 +33,7 @@ PREFIX = "cvmfs_webhook"
 _STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
 
 
-def blueprint(
+def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its name
     *,
     ledger: Ledger,
     queue: JobQueue,
@@ -41,6 +41,7 @@ def blueprint(
     login: Login,
     kinds: Mapping[str, str] = MappingProxyType({}),
     whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
+    last_round: Callable[[], float | None] = lambda: None,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
     """Return the route; it is the operator's (``authorization`` in a scrape config).
@@ -52,11 +53,14 @@ def blueprint(
         login: knows the operator.
         kinds: of the configured sources, by name; others count as ``other``.
         whitelists: what is known of those of the repositories.
+        last_round: when the registries had been asked for all that was due.
         clock: seconds since the epoch.
     """
     pages = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
-    registry.register(_Collector(ledger, queue, policy, kinds, whitelists, clock))
+    registry.register(
+        _Collector(ledger, queue, policy, kinds, whitelists, last_round, clock)
+    )
     pages.before_request(login.guard_json)
 
     @pages.get("/metrics")
@@ -78,6 +82,7 @@ class _Collector(Collector):
         policy: PolicyFile,
         kinds: Mapping[str, str],
         whitelists: Callable[[], Sequence[WhitelistStanding]],
+        last_round: Callable[[], float | None],
         clock: Callable[[], float],
     ) -> None:
         self._kinds = kinds
@@ -85,6 +90,7 @@ class _Collector(Collector):
         self._queue = queue
         self._policy = policy
         self._whitelists = whitelists
+        self._last_round = last_round
         self._clock = clock
 
     def describe(self) -> list[Metric]:
@@ -130,6 +136,11 @@ class _Collector(Collector):
         counters = self._ledger.counters()
         yield from _run_counters(counters)
         yield from self._delivery_counters(counters)
+        yield _gauge(
+            "reconciled_timestamp_seconds",
+            "When the registries had been asked for all that was due; 0: never.",
+            self._last_round() or 0.0,
+        )
         yield _gauge("queue_jobs", "Jobs that wait for a worker.", self._queue.depth())
         yield _gauge(
             "oldest_waiting_seconds",

@@ -1,7 +1,7 @@
 """Everything on one machine: what ``cvmfs-webhook up`` does.
 
-Queue server, receiver and workers are processes of their own under one supervisor; a
-state directory holds all that they keep.
+Queue server, receiver, workers and reconciler are processes of their own under one
+supervisor; a state directory holds all that they keep.
 """
 
 import errno
@@ -109,6 +109,7 @@ def _supervisor(config: Config, path: Path) -> Supervisor:
             Child(f"worker {number}", command("worker"), before=queue_answers)
             for number in range(1, config.workers + 1)
         ),
+        Child("reconciler", command("reconcile"), before=queue_answers),
     ]
     return supervisor
 

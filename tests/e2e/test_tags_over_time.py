@@ -86,3 +86,19 @@ def test_what_is_deleted_in_its_registry_goes_after_its_grace_time(
     )
     assert len(pruned["unused"]) == 2
     assert "no problems" in service.run("repository", "check", FQRN)
+
+
+def test_what_a_registry_never_told_of_is_found_by_asking(tmp_path: Path) -> None:
+    image = build_image([tar_of({"motd": b"first"})])
+    write_layout(tmp_path / "image", "v1", image)
+    with distribution_registry(tmp_path / "registry") as host:
+        reference = f"{host}/atlas/analysis:v1"
+        skopeo_copy(f"oci:{tmp_path}/image:v1", f"docker://{reference}")
+        with Service(tmp_path / "service", registry=host) as service:
+            rule = f'allow: "{host}/**", watch: {{every: 1m, existing: all}}'
+            service.write_policy(f"rules: [{{{rule}}}]")
+            found = service.wait_until(reference, "live")
+            assert found["live_digest"] == image.digest
+            status = json.loads(service.run("status", reference, "--json"))
+            assert status["last_run"]["source"] == "reconcile"
+            assert "1 tags" in service.run("reconcile", "--once")

@@ -43,6 +43,7 @@ class FakeRegistry(MisbehavingServer):
         tokens_for_all: even public repositories want a token, as at Docker Hub.
         token_seconds: what the token server says; None: nothing.
         page_tags: most tags on a page, whatever is asked for; None: no limit.
+        has_catalog: whether it lists its repositories.
     """
 
     def __init__(self, *, tls: ServerCertificate | None = None) -> None:
@@ -53,6 +54,7 @@ class FakeRegistry(MisbehavingServer):
         self.tokens_for_all = False
         self.token_seconds: int | None = 300
         self.page_tags: int | None = None
+        self.has_catalog = False
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
         self._tags: dict[str, dict[str, str]] = {}
@@ -128,6 +130,9 @@ class FakeRegistry(MisbehavingServer):
         query = parse_qs(parts.query)
         if parts.path == "/token":
             return self._token(query, headers)
+        if parts.path == "/v2/_catalog" and self.has_catalog:
+            names = json.dumps({"repositories": sorted(self._tags)})
+            return Reply(200, {"Content-Type": "application/json"}, names.encode())
         match = re.fullmatch(
             r"/v2/(.+)/(manifests|blobs|tags)/([^/]+)", parts.path, re.ASCII
         )

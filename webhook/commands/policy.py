@@ -17,7 +17,7 @@ from webhook.commands.frame import (
 )
 from workers.exporting.squashfs import can_squash
 from workers.policy import Policy, parse_policy
-from workers.reference import Reference
+from workers.reference import DOCKER_HUB, Reference
 
 
 @click.group()
@@ -48,7 +48,7 @@ def check(*, file: Path | None, as_json: bool, config_path: Path | None) -> int:
     problems: tuple[str, ...] = ()
     if file is None or config_path is not None:
         problems = parsed.unknown_targets(read_config(config_path).repositories)
-    warnings = (*parsed.warnings, *_missing_programs(parsed))
+    warnings = (*_missing_programs(parsed), *_unlisted(parsed))
     if as_json:
         print_json(
             {
@@ -74,6 +74,18 @@ def _missing_programs(parsed: Policy) -> Iterator[str]:
     for rule in parsed.rules:
         if "image" in rule.formats and not can_squash():
             yield f"{rule}: format image needs mksquashfs: install squashfs-tools"
+
+
+def _unlisted(parsed: Policy) -> Iterator[str]:
+    """Yield the rules whose image repositories nobody can list beforehand."""
+    for rule in parsed.rules:
+        host, _, path = rule.canonical_pattern.partition("/")
+        is_any = "*" in host or (host == DOCKER_HUB and path.startswith("*"))
+        if rule.watch and is_any:
+            yield (
+                f"{rule}: only repositories that were pushed before are watched: write"
+                " out the registry, and at Docker Hub the namespace"
+            )
 
 
 @policy.command()

@@ -4,6 +4,7 @@ RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`
 """
 
 from workers.ledger.ledger import Ledger
+from workers.ledger.looks import Looks, Seen
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
     Accepted,
@@ -42,11 +43,13 @@ __all__ = [
     "Ledger",
     "LedgerUnavailable",
     "LiveRecord",
+    "Looks",
     "Outcome",
     "Progress",
     "Published",
     "Rebuilder",
     "RunRecord",
+    "Seen",
     "State",
     "Verdict",
     "Wanted",

@@ -94,6 +94,7 @@ class Ledger:
         forced: bool = False,
         hint: Hint | None = None,
         order: str | None = None,
+        if_idle: bool = False,
     ) -> Accepted:
         """Want a reference without a delivery: operator, command line, reconciler.
 
@@ -103,8 +104,9 @@ class Ledger:
             forced: rebuild even what is unchanged.
             hint: what the asker knows of the digest.
             order: what is wanted instead of a look at the registry; see ``orders.py``.
+            if_idle: only where nothing is owed already; else the answer is IGNORED.
         """
-        head = ("", "", "", source, "1" if forced else "")
+        head = ("", "", "", source, "1" if forced else "idle" if if_idle else "")
         reason = f"asked for by {source}"
         wanted = Wanted(reference, Verdict.QUEUED, reason, hint, order=order)
         return self._accept(head, [wanted])[0]
@@ -134,6 +136,16 @@ class Ledger:
         """Return what is known of a reference."""
         with translated():
             return next(iter(lookups.images(self._redis, [reference])), None)
+
+    def references(self) -> list[str]:
+        """Return all references that are known, in no order that lasts."""
+        with translated():
+            return lookups.names(self._redis)
+
+    def records(self, references: Sequence[str]) -> tuple[ImageRecord, ...]:
+        """Return what is known of some references; unknown ones are left out."""
+        with translated():
+            return lookups.images(self._redis, references)
 
     def images(
         self,

@@ -35,6 +35,12 @@ def images(
     )
 
 
+def names(connection: redis.Redis) -> list[str]:
+    """Return all references that are known, in no order that lasts."""
+    reply = connection.zrange(f"{PREFIX}images", 0, -1)
+    return [as_text(name) for name in reply]
+
+
 def page(
     connection: redis.Redis,
     offset: int,
@@ -48,12 +54,12 @@ def page(
         every = (as_text(name) for name in connection.zrevrange(key, 0, -1))
         found = [name for name in every if search in name]
         total = len(found)
-        names = found[offset : offset + limit]
+        shown = found[offset : offset + limit]
     else:
         total = connection.zcard(key)
         reply = connection.zrevrange(key, offset, offset + limit - 1)
-        names = [as_text(name) for name in reply]
-    return ImagePage(total, images(connection, names))
+        shown = [as_text(name) for name in reply]
+    return ImagePage(total, images(connection, shown))
 
 
 def runs(connection: redis.Redis, reference: str, limit: int) -> list[RunRecord]:

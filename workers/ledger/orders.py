@@ -12,6 +12,9 @@ REMOVE = "remove"
 LOOK = "look"
 """The registry is to be asked at once what it has; its event did not say that."""
 
+EXPIRE = "expire"
+"""The reference is to go if its rule keeps only tags that are newer; else as ever."""
+
 _RESTORE = "restore "
 
 

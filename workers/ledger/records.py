@@ -228,6 +228,7 @@ class ImageRecord:
         held: the registry's digest in whose place ``live_digest`` was restored; the
             image counts as live until the registry has a third one.
         gone_since: when the registry was first found not to have it any more.
+        live_since: when ``live_digest`` went live, or was published again.
         last_run: the current run while one runs, else the one before.
     """
 
@@ -252,6 +253,12 @@ class ImageRecord:
     is_running: bool = False
     held: str | None = None
     gone_since: float | None = None
+    live_since: float | None = None
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a run for it is under way, waits, or will be tried again."""
+        return self.requested > self.done
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,12 @@ class ImagePattern:
     """A pattern over registry/repository.
 
     Attributes:
+        text: the pattern in full, its registry's usual name included.
         literal: what every matching name begins with.
         components: a test for each component; None stands for ``**``.
     """
 
+    text: str
     literal: str
     components: tuple[Callable[[str], object] | None, ...]
 
@@ -52,9 +54,10 @@ class ImagePattern:
             InvalidPattern: with the mend.
         """
         components = _canonical(text)
-        literal = "/".join(components).partition("*")[0]
+        canonical = "/".join(components)
         return cls(
-            literal,
+            canonical,
+            canonical.partition("*")[0],
             tuple(
                 None if component == _ANY_DEPTH else _test(component)
                 for component in components

@@ -15,7 +15,7 @@ from typing import Any
 
 from workers.errors import PermanentError
 from workers.policy.image_pattern import is_signature_tag
-from workers.policy.rule import Rule, not_done_yet, read_rule
+from workers.policy.rule import Rule, read_rule
 from workers.reference import Reference
 from workers.schema_check import Problem, schema_problems, validator
 from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
@@ -74,12 +74,10 @@ class Policy:
     Attributes:
         rules: in order.
         digest: SHA-256 of the file, in hex.
-        warnings: one line for each thing that is accepted but not done yet.
     """
 
     rules: tuple[Rule, ...] = ()
     digest: str = ""
-    warnings: tuple[str, ...] = ()
 
     def decide(self, reference: Reference) -> Decision:
         """Return what the first rule that matches image and tag says."""
@@ -162,11 +160,6 @@ def parse_policy(text: str) -> Policy:
     return Policy(
         rules=rules,
         digest=hashlib.sha256(text.encode()).hexdigest(),
-        warnings=tuple(
-            f"{rule}: {key} is accepted, but not done in this version"
-            for rule, raw in zip(rules, entries, strict=True)
-            for key in not_done_yet(raw)
-        ),
     )
 
 

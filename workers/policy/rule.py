@@ -3,7 +3,7 @@
 The schema has been checked before; what it cannot say is checked here.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -15,11 +15,6 @@ from workers.schema_check import Problem
 
 T = TypeVar("T")
 
-# What a rule may ask for that this version does not do yet, by keys, from outside in.
-NOT_DONE_YET: Mapping[str, Callable[[Any], bool]] = {
-    "watch": bool,
-    "keep.newest": bool,
-}
 # What a format is made of besides.
 _MADE_OF = {"image": ("flat",), "podman": ("layers",), "thin": ("layers",)}
 _DENY_KEYS = frozenset({"deny", "tags", "reason"})
@@ -107,6 +102,11 @@ class Rule:
     def __str__(self) -> str:
         return f"rule {self.number} (line {self.line}): {self.effect} {self.pattern}"
 
+    @property
+    def canonical_pattern(self) -> str:
+        """The pattern with the registry's usual name in front."""
+        return image_pattern(self.pattern).text
+
     def matches_name(self, reference: Reference) -> bool:
         """Tell whether registry and repository match."""
         return image_pattern(self.pattern).matches(reference.name)
@@ -123,16 +123,6 @@ def read_rule(
     problems: list[Problem] = []
     rule = _Reading(raw, problems).rule(number, line)
     return rule, problems
-
-
-def not_done_yet(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Give the keys of a rule that ask for what this version does not do."""
-    for path, asks in NOT_DONE_YET.items():
-        value: Any = raw
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and asks(value):
-            yield path
 
 
 def _with_parts(formats: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from workers.errors import PermanentError
-from workers.reference import InvalidReference, Reference, parse_digest
+from workers.reference import (
+    DOCKER_HUB,
+    InvalidReference,
+    Reference,
+    parse_digest,
+)
 from workers.registry.access import RegistryAccess
 from workers.registry.addresses import AddressGuard, LookUp, look_up
 from workers.registry.answers import (
@@ -19,6 +24,13 @@ from workers.registry.answers import (
 )
 from workers.registry.blob import BlobStream, Patience
 from workers.registry.digests import Verifier
+from workers.registry.docker_hub import HUB_HOST, namespace_path, parse_namespace
+from workers.registry.listings import (
+    LARGEST_PAGE_BYTES,
+    next_page,
+    parse_repositories,
+    parse_tags,
+)
 from workers.registry.manifests import (
     ACCEPT,
     LARGEST_MANIFEST_BYTES,
@@ -30,7 +42,6 @@ from workers.registry.manifests import (
 from workers.registry.origin import DEFAULT_PORTS, host_and_port
 from workers.registry.pushing import push
 from workers.registry.session import RegistrySession, Request
-from workers.registry.tags import LARGEST_PAGE_BYTES, next_page, parse_page
 from workers.registry.tokens import Authenticator, TokenCache
 from workers.registry.transport import Answer, Timeouts, Transport
 
@@ -40,7 +51,7 @@ _RANGE_NOT_SATISFIABLE = 416
 # What registries and proxies say that only know GET.
 _HEAD_REFUSED = frozenset({400, 405, 501})
 
-_PAGE_TAGS = 1000
+_PAGE_NAMES = 1000
 _MOST_PAGES = 10_000
 _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -185,15 +196,59 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``.
         """
-        session = self._session(reference.registry)
+        path = f"/v2/{reference.repository}/tags/list"
         wanted = f"tags of {reference.name}"
-        path = f"/v2/{reference.repository}/tags/list?n={_PAGE_TAGS}"
+        for page in self._pages(reference.registry, path, reference.repository, wanted):
+            yield from parse_tags(page, wanted)
+
+    def repositories(self, registry: str, namespace: str | None) -> Iterator[str]:
+        """Yield the names of the repositories that a registry shows us.
+
+        Many registries show them to nobody, or to their administrators only. As to
+        completeness, as ``tags``.
+
+        Args:
+            registry: canonical host.
+            namespace: Docker Hub lists those of one namespace, and needs its name; of
+                other registries all are listed.
+
+        Raises:
+            WorkerError: as ``resolve``.
+        """
+        if registry == DOCKER_HUB:
+            yield from self._hub_repositories(namespace)
+            return
+        wanted = f"repositories of {registry}"
+        for page in self._pages(registry, "/v2/_catalog", "", wanted):
+            yield from parse_repositories(page, wanted)
+
+    def _hub_repositories(self, namespace: str | None) -> Iterator[str]:
+        if namespace is None:
+            raise PermanentError(f"{DOCKER_HUB} lists one namespace at a time: name it")
+        session = self._session(HUB_HOST)
+        wanted = f"repositories of {DOCKER_HUB}/{namespace}"
+        for number in range(1, _MOST_PAGES + 1):
+            path = namespace_path(namespace, number)
+            with session.send(Request("GET", path, "", wanted, {}), accept={_OK}) as it:
+                body = it.body(LARGEST_PAGE_BYTES, wanted)
+            names, is_more = parse_namespace(body, namespace, wanted)
+            yield from names
+            if not is_more:
+                return
+        raise RegistryProtocolError(f"{wanted}: more than {_MOST_PAGES} pages")
+
+    def _pages(
+        self, registry: str, path: str, repository: str, wanted: str
+    ) -> Iterator[bytes]:
+        """Yield the pages of a listing; all of them have been there when it ends."""
+        session = self._session(registry)
+        path = f"{path}?n={_PAGE_NAMES}"
         for _ in range(_MOST_PAGES):
-            request = Request("GET", path, reference.repository, wanted, {})
+            request = Request("GET", path, repository, wanted, {})
             with session.send(request, accept={_OK}) as answer:
                 body = answer.body(LARGEST_PAGE_BYTES, wanted)
                 link = answer.headers.get("Link")
-            yield from parse_page(body, wanted)
+            yield body
             following = next_page(link, f"{session.base_url}{path}", wanted)
             if following is None:
                 return

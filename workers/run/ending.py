@@ -6,6 +6,7 @@ from workers.errors import WorkerError
 from workers.jobqueue import JOB_SECONDS, OutOfTime
 from workers.ledger import LedgerUnavailable, Outcome, orders
 from workers.run.admitting import Refused
+from workers.run.expire import expire
 from workers.run.heartbeat import Ending, LeaseLost, Overtaken
 from workers.run.publish import publish
 from workers.run.remove import remove
@@ -48,5 +49,7 @@ def end(run: Run) -> Ending:
 def _answer(run: Run) -> Ending:
     if run.lease.order == orders.REMOVE:
         return remove(run, "removed by hand")
+    if run.lease.order == orders.EXPIRE:
+        return expire(run)
     digest = orders.restored_digest(run.lease.order)
     return publish(run) if digest is None else restore(run, digest)

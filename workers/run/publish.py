@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from workers.images.manifest import Platform
-from workers.ledger import Outcome, State, orders
+from workers.ledger import Outcome, State
 from workers.policy import Rule
 from workers.receipts import HELD, digest_of, read_receipt
 from workers.registry import ImageNotFound
@@ -29,7 +29,8 @@ def publish(run: Run) -> Ending:
     path = run.path(rule)
 
     heartbeat.stage(State.RESOLVING)
-    hint = None if lease.order == orders.LOOK else lease.hint
+    # What came with an order is no sender's word on what the registry will have.
+    hint = lease.hint if lease.order is None else None
     try:
         descriptor = resolve_digest(client, reference, hint, heartbeat.look)
     except ImageNotFound as error:

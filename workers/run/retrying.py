@@ -12,7 +12,8 @@ from workers.run.heartbeat import Ending
 
 # The pauses between the attempts add up to two hours: a registry's maintenance passes
 # meanwhile, and an operator makes room on a disk.
-_MAX_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
+"""After so many a job is given up whose trouble might have passed by itself."""
 _FIRST_DELAY_SECONDS = 5.0
 _LONGEST_DELAY_SECONDS = 1800.0
 # A registry may ask for more than that, up to here.
@@ -33,7 +34,7 @@ def after_error(error: WorkerError, digest: str | None, attempt: int) -> Ending:
     if not isinstance(error, TransientError):
         return Ending(Outcome.FAILED, digest, str(error))
     is_costly = isinstance(error, DigestMismatch)
-    most = _MAX_COSTLY_ATTEMPTS if is_costly else _MAX_ATTEMPTS
+    most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
     return _try_again(str(error), digest, attempt, most, error.retry_after)
 
 

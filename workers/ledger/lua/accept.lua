@@ -1,11 +1,12 @@
 -- ARGV: clock, delivery id, its time, its JSON ('' for a request without a delivery),
--- source, '1' where it forces a rebuild,
+-- source, '1' where it forces a rebuild or 'idle' where it is only for what nothing is
+-- owed to,
 -- then for each event: reference, verdict, reason, unique id, hint JSON, digest, time,
 -- order or ''.
 -- Returns for each event: verdict, job to enqueue or '', number.
 
 local delivery, delivery_time, json = ARGV[2], ARGV[3], ARGV[4]
-local source, forced = ARGV[5], ARGV[6] == '1'
+local source, forced, is_for_idle = ARGV[5], ARGV[6] == '1', ARGV[6] == 'idle'
 local answers, verdicts = {}, {}
 
 -- Names that nobody may publish cost a sender nothing, so their number is bounded.
@@ -44,6 +45,9 @@ for i = 7, #ARGV, 8 do
     if not redis.call('SET', seen, '1', 'NX', 'EX', UNIQUE_SECONDS) then
       verdict = 'duplicate'
     end
+  end
+  if verdict == 'queued' and is_for_idle and is_owed(image(reference)) then
+    verdict = 'ignored'
   end
   if verdict == 'queued' then
     local record = image(reference)

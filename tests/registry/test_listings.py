@@ -5,18 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.registry.answers import RegistryProtocolError
-from workers.registry.tags import next_page, parse_page
+from workers.registry.listings import next_page, parse_repositories, parse_tags
 
 URL = "https://r.example/v2/a/b/tags/list?n=2"
 
 
 def test_a_page_lists_its_tags_in_order() -> None:
-    assert parse_page(b'{"name": "a/b", "tags": ["v2", "v1"]}', "s") == ["v2", "v1"]
+    assert parse_tags(b'{"name": "a/b", "tags": ["v2", "v1"]}', "s") == ["v2", "v1"]
 
 
 @pytest.mark.parametrize("body", [b'{"name": "a", "tags": null}', b'{"tags": []}'])
 def test_a_repository_may_have_no_tags(body: bytes) -> None:
-    assert parse_page(body, "s") == []
+    assert parse_tags(body, "s") == []
+
+
+def test_a_catalog_lists_repositories() -> None:
+    assert parse_repositories(b'{"repositories": ["a/b", "c"]}', "s") == ["a/b", "c"]
+    with pytest.raises(RegistryProtocolError, match="repository name"):
+        parse_repositories(b'{"repositories": ["../etc"]}', "s")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,7 @@ def test_a_repository_may_have_no_tags(body: bytes) -> None:
 )
 def test_a_list_that_cannot_be_read_whole_is_refused(body: bytes) -> None:
     with pytest.raises(RegistryProtocolError, match=r"^r/a:"):
-        parse_page(body, "r/a")
+        parse_tags(body, "r/a")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
-"""Lists of tags, page by page.
+"""Lists of tags and of repositories, page by page.
 
 Pure. A list decides what is watched and what may be removed, so it is complete or it is
 an error: nothing unreadable is passed over.
 
-Source: distribution-spec "Listing Tags"; RFC 8288 3 (Link).
+Source: distribution-spec "Listing Tags"; Docker Registry HTTP API V2, "Catalog", which
+has the same form; RFC 8288 3 (Link).
 """
 
 import json
 import re
+from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
-from workers.reference import InvalidReference, parse_tag
+from workers.reference import InvalidReference, parse_repository, parse_tag
 from workers.registry.answers import RegistryProtocolError
 from workers.registry.origin import InvalidUrl, Origin
 
@@ -21,30 +23,45 @@ _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _NEXT = re.compile(r";\s*rel\s*=\s*(?:next|\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\")(?:\W|$)")
 
 
-def parse_page(body: bytes, subject: str) -> list[str]:
+def parse_tags(body: bytes, subject: str) -> list[str]:
     """Return the tags of one page, in its order.
 
     Raises:
         RegistryProtocolError: it is no list of tags.
     """
+    return _parse_page(body, subject, "tags", parse_tag)
+
+
+def parse_repositories(body: bytes, subject: str) -> list[str]:
+    """Return the repositories of one page of a catalog, in its order.
+
+    Raises:
+        RegistryProtocolError: it is no list of repositories.
+    """
+    return _parse_page(body, subject, "repositories", parse_repository)
+
+
+def _parse_page(
+    body: bytes, subject: str, key: str, parse: Callable[[str], str]
+) -> list[str]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise RegistryProtocolError(
-            f"{subject}: the list of tags is not JSON"
+            f"{subject}: the list of {key} is not JSON"
         ) from error
-    if not isinstance(document, dict) or "tags" not in document:
-        raise RegistryProtocolError(f"{subject}: the answer is no list of tags")
-    tags = document["tags"]
-    if tags is None:  # how Distribution says that there are none
+    if not isinstance(document, dict) or key not in document:
+        raise RegistryProtocolError(f"{subject}: the answer is no list of {key}")
+    names = document[key]
+    if names is None:  # how Distribution says that there are none
         return []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise RegistryProtocolError(f"{subject}: the answer is no list of tags")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RegistryProtocolError(f"{subject}: the answer is no list of {key}")
     try:
-        return [parse_tag(tag) for tag in tags]
+        return [parse(name) for name in names]
     except InvalidReference as error:
         raise RegistryProtocolError(
-            f"{subject}: in the list of tags, {error}"
+            f"{subject}: in the list of {key}, {error}"
         ) from error
 
 
@@ -63,12 +80,12 @@ def next_page(link: str | None, url: str, subject: str) -> str | None:
             host = Origin.of(following).host
         except (ValueError, InvalidUrl) as error:
             raise RegistryProtocolError(
-                f"{subject}: the next page of tags is no web address"
+                f"{subject}: the next page is no web address"
             ) from error
         parts = urlsplit(following)
         if host != Origin.of(url).host or not parts.path.startswith("/v2/"):
             raise RegistryProtocolError(
-                f"{subject}: the next page of tags is at {host}, outside the registry"
+                f"{subject}: the next page is at {host}, outside the registry"
             )
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
     return None

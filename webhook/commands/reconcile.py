@@ -1,0 +1,120 @@
+"""``reconcile``: ask the registries for what the policy says to watch."""
+
+import logging
+import signal
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    LATER,
+    config_option,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+    start_logging,
+)
+from webhook.intake import DurabilityCheck, Intake
+from webhook.reconcile import Found, Reconciler
+from workers.config import Config, ConfigError
+from workers.errors import TransientError
+from workers.ledger import Looks
+from workers.policy import PolicyFile
+from workers.services import Front, open_registry
+
+log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 10.0
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Look at everything now, and end.")
+@json_option
+@config_option
+@reports_errors
+def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
+    """Find pushes and deletions that nobody told us of.
+
+    Asks the registries for what the rules of the policy `watch`, each as often as it
+    says, and removes tags that they no longer `keep`. Runs until it is told to end.
+    """
+    config = read_config(config_path)
+    with Front.open(config) as front, closing(open_registry(config)) as registry:
+        policy = PolicyFile(config.policy)
+        policy.current()
+        is_trusted = config.queue.durability == "trusted"
+        durability = DurabilityCheck(front.ledger.durability_problem).problem
+        intake = Intake(
+            front.ledger,
+            front.queue,
+            policy,
+            durability=(lambda: None) if is_trusted else durability,
+        )
+        looks = Looks(front.connection)
+        reconciler = Reconciler(
+            front.ledger, looks, registry, intake, front.queue, policy
+        )
+        if once:
+            if policy.problem is not None:
+                raise ConfigError((f"{config.policy}: {policy.problem}",))
+            return _once(reconciler, as_json=as_json)
+        _keep_on(reconciler, config)
+    return DONE
+
+
+def _once(reconciler: Reconciler, *, as_json: bool) -> int:
+    found = []
+    for look in reconciler.round(everything=True):
+        found.append(look)
+        if not as_json:
+            click.echo(_line(look))
+    if as_json:
+        print_json({"repositories": [_json(look) for look in found]})
+    elif not found:
+        click.echo("nothing to look at: no rule of the policy has `watch:` or `keep:`")
+    return LATER if any(look.problem is not None for look in found) else DONE
+
+
+def _keep_on(reconciler: Reconciler, config: Config) -> None:
+    """Look at what is due until a signal says to end."""
+    start_logging(config)
+    ending = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    while not ending.is_set():
+        try:
+            for _ in reconciler.round():
+                if ending.is_set():
+                    break
+        except TransientError as error:
+            log.warning("the registries are asked again later: %s", error)
+        ending.wait(_PAUSE_SECONDS)
+
+
+def _line(found: Found) -> str:
+    if found.problem is not None:
+        return f"{found.name}: {found.problem}"
+    parts = [f"{found.tags} tags"]
+    for word, tags in (
+        ("queued", found.pushed),
+        ("deleted there", found.deleted),
+        ("not kept", found.expired),
+    ):
+        if tags:
+            parts.append(f"{word}: {', '.join(tags)}")
+    return f"{found.name}: {'; '.join(parts)}"
+
+
+def _json(found: Found) -> dict[str, object]:
+    return {
+        "repository": found.name,
+        "tags": found.tags,
+        "queued": found.pushed,
+        "deleted": found.deleted,
+        "not_kept": found.expired,
+        "problem": found.problem,
+    }
