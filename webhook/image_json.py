@@ -35,15 +35,23 @@ def visible_by(image: ImageRecord, ttls: Mapping[str, int]) -> float | None:
     return image.since + ttl + PROXY_SECONDS
 
 
-def cvmfs_path(image: ImageRecord) -> str | None:
-    """Return where a node that mounts the repository finds the image."""
-    if image.repository is None or image.path is None or image.live_digest is None:
-        return None
-    return f"/cvmfs/{image.repository}/{image.path.lstrip('/')}"
+def cvmfs_places(image: ImageRecord) -> dict[str, str]:
+    """Return where what is live is found, by format.
+
+    Paths begin at a node's root; the others are names that an engine is given.
+    """
+    if image.repository is None or image.live_digest is None:
+        return {}
+    mount = f"/cvmfs/{image.repository}"
+    return {
+        name: f"{mount}{place}" if place.startswith("/") else place
+        for name, place in image.places.items()
+    }
 
 
 def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
     """Return what anybody may know of an image."""
+    places = cvmfs_places(image)
     return {
         "reference": image.reference,
         "state": image.state.value,
@@ -56,7 +64,8 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "progress": _progress_json(image.progress),
         "last_run": None if image.last_run is None else run_json(image.last_run),
         "repository": image.repository,
-        "path": cvmfs_path(image),
+        "path": places.get("flat"),
+        "places": places,
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
         "restored_instead_of": image.held,

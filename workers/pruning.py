@@ -21,10 +21,9 @@ from workers.images.manifest import parse_manifest
 from workers.images.singularity import MARK
 from workers.layout.flat import RECEIPT
 from workers.layout.layers import layer_path, record_path
-from workers.layout.names import FLAT, FORMER, IMAGES, METADATA, flat_path
+from workers.layout.names import FLAT, FORMER, IMAGES, LAYERS, METADATA, flat_path
 from workers.receipts import UNTIL
 
-LAYERS = b"/.layers"
 _SHELVES = (FLAT, LAYERS)
 _MANIFEST = b"/manifest.json"
 _LARGEST_DOCUMENT = 16 << 20

@@ -1,7 +1,8 @@
 """Which images a repository holds, by what it says itself.
 
 For each image there is a folder in ``/.metadata`` with a receipt, which names the
-digest that the registry had. It is live if its link leads somewhere, too.
+digest that the registry had. It is live if its link leads somewhere, too, unless it is
+published without one.
 """
 
 import json
@@ -10,15 +11,19 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from workers.cvmfs import Damaged, Dirent, NotFound, Snapshot
+from workers.cvmfs import Dirent, FormatError, NotFound, Snapshot
+from workers.errors import WorkerError
+from workers.images.manifest import parse_manifest
 from workers.layout.flat import RECEIPT
+from workers.layout.former import MANIFEST
 from workers.layout.names import METADATA, reference_at
+from workers.layout.places import places
 from workers.ledger import Published
 from workers.receipts import HELD
-from workers.reference import InvalidReference, parse_digest
+from workers.reference import parse_digest
 
 _READ_AT_ONCE = 32
-_LARGEST_RECEIPT = 1 << 20
+_LARGEST_DOCUMENT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +51,39 @@ def published_images(snapshot: Snapshot) -> PublishedImages:
     found = list(_folders(snapshot, METADATA, depth=0))
     with ThreadPoolExecutor(_READ_AT_ONCE, "receipts") as executor:
         # A bucket takes its time for each; what is looked up is looked up here.
-        read = executor.map(lambda pair: _read(snapshot, pair[1]), found)
-        for (folder, _), said in zip(found, read, strict=True):
-            path = folder.removeprefix(METADATA)
-            reference = reference_at(path)
-            shown = path.decode(errors="backslashreplace")
-            moment = _published(snapshot, path, folder)
-            if reference is None or said is None or moment is None:
-                unreadable.append(shown)
+        read = executor.map(lambda folder: _read(snapshot, folder), found)
+        for folder, said in zip(found, read, strict=True):
+            reference = reference_at(folder.link)
+            if reference is None or said is None or not _leads(snapshot, folder, said):
+                unreadable.append(folder.link.decode(errors="backslashreplace"))
             else:
-                digest, held = said
-                images[str(reference)] = Published(digest, shown, moment, held)
+                images[str(reference)] = Published(
+                    said.digest,
+                    places(reference, said.formats, config_digest=said.config_digest),
+                    float(folder.receipt.mtime),
+                    said.held,
+                )
     return PublishedImages(images, tuple(unreadable))
 
 
-def _folders(
-    snapshot: Snapshot, above: bytes, *, depth: int
-) -> Iterator[tuple[bytes, Dirent]]:
-    """Yield the folders of images, each with its receipt."""
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Where something is said of an image; ``link`` is its name in the repository."""
+
+    link: bytes
+    receipt: Dirent
+    manifest: Dirent | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    digest: str
+    held: str | None
+    formats: tuple[str, ...]
+    config_digest: str | None
+
+
+def _folders(snapshot: Snapshot, above: bytes, *, depth: int) -> Iterator[_Folder]:
     if not depth and snapshot.lookup(above) is None:
         return
     for name, entry in snapshot.listdir(above).items():
@@ -73,32 +93,48 @@ def _folders(
         if depth and b":" in name:
             receipt = snapshot.lookup(path + b"/" + RECEIPT)
             if receipt is not None:
-                yield path, receipt
+                manifest = snapshot.lookup(path + b"/" + MANIFEST)
+                yield _Folder(path.removeprefix(METADATA), receipt, manifest)
         else:
             yield from _folders(snapshot, path, depth=depth + 1)
 
 
-def _read(snapshot: Snapshot, receipt: Dirent) -> tuple[str, str | None] | None:
-    """Return the digest that a receipt names, and in whose place it was restored."""
-    if receipt.content is None or receipt.content.size > _LARGEST_RECEIPT:
-        return None
+def _read(snapshot: Snapshot, folder: _Folder) -> _Said | None:
+    """Return what is said of an image; None if it is not to be understood."""
     try:
-        said = json.loads(snapshot.read(receipt))
+        said = json.loads(_document(snapshot, folder.receipt))
+        formats = tuple(map(str, said.get("formats", ("flat",))))
+        config_digest = None
+        if "image" in formats and folder.manifest is not None:
+            manifest = parse_manifest(_document(snapshot, folder.manifest))
+            config_digest = manifest.config.digest
         held = said.get(HELD)
-        return parse_digest(said["digest"]), held and parse_digest(held)
-    except (Damaged, NotFound, ValueError, KeyError, TypeError, InvalidReference):
+        return _Said(
+            parse_digest(said["digest"]),
+            held and parse_digest(held),
+            formats,
+            config_digest,
+        )
+    except (FormatError, WorkerError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _published(snapshot: Snapshot, link: bytes, folder: bytes) -> float | None:
-    """Return when an image was published; ``None`` if its link leads nowhere."""
-    entry = snapshot.lookup(link)
-    receipt = snapshot.lookup(folder + b"/" + RECEIPT)
-    if entry is None or receipt is None or not stat.S_ISLNK(entry.mode):
-        return None
+def _document(snapshot: Snapshot, entry: Dirent) -> bytes:
+    if entry.content is None or entry.content.size > _LARGEST_DOCUMENT:
+        raise ValueError
+    return snapshot.read(entry)
+
+
+def _leads(snapshot: Snapshot, folder: _Folder, said: _Said) -> bool:
+    """Tell whether the link of an image leads somewhere, if it has to have one."""
+    if "flat" not in said.formats:
+        return True
+    entry = snapshot.lookup(folder.link)
+    if entry is None or not stat.S_ISLNK(entry.mode):
+        return False
     if b"$(" not in entry.target:  # which only a client can follow
         try:
-            snapshot.resolve(link)
+            snapshot.resolve(folder.link)
         except NotFound:
-            return None
-    return float(receipt.mtime)
+            return False
+    return True

@@ -89,7 +89,7 @@ class Bench:
             digest=digest,
             revision=revision,
             repository="unpacked.example.org",
-            path="/registry.example.org/atlas/analysis:v1",
+            places={"flat": "/registry.example.org/atlas/analysis:v1"},
         )
 
     def make_live(self, digest: str = D1, reference: str = REFERENCE) -> None:

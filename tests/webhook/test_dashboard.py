@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -74,6 +75,49 @@ def test_a_live_image_says_yes_and_where_it_is(site: Site) -> None:
     assert "in 2 min at the latest" in page.replace("</time>", "")
     site.bench.clock.passes(121)
     assert "Nodes see it by now" in site.client.get(PAGE).text
+
+
+def test_an_image_in_other_formats_is_found_there_too(site: Site) -> None:
+    site.bench.push(D1)
+    places = {
+        "image": "/.images/11/11.sqfs",
+        "podman": REFERENCE,
+        "thin": "thin.example/atlas/analysis:v1",
+        "layers": "/.layers",
+    }
+    site.bench.ledger.finish(
+        site.bench.begin(),
+        Outcome.PUBLISHED,
+        digest=D1,
+        revision=1,
+        repository=FQRN,
+        places=places,
+    )
+    page = site.client.get(PAGE).text
+    assert f"/cvmfs/{FQRN}/.images/11/11.sqfs" in page
+    assert f"podman run {REFERENCE}" in page
+    assert "docker run thin.example/atlas/analysis:v1" in page
+    assert "Nowhere yet" not in page
+    assert "containerd" not in page  # there are simpler ways
+    said = json.loads(site.client.get(f"/api/v1{PAGE}").text)
+    assert said["path"] is None
+    assert said["places"]["image"] == f"/cvmfs/{FQRN}/.images/11/11.sqfs"
+    assert said["places"]["podman"] == REFERENCE
+
+
+def test_an_image_of_layers_alone_is_not_nowhere(site: Site) -> None:
+    site.bench.push(D1)
+    site.bench.ledger.finish(
+        site.bench.begin(),
+        Outcome.PUBLISHED,
+        digest=D1,
+        revision=1,
+        repository=FQRN,
+        places={"layers": "/.layers"},
+    )
+    page = site.client.get(PAGE).text
+    assert "containerd" in page
+    assert f"/cvmfs/{FQRN}/.layers" in page
 
 
 def test_a_refused_image_says_no_and_why(site: Site) -> None:

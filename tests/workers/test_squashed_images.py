@@ -54,7 +54,9 @@ def test_the_file_is_what_the_root_file_system_is(
     tool("mksquashfs")
     shop.allow(formats="[image]")
     before = sorted(shop.services.config.state.iterdir())
-    shop.publish(NAME)
+    path = squashed_path(image.config_digest).decode()
+    assert shop.publish(NAME).places["image"] == path
+    assert shop.publish(NAME).places["image"] == path  # unchanged
     assert sorted(shop.services.config.state.iterdir()) == before
     snapshot = shop.repository.read()
     dirent = snapshot.lookup(squashed_path(image.config_digest))

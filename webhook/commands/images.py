@@ -16,7 +16,7 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
-from webhook.image_json import cvmfs_path, image_json, live_json, run_json
+from webhook.image_json import cvmfs_places, image_json, live_json, run_json
 from webhook.publish_request import PublishRequests
 from workers.config import Config, ConfigError
 from workers.ledger import ImageRecord, Ledger, LiveRecord, State
@@ -88,7 +88,9 @@ def _wait(
     if as_json:
         print_json(image_json(image, ttls(config)))
     elif image.state is State.LIVE:
-        click.echo(cvmfs_path(image))
+        places = cvmfs_places(image)
+        for place in (places["flat"],) if "flat" in places else places.values():
+            click.echo(place)
     if image.state is State.LIVE:
         return DONE
     return REFUSED if image.state is State.REFUSED else FAILED
@@ -144,7 +146,7 @@ def status(reference: str | None, *, as_json: bool, config_path: Path | None) ->
         "digest": image.digest,
         "live digest": image.live_digest,
         "revision": image.revision,
-        "path": cvmfs_path(image),
+        **cvmfs_places(image),
         "since": _time(image.since),
         "next try": _time(image.next_try),
     }

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -244,7 +243,6 @@ def _add_template_words(pages: Blueprint) -> None:
         "iso": iso_time,
         "relative": words.relative,
         "seconds": words.exact_seconds,
-        "shell": shlex.quote,
         "short_digest": words.short_digest,
     }
     for name, word in filters.items():

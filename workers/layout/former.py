@@ -13,7 +13,8 @@ from workers.layout.names import FORMER, METADATA, image_path, metadata_path
 from workers.plan import RemoveAt
 from workers.reference import Reference
 
-DOCUMENTS = (b"manifest.json", b"config.json")
+MANIFEST, CONFIG = b"manifest.json", b"config.json"
+DOCUMENTS = (MANIFEST, CONFIG)
 
 
 def former_path(reference: Reference, digest: str) -> bytes:

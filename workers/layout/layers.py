@@ -22,6 +22,7 @@ from workers.images.layer_tree import LayerTree
 from workers.images.names import join
 from workers.images.places import IMPLIED, find, find_directory
 from workers.images.verifying import VerificationFailed
+from workers.layout.names import LAYERS
 
 LAYERFS = b"layerfs"
 METADATA = b".metadata"
@@ -40,7 +41,7 @@ class NotOurLayer(PermanentError):
 def layer_path(digest: str) -> bytes:
     """Return where a layer lies, by the digest of its compressed blob."""
     encoded = digest.partition(":")[2].encode()
-    return b"/.layers/%s/%s" % (encoded[:2], encoded)
+    return b"%s/%s/%s" % (LAYERS, encoded[:2], encoded)
 
 
 def record_path(digest: str) -> bytes:

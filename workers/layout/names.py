@@ -6,6 +6,7 @@ from workers.reference import DOCKER_HUB, InvalidReference, Reference
 
 FLAT = b"/.flat"
 IMAGES = b"/.images"
+LAYERS = b"/.layers"
 METADATA = b"/.metadata"
 MULTIARCH = b"/.multiarch"
 PODMAN = b"/podmanStore"

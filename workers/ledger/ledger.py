@@ -7,7 +7,7 @@ a time holds the lease of a reference; at most one more waits in the queue.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import redis
@@ -313,7 +313,7 @@ class Ledger:
         live_digest: str | None = None,
         revision: int | None = None,
         repository: str | None = None,
-        path: str | None = None,
+        places: Mapping[str, str] | None = None,
         next_try: float | None = None,
         held: str | None = None,
         gone_since: float | None = None,
@@ -331,7 +331,7 @@ class Ledger:
             live_digest: what is live now; ``digest`` unless told.
             revision: that made it live.
             repository: fqrn.
-            path: of the tag's link.
+            places: as in ``ImageRecord``.
             next_try: FAILED is not final: try again at this time, unless it is wanted
                 again before.
             held: the registry's digest, where another is live in its place.
@@ -350,7 +350,7 @@ class Ledger:
             live_digest or "",
             "" if revision is None else revision,
             repository or "",
-            path or "",
+            "" if places is None else writing.places_to_json(places),
             "" if next_try is None else next_try,
             held or "",
             "" if gone_since is None else gone_since,

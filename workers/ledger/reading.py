@@ -109,7 +109,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
         live_digest=fields.get("live_digest"),
         repository=fields.get("repository"),
         revision=int(revision) if revision else None,
-        path=fields.get("path"),
+        places=json.loads(fields.get("places", "{}")),
         since=float(fields["since"]),
         reason=fields.get("reason"),
         progress=Progress(*json.loads(progress)) if progress else None,

@@ -16,6 +16,7 @@ from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import translated
+from workers.ledger.writing import places_to_json
 
 _AT_ONCE = 500
 
@@ -26,13 +27,13 @@ class Published:
 
     Attributes:
         digest: which the registry had for it then.
-        path: of the tag's link.
+        places: as in ``ImageRecord``.
         published: when, unix time.
         held: what the registry had when ``digest`` was restored in its place.
     """
 
     digest: str
-    path: str
+    places: Mapping[str, str]
     published: float
     held: str | None = None
 
@@ -102,7 +103,8 @@ class Rebuilder:
         now: str | float = "" if self._clock is None else self._clock()
         known: tuple[str | float, ...] = ("", "", "", "")
         if image is not None:
-            known = (image.digest, image.path, image.published, image.held or "")
+            places = places_to_json(image.places)
+            known = (image.digest, places, image.published, image.held or "")
         with translated():
             reply = self._scripts.call("settle", now, reference, fqrn, revision, *known)
         return Change(as_text(reply))

@@ -213,7 +213,8 @@ class ImageRecord:
         live_digest: what is published; None when nothing is.
         repository: the CVMFS repository (fqrn) it is published in.
         revision: of that repository, the one that made ``live_digest`` live.
-        path: of the tag's link in the repository.
+        places: where it is, by format: paths in the repository, and the names that
+            engines are given.
         since: when the state began; for a live image when its digest went live, so a
             look that finds it unchanged does not alter it.
         reason: why it is refused or failed.
@@ -238,7 +239,7 @@ class ImageRecord:
     live_digest: str | None
     repository: str | None
     revision: int | None
-    path: str | None
+    places: Mapping[str, str]
     since: float
     reason: str | None
     progress: Progress | None
@@ -254,6 +255,11 @@ class ImageRecord:
     held: str | None = None
     gone_since: float | None = None
     live_since: float | None = None
+
+    @property
+    def path(self) -> str | None:
+        """Where the link to its root file system is, in the repository."""
+        return self.places.get("flat")
 
     @property
     def is_owed(self) -> bool:

@@ -5,7 +5,7 @@ one line of text is cleaned of what UTF-8 or a terminal could not bear.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers.ledger.records import Delivery, Hint, Progress, Wanted
 
@@ -46,6 +46,11 @@ def progress_to_json(progress: Progress) -> str:
             progress.bytes_total,
         ]
     )
+
+
+def places_to_json(places: Mapping[str, str]) -> str:
+    """Encode where an image is."""
+    return json.dumps(dict(places))
 
 
 def wanted_to_args(wanted: Wanted) -> tuple[str | float, ...]:

@@ -8,7 +8,7 @@ does not stop them. Where an answer is needed to go on, it is waited for.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event, Thread
 from types import TracebackType
@@ -53,7 +53,7 @@ class Ending:
     reason: str | None = None
     revision: int | None = None
     repository: str | None = None
-    path: str | None = None
+    places: Mapping[str, str] | None = None
     next_try: float | None = None
     held: str | None = None
     gone_since: float | None = None
@@ -147,7 +147,7 @@ class Heartbeat:
                 digest=ending.digest,
                 revision=ending.revision,
                 repository=ending.repository,
-                path=ending.path,
+                places=ending.places,
                 next_try=ending.next_try,
                 held=ending.held,
                 gone_since=ending.gone_since,

@@ -25,8 +25,7 @@ def publish(run: Run) -> Ending:
     services, reference, lease = run.services, run.reference, run.lease
     client, heartbeat = services.registry, run.heartbeat
     rule = decide(services.policy, reference)
-    fqrn, publisher = services.publisher(rule)
-    path = run.path(rule)
+    _, publisher = services.publisher(rule)
 
     heartbeat.stage(State.RESOLVING)
     # What came with an order is no sender's word on what the registry will have.
@@ -42,10 +41,10 @@ def publish(run: Run) -> Ending:
     live = read_receipt(publisher, reference)
     if live == receipt and not lease.forced:
         _keep_thin(run, rule)
-        return run.unchanged(fqrn, publisher, path)
+        return run.unchanged(rule)
     if live.get(HELD) == run.digest and not lease.forced:
         held, run.digest = run.digest, digest_of(live)
-        return replace(run.unchanged(fqrn, publisher, path), held=held)
+        return replace(run.unchanged(rule), held=held)
     check_private(client, reference, rule)
     images, missing = fetch_images(client, reference, descriptor, platforms)
     # Again, of what will be published: the tag may have moved meanwhile.
@@ -61,7 +60,7 @@ def publish(run: Run) -> Ending:
         "; ".join((*publication.losses, *missing)) or None,
         publication.revision,
         publication.repository,
-        path,
+        run.places(rule),
     )
 
 

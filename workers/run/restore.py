@@ -32,7 +32,6 @@ def restore(run: Run, digest: str) -> Ending:
     services, reference, heartbeat = run.services, run.reference, run.heartbeat
     rule = decide(services.policy, reference)
     fqrn, publisher = services.publisher(rule)
-    path = run.path(rule)
     heartbeat.stage(State.RESOLVING)
     # What cannot be restored leaves the state as it was.
     run.digest = upstream = _upstream_digest(run)
@@ -44,7 +43,7 @@ def restore(run: Run, digest: str) -> Ending:
     live = read_receipt(publisher, reference)
     if live == receipt and not run.lease.forced:
         run.digest = digest
-        return replace(run.unchanged(fqrn, publisher, path), held=held)
+        return replace(run.unchanged(rule), held=held)
     heartbeat.stage(State.FETCHING, digest=upstream)
     pinned = replace(reference, tag=None, digest=digest)
     try:
@@ -68,7 +67,7 @@ def restore(run: Run, digest: str) -> Ending:
         "restored by hand",
         publication.revision,
         publication.repository,
-        path,
+        run.places(rule),
         held=held,
     )
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from workers.layout.names import image_path
+from workers.images.manifest import parse_manifest
+from workers.layout.former import MANIFEST
+from workers.layout.names import metadata_path
+from workers.layout.places import places
 from workers.ledger import Lease, Outcome
-from workers.plan import Fence, Publisher
+from workers.plan import Fence
 from workers.policy import Rule
 from workers.ready_queue import fence_token
 from workers.reference import Reference
@@ -39,12 +42,25 @@ class Run:
         """Return what must hold when something is published."""
         return Fence(self.heartbeat.check, fence_token(self.lease))
 
-    def path(self, rule: Rule) -> str | None:
-        """Return where the link of the image is, if its rule wants one."""
-        return image_path(self.reference).decode() if "flat" in rule.formats else None
+    def places(self, rule: Rule) -> dict[str, str]:
+        """Return where the image is, once it is published as its rule says."""
+        fqrn, publisher = self.services.publisher(rule)
+        template = self.services.config.repositories[fqrn].thin
+        config_digest = None
+        if "image" in rule.formats:
+            path = metadata_path(self.reference) + b"/" + MANIFEST
+            if manifest := publisher.read(path):
+                config_digest = parse_manifest(manifest).config.digest
+        return places(
+            self.reference,
+            rule.formats,
+            config_digest=config_digest,
+            thin=template.fill(self.reference) if template is not None else None,
+        )
 
-    def unchanged(self, fqrn: str, publisher: Publisher, path: str | None) -> Ending:
+    def unchanged(self, rule: Rule) -> Ending:
         """Return the end of a run that found its image live."""
+        fqrn, publisher = self.services.publisher(rule)
         known = self.services.front.ledger.image(str(self.reference))
         is_known = known is not None and known.live_digest == self.digest
         # Published by a run that was killed before it could say so: by then it was in.
@@ -54,5 +70,5 @@ class Run:
             self.digest,
             revision=revision,
             repository=fqrn,
-            path=path,
+            places=self.places(rule),
         )

@@ -1,5 +1,5 @@
 -- ARGV: clock, reference, token, outcome, reason, digest, live digest, revision,
--- repository, path, next try, the registry's digest where another was restored in its
+-- repository, places, next try, the registry's digest where another was restored in its
 -- place, since when the registry has it no more; '' where there is none.
 -- Returns the job to enqueue or ''.
 
@@ -47,7 +47,7 @@ if is_good then
     put(record, 'live_since', stamp(now))
   end
   put(record, 'live_digest', live)
-  for i, name in pairs({[8] = 'revision', [9] = 'repository', [10] = 'path'}) do
+  for i, name in pairs({[8] = 'revision', [9] = 'repository', [10] = 'places'}) do
     if ARGV[i] ~= '' then
       put(record, name, ARGV[i])
     end
@@ -60,7 +60,7 @@ if fields.live_digest ~= was_live then
   note_live(record)
 end
 if outcome == 'removed' then
-  for _, name in ipairs({'revision', 'repository', 'path'}) do
+  for _, name in ipairs({'revision', 'repository', 'places'}) do
     put(record, name, nil)
   end
 end

@@ -4,7 +4,7 @@
 -- An image is a hash. Its fields, all optional but the first four:
 --   state since requested done   see ImageRecord
 --   changed      when anything of the state changed; orders the listings
---   reason digest live_digest repository revision path started overtaken attempts
+--   reason digest live_digest repository revision places started overtaken attempts
 --   next_try     see ImageRecord
 --   live_since   when live_digest was published
 --   deaths       runs in a row, for the same number, whose process died

@@ -1,13 +1,13 @@
 -- What a repository itself says of a reference becomes what the ledger says.
 -- ARGV: clock, reference, repository, its revision, live digest or '' where nothing is
--- published, path, time of publication, the registry's digest that it was restored in
+-- published, places, time of publication, the registry's digest that it was restored in
 -- place of or ''.
 -- Returns 'live', 'gone', 'other' (published, but not what the registry has),
 -- 'same' where nothing changed, 'newer' where the ledger knows of a later revision, and
 -- 'elsewhere' where another repository has it.
 
 local reference, repository, revision = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local live, path, published, held = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local live, places, published, held = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local record = image(reference)
 local fields = record.fields
 
@@ -27,7 +27,7 @@ begin_lives(record)
 local is_other = fields.live_digest ~= live
 local was_live = fields.live_digest
 if live == '' then
-  for _, name in ipairs({'live_digest', 'live_since', 'revision', 'path', 'held'}) do
+  for _, name in ipairs({'live_digest', 'live_since', 'revision', 'places', 'held'}) do
     put(record, name, nil)
   end
 elseif is_other then
@@ -35,10 +35,10 @@ elseif is_other then
   put(record, 'live_since', stamp(tonumber(published)))
   put(record, 'repository', repository)
   put(record, 'revision', revision)
-  put(record, 'path', path)
 end
 if live ~= '' then
   put(record, 'held', held)
+  put(record, 'places', places)
 end
 if fields.live_digest ~= was_live then
   note_live(record)
