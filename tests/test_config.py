@@ -8,6 +8,7 @@ import pytest
 
 from workers.config import (
     AutoTagsConfig,
+    CollectConfig,
     Config,
     ConfigError,
     Limits,
@@ -420,3 +421,26 @@ def test_tags_by_themselves_are_off_until_asked_for(tmp_path: Path) -> None:
     assert given == AutoTagsConfig(14 * 86400, 0, 7)
     with pytest.raises(ConfigError, match=r"auto_tags\.keep_for.*is no time"):
         auto_tags("    auto_tags: {keep_for: soon}\n")
+
+
+def test_garbage_is_collected_by_itself_only_where_it_says_how_often(
+    tmp_path: Path,
+) -> None:
+    def collect(text: str) -> CollectConfig | None:
+        path = tmp_path / "config.yaml"
+        repository = '{storage: "file:///srv", ' + text + "}"
+        path.write_text(f"repositories: {{unpacked.example.org: {repository}}}\n")
+        return load_config(path, {}).repositories["unpacked.example.org"].collect
+
+    assert collect("ttl: 60") is None
+    month, days = 30 * 86400, 3 * 86400
+    assert collect("collect: {every: 1d}") == CollectConfig(86400, month, days)
+    given = collect("collect: {every: 1h, restorable_for: 1w, keep_for: 0s}")
+    assert given == CollectConfig(3600, 7 * 86400, 0)
+    for text, wrong in (
+        ("{every: 59m}", "at least 1h"),
+        ("{keep_for: 1d}", "every"),
+        ("{every: daily}", "is no time"),
+    ):
+        with pytest.raises(ConfigError, match=wrong):
+            collect(f"collect: {text}")

@@ -21,7 +21,9 @@ import kubernetes_validate
 import pytest
 import redis
 import yaml
+from click.testing import CliRunner
 
+from webhook.cli import main
 from workers.config import load_config
 from workers.ledger import Ledger
 from workers.policy import parse_policy
@@ -63,6 +65,7 @@ FULL: Object = {
     "repository": {
         "fqrn": "images.example.org",
         "storage": {"storageClass": "cephfs", "accessModes": ["ReadWriteOnce"]},
+        "collect": {"schedule": "30 3 * * *", "keepFor": "1w"},
     },
     "redis": {"storage": {"storageClass": "ssd"}},
     "imagePullSecrets": [{"name": "pull"}],
@@ -77,6 +80,7 @@ FOREIGN: Object = {
     "repository": {
         "keys": {"existingSecret": "keys"},
         "storage": {"existingClaim": "storage"},
+        "collect": {"schedule": "@daily"},
         "create": False,
     },
     "receiver": {"servesRepository": False},
@@ -120,8 +124,11 @@ def one(objects: list[Object], kind: str, end: str = "") -> Object:
 
 def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
     for each in objects:
-        if each["kind"] in {"Deployment", "StatefulSet"}:
-            yield each["metadata"]["name"], each["spec"]["template"]["spec"]
+        spec = each.get("spec", {})
+        if each["kind"] == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if each["kind"] in {"CronJob", "Deployment", "StatefulSet"}:
+            yield each["metadata"]["name"], spec["template"]["spec"]
 
 
 def containers(objects: list[Object]) -> Iterator[Object]:
@@ -155,6 +162,7 @@ def test_the_parts_are_there(rendered: dict[str, list[Object]]) -> None:
     )
     assert found == [
         ("ConfigMap", "-policy"),
+        ("CronJob", "-collect"),
         ("Deployment", ""),
         ("Deployment", "-reconciler"),
         ("Deployment", "-worker"),
@@ -174,8 +182,8 @@ def test_what_the_operator_brings_is_not_made(
     rendered: dict[str, list[Object]],
 ) -> None:
     found = {each["kind"] for each in rendered["foreign"]}
-    assert found == {"ConfigMap", "Deployment", "Secret", "Service"}
-    assert len(rendered["foreign"]) == 6
+    assert found == {"ConfigMap", "CronJob", "Deployment", "Secret", "Service"}
+    assert len(rendered["foreign"]) == 7
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -220,20 +228,32 @@ def test_no_container_has_a_right_that_it_does_not_need(
 def test_every_volume_that_is_mounted_is_there_and_the_other_way_round(
     rendered: dict[str, list[Object]], name: str
 ) -> None:
-    objects = rendered[name]
-    for each in objects:
-        if each["kind"] not in {"Deployment", "StatefulSet"}:
-            continue
-        pod = each["spec"]["template"]["spec"]
-        templates = each["spec"].get("volumeClaimTemplates", [])
+    claims = {
+        (each["metadata"]["name"], claim["metadata"]["name"])
+        for each in rendered[name]
+        for claim in each.get("spec", {}).get("volumeClaimTemplates", [])
+    }
+    for pod_name, pod in pods(rendered[name]):
         there = {volume["name"] for volume in pod.get("volumes", [])}
-        there |= {claim["metadata"]["name"] for claim in templates}
+        there |= {claim for owner, claim in claims if owner == pod_name}
         mounted = {
             mount["name"]
             for container in [*pod.get("initContainers", []), *pod["containers"]]
             for mount in container["volumeMounts"]
         }
         assert mounted == there
+
+
+def test_garbage_is_collected_as_the_program_wants_it_called(
+    rendered: dict[str, list[Object]],
+) -> None:
+    job = one(rendered["full"], "CronJob")["spec"]["jobTemplate"]["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    program, *words = container["command"]
+    assert program == "cvmfs-webhook"
+    result = CliRunner().invoke(main, [*words, "--config", "/nonexistent/config.yaml"])
+    assert "config.yaml" in result.stderr  # all else it understood
+    assert [each["kind"] for each in rendered["least"]].count("CronJob") == 0
 
 
 def test_the_receiver_is_probed_where_it_answers(

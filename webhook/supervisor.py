@@ -24,6 +24,34 @@ _POLL_SECONDS = 0.1
 _CHORE_SECONDS = 3600.0
 # What a child needs is not there yet; nothing was started in vain.
 _UNREADY_SECONDS = 2.0
+_FIRST_ERRAND_SECONDS = 3600.0
+
+
+def started(
+    command: Sequence[str],
+    folder: Path | None = None,
+    inherited: tuple[int, ...] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a process that ends with us."""
+    return subprocess.Popen(  # noqa: S603 - our own commands
+        list(command),
+        cwd=folder,
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+        # A Ctrl-C at the terminal is ours to hand on, once and in order.
+        start_new_session=True,
+        preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 - no threads
+    )
+
+
+def _wait_for(process: subprocess.Popen[bytes], name: str, deadline: float) -> None:
+    """Wait until a process has ended; at the deadline make it."""
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        log.warning("%s does not end; it is killed", name)
+        process.kill()
+        process.wait()
 
 
 @dataclass(slots=True)
@@ -57,15 +85,7 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         self.before()
-        self.process = subprocess.Popen(  # noqa: S603 - our own commands
-            list(self.command()),
-            cwd=self.folder,
-            pass_fds=self.inherited(),
-            stdin=subprocess.DEVNULL,
-            # A Ctrl-C at the terminal is ours to hand on, once and in order.
-            start_new_session=True,
-            preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 - no threads
-        )
+        self.process = started(self.command(), self.folder, self.inherited())
         self.started = time.monotonic()
 
     def revive(self, now: float) -> None:
@@ -93,12 +113,46 @@ class Child:
         """Wait until it has ended; at the deadline make it."""
         if self.process is None:
             return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            log.warning("%s does not end; it is killed", self.name)
-            self.process.kill()
-            self.process.wait()
+        _wait_for(self.process, self.name, deadline)
+
+
+@dataclass(slots=True)
+class Errand:
+    """A process that runs now and then, and ends by itself.
+
+    Attributes:
+        name: for messages.
+        command: what to run.
+        every_seconds: from one start to the next; the first is as long after ours, but
+            within an hour, so that frequent restarts do not put it off for ever.
+    """
+
+    name: str
+    command: Callable[[], Sequence[str]]
+    every_seconds: float
+    process: subprocess.Popen[bytes] | None = None
+    next_start: float | None = None
+
+    def look(self, now: float) -> None:
+        """Start it if it is due; say so if it has failed."""
+        if self.next_start is None:
+            self.next_start = now + min(self.every_seconds, _FIRST_ERRAND_SECONDS)
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return
+            self.process = None
+            if code:
+                log.error("%s ended with %s; it is tried again later", self.name, code)
+        if now >= self.next_start:
+            self.next_start = now + self.every_seconds
+            self.process = started(self.command())
+
+    def end(self, deadline: float) -> None:
+        """Have it stopped; what it had not done it does the next time."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            _wait_for(self.process, self.name, deadline)
 
 
 @dataclass(slots=True)
@@ -108,11 +162,13 @@ class Supervisor:
     Attributes:
         server: the one that the others need; ended last.
         children: the others.
+        errands: what runs now and then.
         chore: called now and then, for what has to be renewed.
     """
 
     server: Child | None
     children: list[Child] = field(default_factory=list)
+    errands: list[Errand] = field(default_factory=list)
     chore: Callable[[], None] = lambda: None
     is_stopping: bool = False
 
@@ -134,6 +190,8 @@ class Supervisor:
             if now >= next_chore:
                 self.chore()
                 next_chore = now + _CHORE_SECONDS
+            for errand in self.errands:
+                errand.look(now)
             for child in everything:
                 try:
                     child.revive(now)
@@ -153,6 +211,8 @@ class Supervisor:
             child.ask_to_end()
         for child in self.children:
             child.end(deadline)
+        for errand in self.errands:
+            errand.end(deadline)
         if self.server is not None:
             self.server.ask_to_end()
             self.server.end(time.monotonic() + patience_seconds)

@@ -19,7 +19,7 @@ import click
 
 from webhook.first_start import write_first_files
 from webhook.server import listening_on
-from webhook.supervisor import Child, Supervisor
+from webhook.supervisor import Child, Errand, Supervisor
 from workers.config import Config, RepositoryConfig, S3Config, load_config
 from workers.config.values import storage_bucket
 from workers.errors import TransientError
@@ -110,6 +110,19 @@ def _supervisor(config: Config, path: Path) -> Supervisor:
             for number in range(1, config.workers + 1)
         ),
         Child("reconciler", command("reconcile"), before=queue_answers),
+    ]
+    supervisor.errands = [
+        Errand(
+            f"garbage collection of {fqrn}",
+            command(
+                *("repository", "gc", fqrn, "--prune"),
+                *("--restorable-for", f"{repository.collect.restorable_seconds}s"),
+                *("--keep-for", f"{repository.collect.keep_seconds}s"),
+            ),
+            repository.collect.every_seconds,
+        )
+        for fqrn, repository in config.repositories.items()
+        if repository.collect is not None
     ]
     return supervisor
 

@@ -81,3 +81,30 @@ envFrom:
 {{- define "cvmfs-webhook.checksums" -}}
 checksum/config: {{ include "cvmfs-webhook.config" . | sha256sum }}
 {{- end -}}
+
+{{/* The repository, to be written; and the keys to sign it with. */}}
+{{- define "cvmfs-webhook.workerMounts" -}}
+- {name: storage, mountPath: /srv/cvmfs}
+- {name: keys, mountPath: /etc/cvmfs/keys, readOnly: {{ not (empty .Values.repository.keys.existingSecret) }}}
+{{- end -}}
+
+{{- define "cvmfs-webhook.workerVolumes" -}}
+- name: storage
+  persistentVolumeClaim: {claimName: {{ include "cvmfs-webhook.storageClaim" . }}}
+- name: keys
+  {{- if .Values.repository.keys.existingSecret }}
+  secret: {secretName: {{ .Values.repository.keys.existingSecret }}, defaultMode: 0440}
+  {{- else }}
+  persistentVolumeClaim: {claimName: {{ include "cvmfs-webhook.fullname" . }}-keys}
+  {{- end }}
+{{- end -}}
+
+{{/* The affinity of what shares a volume that one node only may write. */}}
+{{- define "cvmfs-webhook.besideWorkers" -}}
+podAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    - topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels:
+          {{- include "cvmfs-webhook.selector" (dict "root" . "part" "worker") | nindent 10 }}
+{{- end -}}

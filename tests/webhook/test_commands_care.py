@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.jobs import Workshop
+from tests.support.oci import tar_of
 from webhook.cli import main
 from workers.config import load_config
 from workers.cvmfs import PutFile
@@ -140,6 +142,36 @@ def test_the_plan_names_the_revisions_that_go_before_anything_goes(
     expected = time.strftime("%b %e %H:%M:%S UTC %Y", time.gmtime(later))
     assert status["last_gc"].endswith(expected)
     assert operator.run("check", FQRN).exit_code == 0
+
+
+def test_one_command_takes_out_what_nobody_uses_and_deletes_it(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gc(*words: str) -> str:
+        words = ("repository", "gc", FQRN, "--prune", *words)
+        result = CliRunner().invoke(main, [*words, "--config", str(shop.config)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    old = [tar_of({"motd": b"old" * 1000})]
+    shop.registry.push_image("atlas/analysis", "v1", old)
+    shop.publish("atlas/analysis:v1")
+    shop.registry.push_image("atlas/analysis", "v1", [tar_of({"motd": b"new"})])
+    shop.publish("atlas/analysis:v1")
+    later = int(time.time()) + 10 * 24 * 3600
+    monkeypatch.setattr("workers.repository_care._now", lambda: later)
+    for path in (shop.services.config.state / "cvmfs" / "data").glob("??/*"):
+        os.utime(path, (1, 1))
+    # What was live a moment ago can be restored, for a month.
+    assert "0 trees and 0 memories of former images went" in gc()
+    planned = gc("--restorable-for", "0s", "--dry-run")
+    assert "2 trees and 1 memories of former images would go" in planned
+    done = json.loads(gc("--restorable-for", "0s", "--json"))
+    assert len(done["pruned"]["unused"]) == 2
+    gc("--restorable-for", "0s", "--keep-for", "0s", "--grace", "0s")
+    assert shop.file("atlas/analysis:v1", "motd") == b"new"
+    done = json.loads(gc("--keep-for", "0s", "--grace", "0s", "--json"))
+    assert done["planned"]["objects"] == 0
 
 
 def test_a_rollback_answers_in_json(operator: Operator) -> None:

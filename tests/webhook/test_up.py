@@ -20,7 +20,7 @@ import yaml
 
 from tests.support.worker import eventually
 from webhook.first_start import FQRN, write_first_files
-from webhook.supervisor import Child, Supervisor
+from webhook.supervisor import Child, Errand, Supervisor
 from workers.config import load_config
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
@@ -278,6 +278,41 @@ def test_a_child_deaf_to_sigterm_is_killed_at_the_deadline(marks: Path) -> None:
     eventually((marks / "deaf").exists, "it is deaf")
     supervisor.end(patience_seconds=0.2)
     assert not child.is_alive
+
+
+def test_an_errand_is_run_now_and_then_and_never_twice_at_once(marks: Path) -> None:
+    text = f"echo x >> {marks}/runs; while [ ! -e {marks}/enough ]; do sleep 0.02; done"
+    errand = Errand("errand", lambda: shell(text), every_seconds=7200)
+
+    def runs() -> int:
+        path = marks / "runs"
+        return path.read_text().count("x") if path.exists() else 0
+
+    errand.look(1000.0)
+    errand.look(4599.0)
+    assert runs() == 0
+    errand.look(4600.0)  # an hour later, so that restarts do not put it off
+    eventually(lambda: runs() == 1, "it runs")
+    errand.look(4600.0 + 7300.0)
+    assert runs() == 1
+    (marks / "enough").touch()
+    assert errand.process is not None
+    errand.process.wait()
+    errand.look(4600.0 + 7400.0)
+    eventually(lambda: runs() == 2, "it runs again")
+    assert errand.process is not None
+    errand.process.wait()
+
+
+def test_an_errand_that_is_under_way_is_ended_with_us(marks: Path) -> None:
+    text = f"touch {marks}/begun; while :; do sleep 0.05; done"
+    errand = Errand("errand", lambda: shell(text), every_seconds=1)
+    errand.look(0.0)
+    errand.look(1.0)
+    eventually((marks / "begun").exists, "it runs")
+    Supervisor(None, errands=[errand]).end()
+    assert errand.process is not None
+    assert errand.process.returncode == -signal.SIGTERM
 
 
 def test_the_server_is_ended_after_the_others(marks: Path) -> None:

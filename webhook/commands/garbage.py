@@ -17,8 +17,9 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
+from webhook.commands.pruning import pruned_json, pruned_line
 from workers.cvmfs import Collection, GivenUp, Pile, Retention, Stage
-from workers.repository_care import collect_garbage
+from workers.repository_care import collect_garbage, prune_repository
 
 _REFRESH_SECONDS = 0.2
 _UNITS = ("B", "kiB", "MiB", "GiB", "TiB")
@@ -54,25 +55,46 @@ _SHOWN_REVISIONS = 3
     show_default=True,
     help="And every object that was put within that time.",
 )
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="First take out what no name uses, as `repository prune` does.",
+)
+@click.option(
+    "--restorable-for",
+    "restorable_seconds",
+    type=Duration(),
+    default="30d",
+    show_default=True,
+    help="With --prune: but what was live within that time.",
+)
 @json_option
 @config_option
 @reports_errors
-def gc(
+def gc(  # noqa: PLR0913 - one for each option
     fqrn: str,
     *,
     dry_run: bool,
     newest: int,
     seconds: int,
     grace_seconds: int,
+    prune: bool,
+    restorable_seconds: int,
     as_json: bool,
     config_path: Path | None,
 ) -> int:
     """Delete what no kept revision of FQRN needs, and leftovers of failed publishes.
 
     Tagged revisions are kept. Publishing goes on meanwhile. The plan is printed before
-    anything is deleted.
+    anything is deleted. With --prune this is all that a timer has to run.
     """
     config = read_config(config_path)
+    if prune:
+        pruned, revision = prune_repository(
+            config, fqrn, grace_seconds=restorable_seconds, dry_run=dry_run
+        )
+        if not as_json:
+            click.echo(pruned_line(fqrn, pruned, revision, dry_run=dry_run))
     retention = Retention(newest, seconds, grace_seconds)
     if grace_seconds < _SHORT_GRACE_SECONDS and not dry_run:
         click.echo(
@@ -84,7 +106,10 @@ def gc(
     done = collect_garbage(config, fqrn, retention, dry_run=dry_run, tell=shown.update)
     shown.clear()
     if as_json:
-        print_json(_collection(fqrn, done, dry_run=dry_run))
+        said = _collection(fqrn, done, dry_run=dry_run)
+        if prune:
+            said["pruned"] = pruned_json(fqrn, pruned, revision, dry_run=dry_run)
+        print_json(said)
     elif not dry_run:
         click.echo(f"{fqrn}: deleted {_shown(done.deleted)}")
     return DONE

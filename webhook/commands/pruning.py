@@ -48,22 +48,28 @@ def prune(
         read_config(config_path), fqrn, grace_seconds=grace_seconds, dry_run=dry_run
     )
     if as_json:
-        print_json(_json(fqrn, found, revision, dry_run=dry_run))
+        print_json(pruned_json(fqrn, found, revision, dry_run=dry_run))
         return DONE
     for path in (*found.unused, *found.forgotten):
         click.echo(f"  {path.decode(errors='backslashreplace')}")
+    click.echo(pruned_line(fqrn, found, revision, dry_run=dry_run))
+    return DONE
+
+
+def pruned_line(fqrn: str, found: Pruning, revision: int, *, dry_run: bool) -> str:
+    """Return what became of a repository, in one line."""
     verb = "would go" if dry_run else "went"
-    click.echo(
+    return (
         f"{fqrn}: {len(found.unused)} trees and {len(found.forgotten)} memories of"
         f" former images {verb}, {found.used} trees are in use,"
         f" {found.foreign} are not ours; revision {revision}"
     )
-    return DONE
 
 
-def _json(
+def pruned_json(
     fqrn: str, found: Pruning, revision: int, *, dry_run: bool
 ) -> dict[str, object]:
+    """Return the same for a program, path by path."""
     return {
         "repository": fqrn,
         "dry_run": dry_run,

@@ -12,6 +12,7 @@ from workers.config.document import ConfigError, Setting, read_document, setting
 from workers.config.reading import ConfigReader
 from workers.config.sections import (
     AutoTagsConfig,
+    CollectConfig,
     Config,
     Limits,
     OperatorConfig,
@@ -26,6 +27,7 @@ from workers.config.values import Secret
 
 __all__ = [
     "AutoTagsConfig",
+    "CollectConfig",
     "Config",
     "ConfigError",
     "Limits",

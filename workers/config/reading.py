@@ -8,6 +8,7 @@ from workers.config import values
 from workers.config.document import ConfigDocument
 from workers.config.sections import (
     AutoTagsConfig,
+    CollectConfig,
     Config,
     Limits,
     OperatorConfig,
@@ -27,6 +28,8 @@ from workers.schema_check import Problem
 from workers.yaml_document import KeyPath
 
 T = TypeVar("T")
+
+_SHORTEST_COLLECT_SECONDS = 3600
 
 
 class ConfigReader:
@@ -139,6 +142,7 @@ class ConfigReader:
             ttl=raw.get("ttl", default.ttl),
             s3=self._s3((*path, "s3"), raw) if "s3" in raw or is_bucket else None,
             auto_tags=self._auto_tags(path, raw) if "auto_tags" in raw else None,
+            collect=self._collect(path, raw) if "collect" in raw else None,
             spool=self._folder / raw["spool"] if "spool" in raw else None,
             thin=self._checked((*path, "thin"), raw["thin"], ReferenceTemplate.parse)
             if "thin" in raw
@@ -154,6 +158,20 @@ class ConfigReader:
             default.keep_seconds if keep is None else keep,
             default.every_seconds if every is None else every,
             raw.get("most", default.most),
+        )
+
+    def _collect(self, path: KeyPath, raw: Mapping[str, Any]) -> CollectConfig:
+        path, raw = (*path, "collect"), raw["collect"]
+        every = self._value((*path, "every"), raw, parse_duration)
+        if every is not None and every < _SHORTEST_COLLECT_SECONDS:
+            self._note((*path, "every"), "must be at least 1h")
+        default = CollectConfig(every or 0)
+        restorable = self._value((*path, "restorable_for"), raw, parse_duration)
+        keep = self._value((*path, "keep_for"), raw, parse_duration)
+        return CollectConfig(
+            default.every_seconds,
+            default.restorable_seconds if restorable is None else restorable,
+            default.keep_seconds if keep is None else keep,
         )
 
     def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:

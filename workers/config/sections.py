@@ -100,6 +100,21 @@ class AutoTagsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectConfig:
+    """When what nobody uses is deleted, and what is not yet.
+
+    Attributes:
+        every_seconds: from one time to the next.
+        restorable_seconds: for which what is live no more can be restored.
+        keep_seconds: for which a revision stays that is current no more.
+    """
+
+    every_seconds: int
+    restorable_seconds: int = 30 * 24 * 3600
+    keep_seconds: int = 3 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryConfig:
     """One CVMFS repository that we publish to.
 
@@ -111,6 +126,7 @@ class RepositoryConfig:
         ttl: seconds for which clients may keep its manifest.
         s3: how to reach the storage where it is a bucket.
         auto_tags: of its revisions; None: only people set tags.
+        collect: when garbage is deleted; None: only by command.
         spool: the stock tools' folder for it; None: ``/var/spool/cvmfs/<fqrn>`` where
             that is a folder.
         thin: what its thin images are called; None: none are made.
@@ -123,6 +139,7 @@ class RepositoryConfig:
     ttl: int = 240
     s3: S3Config | None = None
     auto_tags: AutoTagsConfig | None = None
+    collect: CollectConfig | None = None
     spool: Path | None = None
     thin: ReferenceTemplate | None = None
 
