@@ -386,6 +386,13 @@ def test_any_text_is_a_policy_or_our_own_error(text: str) -> None:
         parse_policy(text)
 
 
+def test_which_old_tags_are_newest_nobody_can_say() -> None:
+    rule = "{allow: a.b/c, watch: {every: 15m, existing: all}, keep: %s}"
+    policy(rule % "{grace: 30d}")
+    with pytest.raises(PolicyError, match=r"keep\.newest: cannot stand beside watch"):
+        policy(rule % "{newest: 20, grace: 30d}")
+
+
 def test_an_allowed_image_needs_one_repository_to_go_to() -> None:
     named, open_ = policy("{allow: a.b/c, to: x.example}", "{allow: a.b/**}").rules
     assert target_repository(named, ["x.example", "y.example"]) == "x.example"

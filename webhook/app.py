@@ -52,7 +52,7 @@ def create_app(
     )
     login = Login(config.operator.tokens, https=config.public_url.startswith("https:"))
     requests = PublishRequests(policy_file, ledger, queue)
-    looks = Looks(queue.connection)
+    looks = Looks(queue.connection, ledger.now)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
     pages = Sources(
         ledger=ledger,
@@ -89,7 +89,7 @@ def create_app(
                 RECONCILER: RECONCILER,
                 **{name: source.kind for name, source in config.sources.items()},
             },
-            last_round=looks.last_round,
+            last_asked=looks.last_asked,
             whitelists=whitelists.standings,
         ),
         health.blueprint(
@@ -123,7 +123,7 @@ def _problems(
 
 def _overdue(policy_file: PolicyFile, looks: Looks) -> str | None:
     try:
-        last_round = looks.last_round()
+        last_asked = looks.last_asked()
     except LedgerUnavailable:
         return None  # which others say
-    return overdue(policy_file.current(), last_round, now=time.time())
+    return overdue(policy_file.current(), last_asked, now=time.time())

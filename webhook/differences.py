@@ -1,18 +1,21 @@
 """What a look at a registry has found that nobody told us of. Pure.
 
 A look is compared with what the ledger knows and, where that says nothing of a tag,
-with the look before. What is being seen to already is no news.
+with the look before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from workers.ledger import ImageRecord, Outcome, Seen, State
+from workers.ledger import ImageRecord, Outcome, Seen, State, Told
 from workers.policy import Policy, Rule
+from workers.policy.watching import RECONCILER
 from workers.reference import Reference
 from workers.run.retrying import MAX_ATTEMPTS
 
-# What was given up because of some trouble is tried again after this time.
+# What was given up because of some trouble is tried again after this time, and what
+# came to nothing is told again.
 _REST_SECONDS = 6 * 3600.0
 
 
@@ -24,7 +27,7 @@ class Look:
         registry: canonical host.
         repository: path without host.
         tags: all of them.
-        digests: of the watched ones, as far as they are images.
+        digests: of the watched ones, as far as they could be had.
     """
 
     registry: str
@@ -35,6 +38,57 @@ class Look:
     def reference(self, tag: str) -> Reference:
         """Return the name of a tag."""
         return Reference(self.registry, self.repository, tag)
+
+    def without(self, tags: Collection[str]) -> "Look":
+        """Return the same, as if some tags could not be had."""
+        digests = {tag: self.digests[tag] for tag in self.digests.keys() - set(tags)}
+        return Look(self.registry, self.repository, self.tags, digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something of a tag that somebody has to be told.
+
+    Attributes:
+        kind: ``push``, ``return`` (it was gone, and is there again) or ``delete``.
+        tag: without the rest of its name.
+        what: in words that are the same as long as nothing has changed.
+    """
+
+    kind: Literal["push", "return", "delete"]
+    tag: str
+    what: str
+
+
+def findings(
+    look: Look,
+    policy: Policy,
+    known: Mapping[str, ImageRecord],
+    seen: Seen | None,
+    *,
+    now: float,
+) -> list[Finding]:
+    """Return what a look has found, at most one thing of each tag.
+
+    Args:
+        look: what there is.
+        policy: says what is watched and what is kept.
+        known: what the ledger knows, by tag.
+        seen: at the look before; None: this is the first one.
+        now: seconds since the epoch.
+    """
+    rules = rules_of(look, policy)
+    found: dict[str, Finding] = {}
+    kinds: tuple[tuple[Literal["push", "return", "delete"], Iterable[str]], ...] = (
+        ("return", returned(look, rules, known)),
+        ("push", pushed(look, rules, known, seen, now=now)),
+        ("delete", deleted(look, policy, known)),
+    )
+    for kind, tags in kinds:
+        for tag in tags:
+            what = f"{kind} {look.digests.get(tag)} by policy {policy.digest}"
+            found.setdefault(tag, Finding(kind, tag, what))
+    return list(found.values())
 
 
 def rules_of(look: Look, policy: Policy) -> dict[str, Rule]:
@@ -56,6 +110,8 @@ def pushed(
     now: float,
 ) -> Iterator[str]:
     """Yield the tags that have to be looked into: new, moved, or given up long ago.
+
+    What is being seen to already is no news.
 
     Args:
         look: what there is.
@@ -82,6 +138,15 @@ def pushed(
             yield tag
 
 
+def returned(
+    look: Look, rules: Mapping[str, Rule], known: Mapping[str, ImageRecord]
+) -> Iterator[str]:
+    """Yield the tags that were gone, and are there again."""
+    for tag, record in sorted(known.items()):
+        if record.gone_since is not None and tag in look.tags and tag in rules:
+            yield tag
+
+
 def deleted(
     look: Look, policy: Policy, known: Mapping[str, ImageRecord]
 ) -> Iterator[str]:
@@ -90,21 +155,43 @@ def deleted(
         if tag in look.tags or record.live_digest is None or record.held is not None:
             continue
         rule = policy.decide(look.reference(tag)).rule
-        is_kept = rule is None or rule.keep is None
-        if not (is_kept or record.is_owed or record.gone_since is not None):
+        if rule is not None and rule.keep is not None and not record.is_owed:
             yield tag
 
 
-def remembered(look: Look, rules: Mapping[str, Rule]) -> Seen:
-    """Return what the next look has to know of this one."""
+def is_repeated(
+    finding: Finding, told: Told | None, record: ImageRecord | None, *, now: float
+) -> bool:
+    """Tell whether a finding was told before, and nothing has come of it.
+
+    A registry that contradicts itself, or a job that fails early, would else be asked
+    for at each look. Where somebody else has asked for the tag since, it is news.
+    """
+    if told is None or told.what != finding.what or now >= told.time + _REST_SECONDS:
+        return False
+    run = None if record is None else record.last_run
+    return run is None or run.source == RECONCILER
+
+
+def remembered(look: Look, rules: Mapping[str, Rule], seen: Seen | None) -> Seen:
+    """Return what the next look has to know of this one.
+
+    A watched tag that could not be had is not remembered as one that is there, so that
+    it is new when it can; of what there was at the first look that cannot be said.
+    """
+    watched = {tag for tag, rule in rules.items() if rule.watch is not None}
+    lost = watched - look.digests.keys()
+    before = Seen(look.tags) if seen is None else seen
+    digests = {tag: before.digests[tag] for tag in lost & before.digests.keys()}
     return Seen(
-        look.tags,
-        look.digests,
+        look.tags - (lost - before.tags),
+        digests | dict(look.digests),
         frozenset(
             tag
             for tag in look.digests
             if (watch := rules[tag].watch) is not None and watch.existing == "all"
-        ),
+        )
+        | (lost & before.fetched),
     )
 
 

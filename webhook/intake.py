@@ -132,7 +132,12 @@ class Intake:
         self._clock = clock
 
     def receive(
-        self, source: str, events: Sequence[PushEvent], *, sender: str | None = None
+        self,
+        source: str,
+        events: Sequence[PushEvent],
+        *,
+        sender: str | None = None,
+        if_idle: bool = False,
     ) -> DeliveryAnswer:
         """Keep a delivery's events and have the allowed ones worked on.
 
@@ -140,6 +145,7 @@ class Intake:
             source: name of the source.
             events: all of one notification.
             sender: network address that it came from.
+            if_idle: only for images to which nothing is owed at this moment.
 
         Raises:
             NotKept: nothing is promised of any of them.
@@ -156,7 +162,8 @@ class Intake:
         ]
         if not judgements:
             return DeliveryAnswer(delivery.id, ())
-        accepted = self._keep(delivery, [_wanted(j, delivery) for j in judgements])
+        wanted = [_wanted(judgement, delivery) for judgement in judgements]
+        accepted = self._keep(delivery, wanted, if_idle=if_idle)
         return DeliveryAnswer(
             delivery.id,
             tuple(
@@ -221,12 +228,14 @@ class Intake:
             logger.warning("delivery=%s not recorded: %s", delivery.id, exc)
         return delivery.id
 
-    def _keep(self, delivery: Delivery, wanted: Sequence[Wanted]) -> list[Accepted]:
+    def _keep(
+        self, delivery: Delivery, wanted: Sequence[Wanted], *, if_idle: bool
+    ) -> list[Accepted]:
         problem = self._durability()
         if problem is not None:
             raise NotKept(problem)
         try:
-            accepted = self._ledger.accept(delivery, wanted)
+            accepted = self._ledger.accept(delivery, wanted, if_idle=if_idle)
         except LedgerUnavailable as exc:
             raise NotKept(str(exc)) from exc
         try:

@@ -41,7 +41,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
     login: Login,
     kinds: Mapping[str, str] = MappingProxyType({}),
     whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
-    last_round: Callable[[], float | None] = lambda: None,
+    last_asked: Callable[[], float | None] = lambda: None,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
     """Return the route; it is the operator's (``authorization`` in a scrape config).
@@ -53,13 +53,13 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
         login: knows the operator.
         kinds: of the configured sources, by name; others count as ``other``.
         whitelists: what is known of those of the repositories.
-        last_round: when the registries had been asked for all that was due.
+        last_asked: when the registries were asked last.
         clock: seconds since the epoch.
     """
     pages = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
     registry.register(
-        _Collector(ledger, queue, policy, kinds, whitelists, last_round, clock)
+        _Collector(ledger, queue, policy, kinds, whitelists, last_asked, clock)
     )
     pages.before_request(login.guard_json)
 
@@ -82,7 +82,7 @@ class _Collector(Collector):
         policy: PolicyFile,
         kinds: Mapping[str, str],
         whitelists: Callable[[], Sequence[WhitelistStanding]],
-        last_round: Callable[[], float | None],
+        last_asked: Callable[[], float | None],
         clock: Callable[[], float],
     ) -> None:
         self._kinds = kinds
@@ -90,7 +90,7 @@ class _Collector(Collector):
         self._queue = queue
         self._policy = policy
         self._whitelists = whitelists
-        self._last_round = last_round
+        self._last_asked = last_asked
         self._clock = clock
 
     def describe(self) -> list[Metric]:
@@ -137,9 +137,9 @@ class _Collector(Collector):
         yield from _run_counters(counters)
         yield from self._delivery_counters(counters)
         yield _gauge(
-            "reconciled_timestamp_seconds",
-            "When the registries had been asked for all that was due; 0: never.",
-            self._last_round() or 0.0,
+            "registries_asked_timestamp_seconds",
+            "When the registries were asked last for what is watched; 0: never.",
+            self._last_asked() or 0.0,
         )
         yield _gauge("queue_jobs", "Jobs that wait for a worker.", self._queue.depth())
         yield _gauge(

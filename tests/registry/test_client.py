@@ -9,7 +9,7 @@ import pytest
 from tests.support.misbehaving import MisbehavingServer, Reply
 from tests.support.oci import build_image, digest_of, tar_of
 from tests.support.registry import FakeRegistry
-from workers.reference import Reference
+from workers.reference import InvalidReference, Reference
 from workers.registry import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -25,6 +25,7 @@ from workers.registry import (
     Timeouts,
     UnsupportedManifest,
 )
+from workers.registry.docker_hub import namespace_path, parse_namespace
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
@@ -497,6 +498,63 @@ def test_tags_of_an_unknown_repository_are_not_found(
 ) -> None:
     with pytest.raises(ImageNotFound, match="NAME_UNKNOWN"):
         list(client.tags(Reference(reference.registry, "no/such", "latest")))
+
+
+def test_a_list_that_leads_back_to_itself_is_no_list(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference
+) -> None:
+    def loop(path: str, reply: Reply) -> Reply:
+        return Reply(200, {**reply.headers, "Link": f"<{path}>; rel=next"}, reply.body)
+
+    registry.spoil("GET", "/tags/list", loop, times=None)
+    with pytest.raises(RegistryProtocolError, match="repeats itself"):
+        list(client.tags(reference))
+    assert len(registry.seen("GET", "/tags/")) == 1
+
+
+def test_a_registry_may_list_its_repositories(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference
+) -> None:
+    with pytest.raises(ImageNotFound):
+        list(client.repositories(reference.registry, None))
+    registry.has_catalog = True
+    listed = list(client.repositories(reference.registry, None))
+    assert listed == [reference.repository]
+
+
+# Docker Hub has a list of its own.
+
+
+def test_docker_hub_lists_a_namespace_page_by_page() -> None:
+    first = b'{"count": 2, "next": "https://x/?page=2", "results": [{"name": "a"}]}'
+    last = b'{"count": 2, "next": null, "results": [{"name": "b", "namespace": "n"}]}'
+    assert parse_namespace(first, "atlas", "s") == (["atlas/a"], True)
+    assert parse_namespace(last, "atlas", "s") == (["atlas/b"], False)
+    path = namespace_path("atlas", 2)
+    assert path == "/v2/namespaces/atlas/repositories?page_size=100&page=2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"[]",
+        b'{"results": null, "next": null}',
+        b'{"results": [{"name": "../../x"}], "next": null}',
+        b'{"results": [{"name": 1}], "next": null}',
+        b'{"results": [{}], "next": null}',
+        b'{"results": []}',
+    ],
+)
+def test_what_is_no_list_of_docker_hub_s_is_refused(body: bytes) -> None:
+    with pytest.raises(RegistryProtocolError, match=r"^s: "):
+        parse_namespace(body, "atlas", "s")
+
+
+def test_no_namespace_leads_elsewhere() -> None:
+    for name in ("..", "a?b", "a/../b", "A", ""):
+        with pytest.raises(InvalidReference):
+            namespace_path(name, 1)
 
 
 # is_public

@@ -88,6 +88,10 @@ def test_its_tags_are_listed(client: RegistryClient, host: str) -> None:
     assert list(client.tags(_reference(host))) == ["v1"]
 
 
+def test_its_repositories_are_listed(client: RegistryClient, host: str) -> None:
+    assert "atlas/analysis" in list(client.repositories(host, None))
+
+
 @pytest.mark.parametrize(
     "name",
     [

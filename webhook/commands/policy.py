@@ -80,7 +80,8 @@ def _unlisted(parsed: Policy) -> Iterator[str]:
     """Yield the rules whose image repositories nobody can list beforehand."""
     for rule in parsed.rules:
         host, _, path = rule.canonical_pattern.partition("/")
-        is_any = "*" in host or (host == DOCKER_HUB and path.startswith("*"))
+        namespace = path.partition("/")[0]
+        is_any = "*" in host or (host == DOCKER_HUB and "*" in namespace)
         if rule.watch and is_any:
             yield (
                 f"{rule}: only repositories that were pushed before are watched: write"

@@ -19,7 +19,8 @@ from webhook.commands.frame import (
     start_logging,
 )
 from webhook.intake import DurabilityCheck, Intake
-from webhook.reconcile import Found, Reconciler
+from webhook.looking import Found, Looker
+from webhook.reconcile import Reconciler
 from workers.config import Config, ConfigError
 from workers.errors import TransientError
 from workers.ledger import Looks
@@ -54,10 +55,9 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
             policy,
             durability=(lambda: None) if is_trusted else durability,
         )
-        looks = Looks(front.connection)
-        reconciler = Reconciler(
-            front.ledger, looks, registry, intake, front.queue, policy
-        )
+        looks = Looks(front.connection, front.ledger.now)
+        looker = Looker(front.ledger, looks, registry, intake, front.queue)
+        reconciler = Reconciler(looker, policy)
         if once:
             if policy.problem is not None:
                 raise ConfigError((f"{config.policy}: {policy.problem}",))
@@ -96,16 +96,17 @@ def _keep_on(reconciler: Reconciler, config: Config) -> None:
 
 
 def _line(found: Found) -> str:
-    if found.problem is not None:
-        return f"{found.name}: {found.problem}"
-    parts = [f"{found.tags} tags"]
+    parts = [f"{found.tags} tags"] if found.tags or found.problem is None else []
     for word, tags in (
         ("queued", found.pushed),
         ("deleted there", found.deleted),
         ("not kept", found.expired),
+        ("not kept for long", found.surplus),
     ):
         if tags:
             parts.append(f"{word}: {', '.join(tags)}")
+    if found.problem is not None:
+        parts.append(found.problem)
     return f"{found.name}: {'; '.join(parts)}"
 
 
@@ -116,5 +117,6 @@ def _json(found: Found) -> dict[str, object]:
         "queued": found.pushed,
         "deleted": found.deleted,
         "not_kept": found.expired,
+        "not_kept_for_long": found.surplus,
         "problem": found.problem,
     }

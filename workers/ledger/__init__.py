@@ -4,7 +4,7 @@ RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`
 """
 
 from workers.ledger.ledger import Ledger
-from workers.ledger.looks import Looks, Seen
+from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
     Accepted,
@@ -51,6 +51,7 @@ __all__ = [
     "RunRecord",
     "Seen",
     "State",
+    "Told",
     "Verdict",
     "Wanted",
     "put_off",

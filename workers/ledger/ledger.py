@@ -41,6 +41,8 @@ from workers.ledger.writing import one_line
 _STOPS_ALLOWED = 2
 # What a commit needs from its last question to the manifest, and much more.
 _PUBLISH_SECONDS = 10.0
+# How a request may be meant, for ``accept.lua``.
+_FORCED, _IF_IDLE = "1", "idle"
 
 
 class Ledger:
@@ -80,10 +82,19 @@ class Ledger:
 
     # What the front says.
 
-    def accept(self, delivery: Delivery, wanted: Sequence[Wanted]) -> list[Accepted]:
-        """Record a delivery and what it wants, in one atomic step, kept on return."""
+    def accept(
+        self, delivery: Delivery, wanted: Sequence[Wanted], *, if_idle: bool = False
+    ) -> list[Accepted]:
+        """Record a delivery and what it wants, in one atomic step, kept on return.
+
+        Args:
+            delivery: as it came in.
+            wanted: each of its events.
+            if_idle: as for ``request``.
+        """
         body = writing.delivery_to_json(delivery, wanted)
-        head = (delivery.id, delivery.time, body, delivery.source, "")
+        how = _IF_IDLE if if_idle else ""
+        head = (delivery.id, delivery.time, body, delivery.source, how)
         return self._accept(head, wanted)
 
     def request(
@@ -106,7 +117,8 @@ class Ledger:
             order: what is wanted instead of a look at the registry; see ``orders.py``.
             if_idle: only where nothing is owed already; else the answer is IGNORED.
         """
-        head = ("", "", "", source, "1" if forced else "idle" if if_idle else "")
+        how = _FORCED if forced else _IF_IDLE if if_idle else ""
+        head = ("", "", "", source, how)
         reason = f"asked for by {source}"
         wanted = Wanted(reference, Verdict.QUEUED, reason, hint, order=order)
         return self._accept(head, [wanted])[0]
@@ -197,6 +209,18 @@ class Ledger:
         """Return how often what has happened, for the metrics."""
         with translated():
             return lookups.counters(self._redis)
+
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch, by the ledger's own clock.
+
+        Machines' clocks differ; what is compared with times of the ledger is compared
+        by this one.
+        """
+        if self._clock is not None:
+            return self._clock()
+        with translated():
+            seconds, microseconds = self._redis.time()
+        return seconds + microseconds / 1e6
 
     def durability_problem(self) -> str | None:
         """Say why what Redis accepts could be lost, in one line; None when it is safe.

@@ -6,13 +6,13 @@ costs a look: it is then made anew.
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
 import redis
+from redis.exceptions import LockError
 
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
@@ -21,9 +21,22 @@ from workers.ledger.unavailable import translated
 _TIMES = f"{PREFIX}looks"
 _SEEN = f"{PREFIX}look:"
 _CLAIM = f"{PREFIX}looking:"
-_ROUND = f"{PREFIX}round"
+_ASKED = f"{PREFIX}asked"
 # Whoever died over a look leaves it to others after this time.
 _CLAIM_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was made known of a tag, so that it is not repeated at each look.
+
+    Attributes:
+        what: in words of the teller's own.
+        time: when, in seconds since the epoch.
+    """
+
+    what: str
+    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +44,19 @@ class Seen:
     """What an image repository had at the last look.
 
     Attributes:
-        tags: all of them.
-        digests: of those tags that were asked for.
+        tags: those that were there, and have been recognised for what they are.
+        digests: of the tags that were asked for.
         fetched: of those whose rule wants what was there before, too; a part of
             ``digests``.
+        surplus: since when tags are more than their rules keep; seconds.
+        told: what was made known of a tag last.
     """
 
     tags: frozenset[str] = frozenset()
     digests: Mapping[str, str] = field(default_factory=dict)
     fetched: frozenset[str] = frozenset()
+    surplus: Mapping[str, float] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
 
 
 class Looks:
@@ -49,12 +66,10 @@ class Looks:
 
     Args:
         connection: to the Redis of the ledger.
-        clock: seconds since the epoch.
+        clock: the ledger's; seconds since the epoch.
     """
 
-    def __init__(
-        self, connection: redis.Redis, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, connection: redis.Redis, clock: Callable[[], float]) -> None:
         self._redis = connection
         self._clock = clock
 
@@ -69,31 +84,19 @@ class Looks:
         """Return what a repository had; None if it was never looked at."""
         with translated():
             text = self._redis.get(_SEEN + name)
-        if text is None:
-            return None
-        said = json.loads(as_text(text))
-        return Seen(
-            frozenset(said["tags"]), said["digests"], frozenset(said["fetched"])
-        )
+        return None if text is None else _seen_from_json(as_text(text))
 
     def remember(self, name: str, seen: Seen) -> None:
         """Keep what a repository has, and that it was looked at now."""
-        text = json.dumps(
-            {
-                "tags": sorted(seen.tags),
-                "digests": dict(seen.digests),
-                "fetched": sorted(seen.fetched),
-            }
-        )
         with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.set(_SEEN + name, text)
+            pipeline.set(_SEEN + name, _seen_to_json(seen))
             pipeline.zadd(_TIMES, {name: self._clock()})
             pipeline.execute()
 
-    def postpone(self, name: str) -> None:
-        """Let a repository count as looked at, whatever it was last."""
+    def postpone(self, name: str, time: float) -> None:
+        """Let a repository count as looked at then, although nothing was seen."""
         with translated():
-            self._redis.zadd(_TIMES, {name: self._clock()})
+            self._redis.zadd(_TIMES, {name: time})
 
     def forget(self, names: Collection[str]) -> None:
         """Forget repositories that nobody wants to be looked at any more."""
@@ -109,22 +112,48 @@ class Looks:
 
         A look that takes very long may be doubled, which costs time only.
         """
+        lock = self._redis.lock(
+            _CLAIM + name, timeout=_CLAIM_SECONDS, thread_local=False
+        )
         with translated():
-            is_ours = self._redis.set(_CLAIM + name, "1", nx=True, ex=_CLAIM_SECONDS)
+            is_ours = lock.acquire(blocking=False)
         try:
-            yield bool(is_ours)
+            yield is_ours
         finally:
             if is_ours:
-                with translated():
-                    self._redis.delete(_CLAIM + name)
+                with translated(), suppress(LockError):  # it took too long, then
+                    lock.release()
 
-    def note_round(self) -> None:
-        """Say that everything that was due has been looked at."""
+    def note_asked(self) -> None:
+        """Say that the registries were asked, or that nothing is due."""
         with translated():
-            self._redis.set(_ROUND, self._clock())
+            self._redis.set(_ASKED, self._clock())
 
-    def last_round(self) -> float | None:
+    def last_asked(self) -> float | None:
         """Return when that was said last, in seconds since the epoch."""
         with translated():
-            text = self._redis.get(_ROUND)
+            text = self._redis.get(_ASKED)
         return None if text is None else float(as_text(text))
+
+
+def _seen_to_json(seen: Seen) -> str:
+    return json.dumps(
+        {
+            "tags": sorted(seen.tags),
+            "digests": dict(seen.digests),
+            "fetched": sorted(seen.fetched),
+            "surplus": dict(seen.surplus),
+            "told": {tag: [told.what, told.time] for tag, told in seen.told.items()},
+        }
+    )
+
+
+def _seen_from_json(text: str) -> Seen:
+    said = json.loads(text)
+    return Seen(
+        frozenset(said["tags"]),
+        said["digests"],
+        frozenset(said["fetched"]),
+        said["surplus"],
+        {tag: Told(*told) for tag, told in said["told"].items()},
+    )

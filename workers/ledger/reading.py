@@ -101,7 +101,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
     revision = fields.get("revision")
     hint = fields.get("hint")
     gone_since = fields.get("gone_since")
-    live_since = fields.get("live_since")
+    moved_since = fields.get("moved_since")
     return ImageRecord(
         reference=reference,
         state=State(fields["state"]),
@@ -124,7 +124,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
         is_running=is_running,
         held=fields.get("held"),
         gone_since=float(gone_since) if gone_since else None,
-        live_since=float(live_since) if live_since else None,
+        moved_since=float(moved_since) if moved_since else None,
     )
 
 

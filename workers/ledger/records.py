@@ -229,7 +229,8 @@ class ImageRecord:
         held: the registry's digest in whose place ``live_digest`` was restored; the
             image counts as live until the registry has a third one.
         gone_since: when the registry was first found not to have it any more.
-        live_since: when ``live_digest`` went live, or was published again.
+        moved_since: when the name began to lead to ``live_digest``. Publishing the same
+            again, in other formats for instance, does not alter it.
         last_run: the current run while one runs, else the one before.
     """
 
@@ -254,7 +255,7 @@ class ImageRecord:
     is_running: bool = False
     held: str | None = None
     gone_since: float | None = None
-    live_since: float | None = None
+    moved_since: float | None = None
 
     @property
     def path(self) -> str | None:

@@ -191,7 +191,14 @@ class _Reading:
         if raw is None:
             return None
         grace = self._checked(("keep", "grace"), parse_duration)
-        return Keep(raw.get("newest"), grace or 0)
+        newest = raw.get("newest")
+        if newest is not None and self._raw.get("watch", {}).get("existing") == "all":
+            self._note(
+                ("keep", "newest"),
+                "cannot stand beside watch.existing: all, as the registry does not say"
+                " which of the old tags are newest: leave out one of them",
+            )
+        return Keep(newest, grace or 0)
 
     def _checked(self, path: tuple[str, ...], check: Callable[[str], T]) -> T | None:
         value: Any = self._raw

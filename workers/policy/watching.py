@@ -18,21 +18,21 @@ def every_seconds(rule: Rule) -> int:
     return _KEEP_EVERY_SECONDS if rule.watch is None else rule.watch.every_seconds
 
 
-def overdue(policy: Policy, last_round: float | None, *, now: float) -> str | None:
+def overdue(policy: Policy, last_asked: float | None, *, now: float) -> str | None:
     """Say that the policy wants the registries to be asked, and nobody does.
 
     Args:
         policy: in force.
-        last_round: when all that was due had been looked at, in seconds; None: never.
+        last_asked: when they were, in seconds; None: never.
         now: seconds since the epoch.
     """
     intervals = [every_seconds(rule) for rule in policy.rules if rule.watch]
     if not intervals:
         return None
     patience = max(_MISSED_LOOKS * min(intervals), _LEAST_PATIENCE_SECONDS)
-    if last_round is not None and now < last_round + patience:
+    if last_asked is not None and now < last_asked + patience:
         return None
-    when = "never yet" if last_round is None else "not for long"
+    when = "never yet" if last_asked is None else "not for long"
     return (
         f"the policy watches registries, which were asked {when}: does"
         " `cvmfs-webhook reconcile` run?"

@@ -21,6 +21,7 @@ from workers.registry.answers import (
     AccessDenied,
     ImageNotFound,
     RegistryProtocolError,
+    RegistryUnavailable,
 )
 from workers.registry.blob import BlobStream, Patience
 from workers.registry.digests import Verifier
@@ -53,6 +54,7 @@ _HEAD_REFUSED = frozenset({400, 405, 501})
 
 _PAGE_NAMES = 1000
 _MOST_PAGES = 10_000
+_LISTING_SECONDS = 600.0
 _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -243,7 +245,14 @@ class RegistryClient:
         """Yield the pages of a listing; all of them have been there when it ends."""
         session = self._session(registry)
         path = f"{path}?n={_PAGE_NAMES}"
-        for _ in range(_MOST_PAGES):
+        seen: set[str] = set()
+        until = time.monotonic() + _LISTING_SECONDS
+        while path not in seen and len(seen) < _MOST_PAGES:
+            if time.monotonic() > until:
+                raise RegistryUnavailable(
+                    f"{wanted}: not listed within {_LISTING_SECONDS:.0f} s"
+                )
+            seen.add(path)
             request = Request("GET", path, repository, wanted, {})
             with session.send(request, accept={_OK}) as answer:
                 body = answer.body(LARGEST_PAGE_BYTES, wanted)
@@ -253,7 +262,9 @@ class RegistryClient:
             if following is None:
                 return
             path = following
-        raise RegistryProtocolError(f"{wanted}: more than {_MOST_PAGES} pages")
+        raise RegistryProtocolError(
+            f"{wanted}: the list repeats itself, or has more than {_MOST_PAGES} pages"
+        )
 
     def push(
         self,

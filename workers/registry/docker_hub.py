@@ -32,7 +32,7 @@ def parse_namespace(
     try:
         document = json.loads(body)
         names = [
-            parse_repository(f"{namespace}/{result['name']}")
+            parse_repository("/".join((namespace, result["name"])))
             for result in document["results"]
         ]
         return names, document["next"] is not None

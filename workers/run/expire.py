@@ -1,8 +1,7 @@
 """Removing a tag because its rule keeps only the newest ones."""
 
-import time
-
-from workers.policy.keeping import expired
+from workers.policy.keeping import surplus
+from workers.registry import ImageNotFound
 from workers.run.heartbeat import Ending
 from workers.run.publish import publish
 from workers.run.remove import remove
@@ -12,8 +11,9 @@ from workers.run.run import Run
 def expire(run: Run) -> Ending:
     """Remove a tag that is more than its rule keeps; if it is not, see to it as ever.
 
-    Whoever asked for this may have been overtaken by a push, or by another policy; so
-    all of it is asked again, the registry's list of tags included.
+    Whoever asked for this saw to it that its grace time is over; meanwhile there may
+    have been a push or another policy. So all else is asked again, the registry's list
+    of tags and what this one leads to included.
 
     Raises:
         WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
@@ -26,8 +26,14 @@ def expire(run: Run) -> Ending:
         if name.rpartition(":")[0] == reference.name
     ]
     listed = set(services.registry.tags(reference))
-    due = expired(ledger.records(neighbours), policy, listed, now=time.time())
-    rule = due.get(str(reference))
+    records = {record.reference: record for record in ledger.records(neighbours)}
+    rule = surplus(records.values(), policy, listed).get(str(reference))
     if rule is None or rule.keep is None:
+        return publish(run)
+    try:
+        upstream = services.registry.resolve(reference).digest
+    except ImageNotFound:
+        return publish(run)
+    if upstream != records[str(reference)].digest:
         return publish(run)
     return remove(run, f"{rule} keeps the newest {rule.keep.newest} tags only")

@@ -62,7 +62,7 @@ def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:
         ImageNotFound: ``error``; nothing is to be removed.
         WorkerError: the registry does not list its tags.
     """
-    reference, now = run.reference, time.time()
+    reference, now = run.reference, run.services.front.ledger.now()
     known = run.services.front.ledger.image(str(reference))
     is_live = known is not None and known.live_digest and known.held is None
     if rule.keep is None or known is None or not is_live:

@@ -46,6 +46,9 @@ if is_good then
   if live ~= fields.live_digest or outcome == 'published' then
     put(record, 'live_since', stamp(now))
   end
+  if live ~= fields.live_digest then
+    put(record, 'moved_since', stamp(now))
+  end
   put(record, 'live_digest', live)
   for i, name in pairs({[8] = 'revision', [9] = 'repository', [10] = 'places'}) do
     if ARGV[i] ~= '' then
@@ -55,6 +58,7 @@ if is_good then
 elseif outcome == 'removed' then
   put(record, 'live_digest', nil)
   put(record, 'live_since', nil)
+  put(record, 'moved_since', nil)
 end
 if fields.live_digest ~= was_live then
   note_live(record)

@@ -7,6 +7,7 @@
 --   reason digest live_digest repository revision places started overtaken attempts
 --   next_try     see ImageRecord
 --   live_since   when live_digest was published
+--   moved_since  when the name began to lead to live_digest; publishing that anew leaves it
 --   deaths       runs in a row, for the same number, whose process died
 --   forced       the highest number that asked for a rebuild
 --   hint hint_digest hint_time source    of the newest request; hint is opaque JSON

@@ -27,12 +27,14 @@ begin_lives(record)
 local is_other = fields.live_digest ~= live
 local was_live = fields.live_digest
 if live == '' then
-  for _, name in ipairs({'live_digest', 'live_since', 'revision', 'places', 'held'}) do
+  for _, name in ipairs({'live_digest', 'live_since', 'moved_since', 'revision', 'places',
+    'held'}) do
     put(record, name, nil)
   end
 elseif is_other then
   put(record, 'live_digest', live)
   put(record, 'live_since', stamp(tonumber(published)))
+  put(record, 'moved_since', stamp(tonumber(published)))
   put(record, 'repository', repository)
   put(record, 'revision', revision)
 end
