@@ -1,6 +1,7 @@
 """Podman runs published images from the mount of the real client."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ from tests.support import tars
 from tests.support.cvmfs_client import mounted
 from tests.support.jobs import FQRN, workshop_on
 from tests.support.oci import gzip_layer
-from tests.support.podman import Podman, programs_layer, require_podman
+from tests.support.podman import (
+    ORDINARY_USER,
+    Podman,
+    programs_layer,
+    require_podman,
+    require_rootless_podman,
+)
 from tests.support.redis import RedisServer
 from tests.support.web import served
 
@@ -22,8 +29,18 @@ pytestmark = [
 ]
 
 
-def test_a_container_runs_from_the_mount(tmp_path: Path) -> None:
-    require_podman(tmp_path / "probe")
+@pytest.mark.parametrize(
+    ("require", "user", "owner"),
+    [
+        (require_podman, 0, "7 8"),
+        (require_rootless_podman, ORDINARY_USER, "65534 65534"),
+    ],
+    ids=["root", "an ordinary user"],
+)
+def test_a_container_runs_from_the_mount(
+    tmp_path: Path, require: Callable[[Path], None], user: int, owner: str
+) -> None:
+    require(tmp_path / "probe")
     base = programs_layer(
         tars.file(b"data/gone", b"gone"),
         tars.file(b"data/changed", b"lower\n"),
@@ -46,8 +63,8 @@ def test_a_container_runs_from_the_mount(tmp_path: Path) -> None:
         served(tmp_path) as url,
         mounted(tmp_path / "client", FQRN, f"{url}/cvmfs", public_key) as mountpoint,
     ):
-        podman = Podman(tmp_path / "podman", mountpoint / "podmanStore")
+        podman = Podman(tmp_path / "podman", mountpoint / "podmanStore", user)
         assert image in podman.names()
         script = "cat changed; stat -c '%a %u %g' setuid; ls gone || echo none"
         said = podman.run("--workdir=/data", image, "/bin/sh", "-c", script)
-    assert said == "upper\n4755 7 8\nnone\n"
+    assert said == f"upper\n4755 {owner}\nnone\n"

@@ -48,7 +48,7 @@ CVMFS_USYSLOG={folder}/log
 CVMFS_USE_GEOAPI=no
 """
     )
-    options = f"config={config},cvmfs_suid"
+    options = f"config={config},cvmfs_suid,allow_other"
     done = subprocess.run(
         [program, "-o", options, fqrn, str(mountpoint)],
         check=False,
