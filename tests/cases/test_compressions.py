@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compare import Listing, differences, list_tree
+from tests.support.compare import differences
 from tests.support.distribution import tool
 from tests.support.jobs import Workshop
 from tests.support.oci import (
@@ -25,8 +25,6 @@ from tests.support.oci import (
     zstd_layer,
 )
 from tests.support.unpacking import unpacked, without_additions
-from workers.cvmfs import Content, Dirent
-from workers.layout.names import flat_path
 from workers.ledger import Outcome
 
 TARS = [tar_of({f"file-{n}": b"%d" % n * 999, "last": b"%d" % n}) for n in range(5)]
@@ -39,15 +37,6 @@ MIXED = [
 ]
 
 
-def flat(shop: Workshop, config_digest: str) -> Listing:
-    snapshot = shop.repository.read()
-
-    def read(content: Content) -> list[bytes]:
-        return [snapshot.read(Dirent(0o100644, content=content))]
-
-    return list_tree(snapshot.tree(flat_path(config_digest)), read)
-
-
 def test_an_image_may_mix_compressions(shop: Workshop) -> None:
     image = shop.registry.push_image("atlas/mixed", "v1", MIXED)
     usual = shop.registry.push_image(
@@ -55,10 +44,10 @@ def test_an_image_may_mix_compressions(shop: Workshop) -> None:
     )
     shop.publish("atlas/mixed:v1")
     shop.publish("atlas/usual:v1")
-    mixed = flat(shop, image.config_digest)
+    mixed = shop.listing(image.config_digest)
     assert mixed[b"file-2"].size == 999
     record = b".singularity.d/cvmfs-webhook.json"
-    plain = flat(shop, usual.config_digest)
+    plain = shop.listing(usual.config_digest)
     assert mixed.pop(record) != plain.pop(record)
     assert differences(mixed, plain) == []
 
@@ -75,7 +64,7 @@ def test_umoci_unpacks_a_mix_of_compressions_to_what_is_published(
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
     shop.registry.hold_image("atlas/mixed", "v1", image)
     shop.publish("atlas/mixed:v1")
-    ours = without_additions(flat(shop, image.config_digest), theirs)
+    ours = without_additions(shop.listing(image.config_digest), theirs)
     # No member names the root, and umoci gives it the time of unpacking.
     assert differences(theirs, ours, ignore=["mtime"]) == []
 
@@ -98,7 +87,7 @@ def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(
     layer = gzip_members_layer(archive.getvalue())
     image = shop.registry.push_image("atlas/estargz", "v1", [layer])
     shop.publish("atlas/estargz:v1")
-    published = flat(shop, image.config_digest)
+    published = shop.listing(image.config_digest)
     assert {b"etc/motd", b"stargz.index.json"} <= published.keys()
 
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compare import Listing, differences, list_tree
+from tests.support.compare import differences
 from tests.support.distribution import tool
 from tests.support.jobs import Workshop
 from tests.support.oci import Image, Layer
 from tests.support.unpacking import unpacked, without_additions
-from workers.cvmfs import Content, Dirent
-from workers.layout.names import flat_path
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the tools run as root here")
 
@@ -129,15 +127,6 @@ def read_layout(layout: Path) -> Image:
     return Image(raw, named["mediaType"], config, layers, "linux/amd64")
 
 
-def published(shop: Workshop, image: Image) -> Listing:
-    snapshot = shop.repository.read()
-
-    def read(content: Content) -> list[bytes]:
-        return [snapshot.read(Dirent(0o100644, content=content))]
-
-    return list_tree(snapshot.tree(flat_path(image.config_digest)), read)
-
-
 @pytest.mark.parametrize("make", [by_buildah, by_umoci])
 def test_what_a_tool_makes_is_published_as_umoci_unpacks_it(
     shop: Workshop, tmp_path: Path, make: Callable[[Path], Path]
@@ -150,7 +139,7 @@ def test_what_a_tool_makes_is_published_as_umoci_unpacks_it(
     image = read_layout(layout)
     shop.registry.hold_image("atlas/made", "v1", image)
     shop.publish("atlas/made:v1")
-    ours = without_additions(published(shop, image), theirs)
+    ours = without_additions(shop.listing(image.config_digest), theirs)
     # No layer names the root, and umoci gives it the time of unpacking.
     root = theirs.pop(b"").mode, ours.pop(b"").mode
     assert root[0] == root[1]

@@ -4,27 +4,22 @@ By a real job, from the written catalogs; once fetched, and once more put togeth
 the layers that were published.
 """
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
 from tests.support import tars
-from tests.support.compare import Listing, differences, list_tree
+from tests.support.compare import differences
 from tests.support.distribution import tool
 from tests.support.hard_cases import HARD_CASES
 from tests.support.jobs import Workshop
 from tests.support.oci import build_image, write_layout
 from tests.support.reported_images import REPORTED_IMAGES
-from tests.support.unpacking import unpacked, without_additions
-from workers.cvmfs import Content, Dirent
-from workers.layout.names import flat_path
+from tests.support.unpacking import held, unpacked, without_additions
 from workers.ledger import Outcome
 
 CASES = {**HARD_CASES, **REPORTED_IMAGES}
-# What a catalog can hold of an attribute; the job tells how many it could not.
-_XATTR_BYTES = 255
 
 
 @pytest.fixture(autouse=True)
@@ -32,30 +27,6 @@ def _umoci() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make devices and foreign owners")
     tool("umoci")
-
-
-def published(shop: Workshop, config_digest: str) -> Listing:
-    snapshot = shop.repository.read()
-
-    def read(content: Content) -> list[bytes]:
-        return [snapshot.read(Dirent(0o100644, content=content))]
-
-    return list_tree(snapshot.tree(flat_path(config_digest)), read)
-
-
-def held(listing: Listing) -> Listing:
-    """Return a listing as far as a catalog can hold it.
-
-    Names of one file in different directories become files of their own.
-    """
-    return {
-        path: dataclasses.replace(
-            entry,
-            linked=b"",
-            xattrs=tuple(x for x in entry.xattrs if len(x[1]) <= _XATTR_BYTES),
-        )
-        for path, entry in listing.items()
-    }
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -71,5 +42,5 @@ def test_what_is_published_is_what_umoci_unpacks(
         shop.want(f"atlas/case:{tag}")
         run = shop.run(f"atlas/case:{tag}")
         assert run.outcome is Outcome.PUBLISHED, run.reason
-        ours = without_additions(published(shop, image.config_digest), theirs)
+        ours = without_additions(shop.listing(image.config_digest), theirs)
         assert differences(held(theirs), held(ours), names=("umoci", "ours")) == []

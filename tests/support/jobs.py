@@ -16,15 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.compare import Listing, list_tree
 from tests.support.cvmfs_repository import keys
 from tests.support.ledger import Clock
 from tests.support.misbehaving import Reply
 from tests.support.redis import RedisServer
 from tests.support.registry import FakeRegistry
 from workers.config import load_config
-from workers.cvmfs import Repository
+from workers.cvmfs import Content, Dirent, Repository
 from workers.jobs import run_job
-from workers.layout.names import image_path
+from workers.layout.names import flat_path, image_path
 from workers.ledger import Accepted, Hint, ImageRecord, Ledger, Outcome, RunRecord
 from workers.plan import Fence, Plan, Publication, Publisher
 from workers.reference import Reference
@@ -135,6 +136,15 @@ class Workshop:
         tree = os.path.normpath(os.path.dirname(tag) + b"/" + link.target)  # noqa: PTH120 - bytes
         dirent = snapshot.lookup(tree + b"/" + path.encode())
         return None if dirent is None else snapshot.read(dirent)
+
+    def listing(self, config_digest: str) -> Listing:
+        """Return all that is in the root file system that was published of an image."""
+        snapshot = self.repository.read()
+
+        def read(content: Content) -> list[bytes]:
+            return [snapshot.read(Dirent(0o100644, content=content))]
+
+        return list_tree(snapshot.tree(flat_path(config_digest)), read)
 
     def when_asked(
         self,

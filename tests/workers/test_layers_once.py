@@ -8,15 +8,12 @@ from threading import Event, Thread
 import pytest
 
 from tests.support import tars
-from tests.support.compare import Listing, list_tree
 from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, Layer, digest_of, gzip_layer, tar_of
 from tests.support.redis import RedisServer
-from workers.cvmfs import Content, Dirent
 from workers.images.verifying import VerificationFailed
 from workers.layer_claims import LayerClaims
 from workers.layout.layers import layer_path
-from workers.layout.names import flat_path
 from workers.ledger import Outcome
 
 BASE = gzip_layer(
@@ -49,15 +46,6 @@ def fetched(shop: Workshop, layer: Layer) -> int:
     return len(shop.registry.seen("GET", f"/blobs/{digest_of(layer.blob)}"))
 
 
-def flat(shop: Workshop, image: Image) -> Listing:
-    snapshot = shop.repository.read()
-
-    def read(content: Content) -> list[bytes]:
-        return [snapshot.read(Dirent(0o100644, content=content))]
-
-    return list_tree(snapshot.tree(flat_path(image.config_digest)), read)
-
-
 def test_a_layer_that_two_images_share_is_fetched_once(shop: Workshop) -> None:
     push(shop, FIRST, BASE, TOP)
     push(shop, SECOND, BASE, OTHER)
@@ -71,13 +59,13 @@ def test_an_image_made_of_published_layers_is_the_one_made_of_fetched_layers(
 ) -> None:
     image = push(shop, FIRST, BASE, TOP)
     shop.publish(FIRST)
-    fresh = flat(shop, image)
+    fresh = shop.listing(image.config_digest)
     assert fresh[b"bin2"].linked == b"bin"
     assert b"etc/gone" not in fresh
     again = push(shop, SECOND, BASE, TOP)
     shop.publish(SECOND)
     assert fetched(shop, TOP) == 1
-    assert flat(shop, again) == fresh
+    assert shop.listing(again.config_digest) == fresh
 
 
 def test_layers_are_published_beside_the_image_and_read_back(shop: Workshop) -> None:
@@ -113,7 +101,7 @@ def test_a_layer_that_stands_twice_in_an_image_is_published_once(
 ) -> None:
     image = push(shop, FIRST, OTHER, BASE, OTHER)
     shop.publish(FIRST)
-    assert {b"other", b"bin"} <= flat(shop, image).keys()
+    assert {b"other", b"bin"} <= shop.listing(image.config_digest).keys()
 
 
 def test_two_jobs_that_share_a_layer_at_the_same_moment_make_it_once(
