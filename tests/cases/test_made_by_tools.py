@@ -3,7 +3,6 @@
 By hand one makes the layers that one thinks of; the tools make theirs.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from tests.support.compare import differences
 from tests.support.distribution import tool
 from tests.support.jobs import Workshop
-from tests.support.oci import Image, Layer
+from tests.support.oci import read_layout
 from tests.support.unpacking import unpacked, without_additions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the tools run as root here")
@@ -106,25 +105,6 @@ def _second_layer(root: Path) -> None:
     (made / "readonly").symlink_to("data")
     (made / "data" / "secret").unlink()
     (made / "data" / "file").write_bytes(b"changed")
-
-
-def read_layout(layout: Path) -> Image:
-    """Return the only image of an OCI layout."""
-    blobs = layout / "blobs" / "sha256"
-
-    def blob(digest: str) -> bytes:
-        return (blobs / digest.partition(":")[2]).read_bytes()
-
-    [named] = json.loads((layout / "index.json").read_bytes())["manifests"]
-    raw = blob(named["digest"])
-    manifest = json.loads(raw)
-    config = blob(manifest["config"]["digest"])
-    diff_ids = json.loads(config)["rootfs"]["diff_ids"]
-    layers = tuple(
-        Layer(blob(layer["digest"]), layer["mediaType"], diff_id)
-        for layer, diff_id in zip(manifest["layers"], diff_ids, strict=True)
-    )
-    return Image(raw, named["mediaType"], config, layers, "linux/amd64")
 
 
 @pytest.mark.parametrize("make", [by_buildah, by_umoci])

@@ -5,7 +5,6 @@ Where we differ on purpose, the difference stands in a test of its own, with the
 
 import dataclasses
 import io
-import json
 import os
 import subprocess
 import sysconfig
@@ -22,7 +21,7 @@ from tests.support.distribution import tool
 from tests.support.drawn_layers import DrawnLayers
 from tests.support.hard_cases import HARD_CASES
 from tests.support.layers import Stack, layer_of
-from tests.support.oci import Image, Layer, build_image, write_layout
+from tests.support.oci import Image, build_image, read_layout, write_layout
 from tests.support.rootfs import debian_image
 from tests.support.sink import MemorySink
 from tests.support.unpacking import unpacked
@@ -103,17 +102,7 @@ def changes() -> bytes:
 def test_a_debian_with_packages_and_changes_is_as_umoci_unpacks_it(
     tmp_path: Path,
 ) -> None:
-    layout = debian_image()
-    blobs = layout / "blobs" / "sha256"
-    index = json.loads((layout / "index.json").read_bytes())
-    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_bytes())
-    config = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
-    layers = [
-        Layer((blobs / layer["digest"][7:]).read_bytes(), layer["mediaType"], diff_id)
-        for layer, diff_id in zip(
-            manifest["layers"], config["rootfs"]["diff_ids"], strict=True
-        )
-    ]
+    layers = read_layout(debian_image()).layers
     package = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"
     image = build_image([*layers, written_by_python(package), changes()])
     sink = MemorySink()

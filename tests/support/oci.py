@@ -213,3 +213,22 @@ def write_layout(folder: Path, tag: str, image: Image | Index) -> None:
     index = {"schemaVersion": 2, "manifests": [named]}
     (folder / "index.json").write_text(json.dumps(index))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+def read_layout(layout: Path) -> Image:
+    """Return the only image of an OCI layout."""
+    blobs = layout / "blobs" / "sha256"
+
+    def blob(digest: str) -> bytes:
+        return (blobs / digest.partition(":")[2]).read_bytes()
+
+    [named] = json.loads((layout / "index.json").read_bytes())["manifests"]
+    raw = blob(named["digest"])
+    manifest = json.loads(raw)
+    config = blob(manifest["config"]["digest"])
+    diff_ids = json.loads(config)["rootfs"]["diff_ids"]
+    layers = tuple(
+        Layer(blob(layer["digest"]), layer["mediaType"], diff_id)
+        for layer, diff_id in zip(manifest["layers"], diff_ids, strict=True)
+    )
+    return Image(raw, named["mediaType"], config, layers, "linux/amd64")
