@@ -20,6 +20,7 @@ umount --recursive /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 exec "$@"
 """
+_ENTER = ("unshare", "--mount", "sh", "-c", _SCRIPT, "sh")
 # Says with NULs between: its directory, a variable, and what it was given.
 _TELL = rb"""#!/bin/sh
 printf '%s\0' "$PWD" "$GREETING" "$@"
@@ -57,15 +58,19 @@ def run_in(
     folder: Path,
     *,
     directory: str = "/",
+    enter: Sequence[str] = _ENTER,
+    is_readonly: bool = True,
 ) -> list[str]:
     """Run a program of a root file system; return what it wrote, cut at each NUL.
 
     Args:
-        root: is neither changed nor need it be writable.
+        root: need not be writable.
         arguments: the program's path first.
         environment: all of it.
         folder: for crun's own files; is emptied.
         directory: in which it begins.
+        enter: begins a command where the root is, and a pure cgroup2.
+        is_readonly: the program cannot write, whether or not the root is writable.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -77,7 +82,7 @@ def run_in(
             "env": [f"{name}={value}" for name, value in environment.items()],
             "cwd": directory,
         },
-        "root": {"path": str(root.resolve()), "readonly": True},
+        "root": {"path": str(root.resolve()), "readonly": is_readonly},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
@@ -88,7 +93,7 @@ def run_in(
     crun = [tool("crun"), "--cgroup-manager=disabled", "--root", str(folder / "state")]
     crun += ["run", "--bundle", str(folder), folder.name]
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", _SCRIPT, "sh", *crun],
+        [*enter, *crun],
         capture_output=True,
         check=False,
     )
