@@ -54,6 +54,7 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
         tars.file(b"data/opaque/lower", b""),
         tars.file(b"data/setuid", b"", mode=0o4755, uid=7, gid=8),
         tars.xattrs({b"user.note": b"kept"}, tars.file(b"data/noted", b"")),
+        tars.symlink(b"data/symlink", b"opaque"),
     )
     top = gzip_layer(
         tars.tar(
@@ -64,7 +65,13 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
             tars.file(b"data/opaque/upper", b""),
         )
     )
-    other = gzip_layer(tars.tar(tars.file(b"data/other", b"other\n")))
+    other = gzip_layer(
+        tars.tar(
+            tars.file(b"data/other", b"other\n"),
+            tars.file(b"data/symlink/through", b""),
+            tars.whiteout(b"data/never/was"),
+        )
+    )
     shop.allow(formats="[podman]")
     config = {
         "created": "2024-02-03T04:05:06.123456789Z",
@@ -138,19 +145,41 @@ def test_images_are_known_by_name_and_digest(
     assert podman.inspect(published.name("other:v1"))["Digest"] == other.digest
 
 
-def test_layers_have_the_names_that_podman_gives_them(
-    published: Published, podman: Podman, tmp_path: Path
-) -> None:
-    # So that what is pulled finds those that are in the store.
+@pytest.fixture
+def alone(published: Published, tmp_path: Path) -> Podman:
+    """Podman without the store, into which the other image is pulled."""
     write_layout(tmp_path / "layout", "latest", published.other)
     alone = Podman(tmp_path / "alone", empty_store(tmp_path))
     alone("pull", f"oci:{tmp_path}/layout:latest")
+    return alone
+
+
+def test_layers_have_the_names_that_podman_gives_them(
+    published: Published, podman: Podman, alone: Podman, tmp_path: Path
+) -> None:
+    # So that what is pulled finds those that are in the store.
     path = "overlay-layers/layers.json"
     own = json.loads((alone.folder / "root" / path).read_text())
     ours = json.loads((published.store / path).read_text())
     assert {layer["id"] for layer in own} <= {layer["id"] for layer in ours}
     podman("pull", f"oci:{tmp_path}/layout:latest")
     assert not (podman.folder / "root" / path).exists()
+
+
+def test_what_is_odd_in_a_stack_of_layers_is_so_where_podman_unpacks_it(
+    published: Published, podman: Podman, alone: Podman
+) -> None:
+    # A layer that goes through a symlink hides it, and one that deletes what is nowhere
+    # makes a directory for it.
+    script = "stat -c '%F %n' symlink symlink/* never; cat never/was || ls opaque"
+    container = (published.name("other:v1"), "/bin/sh", "-c", script)
+    said = podman.run("--workdir=/data", *container)
+    identity = published.other.config_digest.removeprefix("sha256:")
+    assert said == alone.run("--workdir=/data", identity, *container[1:])
+    assert said == (
+        "directory symlink\nregular empty file symlink/through\n"
+        "directory never\nupper\n"
+    )
 
 
 # What is made of an image. To podman and buildah a symbolic link in place of a layer is
