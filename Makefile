@@ -5,8 +5,8 @@ PYTHON ?= python3
 STATE ?= .state
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := attr chromium chromium-driver crun debootstrap docker-registry \
-	redis-server skopeo squashfs-tools umoci
+DEBIAN := attr buildah chromium chromium-driver crun debootstrap docker-registry \
+	podman redis-server skopeo squashfs-tools uidmap umoci
 
 .PHONY: up test lint format bench lock clean
 
