@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.jobs import Between, Workshop, workshop_on
-from tests.support.oci import build_image, digest_of, gzip_layer, tar_of
+from tests.support.oci import build_image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from workers.cvmfs import Snapshot
 from workers.layout.layers import layer_path
@@ -199,27 +199,3 @@ def test_a_publisher_without_whiteouts_gets_no_layers(shop: Workshop) -> None:
     assert "formats: [flat]" in run.reason
     shop.allow(formats="[flat]")
     shop.publish(f"{NAME}:v1")
-
-
-def test_layers_lie_where_the_containerd_snapshotter_looks(shop: Workshop) -> None:
-    # cvmfs-format.md 11: <mountpoint>/.layers/<xx>/<hex>/layerfs, by the digest of the
-    # blob as the manifest has it, and nothing else.
-    layer = gzip_layer(tar_of({"folder/file": b"data"}))
-    shop.registry.push_image(NAME, "v1", [layer])
-    shop.publish(f"{NAME}:v1")
-    encoded = digest_of(layer.blob).removeprefix("sha256:")
-    top = f"/.layers/{encoded[:2]}/{encoded}".encode()
-    snapshot = shop.repository.read()
-    listed = {path.removeprefix(top) for path, _ in snapshot.walk(top)}
-    assert {path for path in listed if not path.endswith(b".cvmfscatalog")} == {
-        b"",
-        b"/.metadata",
-        b"/.metadata/layer.json",
-        b"/layerfs",
-        b"/layerfs/folder",
-        b"/layerfs/folder/file",
-    }
-    root = snapshot.lookup(top + b"/layerfs")
-    assert root is not None
-    assert stat.S_ISDIR(root.mode)
-    assert read(snapshot, top + b"/layerfs/folder/file") == b"data"
