@@ -255,10 +255,11 @@ def test_the_registrys_own_form_of_scope_is_passed_on(registry: FakeRegistry) ->
     assert asked.path == "/token?scope=aws"
 
 
+@pytest.mark.parametrize("name", ["cms/other", NAME])
 def test_no_more_is_asked_for_than_pulling_this_repository(
-    registry: FakeRegistry,
+    registry: FakeRegistry, name: str
 ) -> None:
-    scope = "repository:cms/other:pull,push,delete"
+    scope = f"repository:{name}:pull,push,delete"
     registry.challenge = f'Bearer realm="{registry.url}/token",scope="{scope}"'
     registry.make_private(NAME)
     with _client(registry, with_password=True) as client:

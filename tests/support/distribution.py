@@ -56,6 +56,7 @@ def distribution_registry(
     endpoints: Sequence[NotificationEndpoint] = (),
     port: int | None = None,
     htpasswd: str | None = None,
+    deletes: bool = True,
 ) -> Iterator[str]:
     """Run a registry that stores in ``folder`` and yield its host:port.
 
@@ -66,12 +67,13 @@ def distribution_registry(
         endpoints: whom it notifies.
         port: None: any that is free.
         htpasswd: lines of ``user:bcrypt``; None: everybody may do everything.
+        deletes: whether manifests can be deleted, which is not the default.
     """
     program = tool("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = folder / "config.json"  # which is YAML, too
-    configuration = _configuration(folder, host, endpoints)
+    configuration = _configuration(folder, host, endpoints, deletes=deletes)
     if htpasswd is not None:
         (folder / "htpasswd").write_text(htpasswd)
         basic = {"realm": "registry", "path": str(folder / "htpasswd")}
@@ -94,14 +96,18 @@ def distribution_registry(
 
 
 def _configuration(
-    folder: Path, host: str, endpoints: Sequence[NotificationEndpoint]
+    folder: Path,
+    host: str,
+    endpoints: Sequence[NotificationEndpoint],
+    *,
+    deletes: bool,
 ) -> dict[str, object]:
     return {
         "version": "0.1",
         "log": {"level": "info"},
         "storage": {
             "filesystem": {"rootdirectory": str(folder / "storage")},
-            "delete": {"enabled": True},
+            "delete": {"enabled": deletes},
         },
         "http": {"addr": host, "secret": "only for tests"},
         "notifications": {

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from tests.support.certificates import ServerCertificate
 
+_READING = frozenset({"GET", "HEAD"})
 _SUCCESS = frozenset({200, 206})
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time
 
@@ -68,15 +69,18 @@ class _Fault:
     times: int | None
     spoil: Callable[[str, Reply], Reply]
     statuses: Collection[int]
+    is_refusal: bool = False
 
     def applies(self, method: str, path: str, status: int) -> bool:
-        if self.method not in {"", method} or self.times == 0:
-            return False
-        if status not in self.statuses or not self.pattern.search(path):
+        if status not in self.statuses or not self.may_apply(method, path):
             return False
         if self.times is not None:
             self.times -= 1
         return True
+
+    def may_apply(self, method: str, path: str) -> bool:
+        is_asked = self.method in {"", method} and self.times != 0
+        return is_asked and self.pattern.search(path) is not None
 
 
 class MisbehavingServer:
@@ -123,6 +127,12 @@ class MisbehavingServer:
         """
         raise NotImplementedError
 
+    def written_reply(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        """Return the answer to what changes something; as ``right_reply``."""
+        return Reply(501)
+
     def spoil(
         self,
         method: str,
@@ -154,9 +164,17 @@ class MisbehavingServer:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> None:
-        """Answer with a status instead."""
+        """Answer with a status instead, and change nothing."""
         reply = Reply(status, headers or {}, body)
-        self.spoil(method, pattern, lambda _path, _reply: reply, times=times)
+        fault = _Fault(
+            method,
+            re.compile(pattern),
+            times,
+            lambda _path, _reply: reply,
+            range(600),
+            is_refusal=True,
+        )
+        self._faults.append(fault)
 
     def cut(self, pattern: str, after: int, *, times: int | None = None) -> None:
         """Close the connection after so many bytes of the body of a GET."""
@@ -253,15 +271,29 @@ class MisbehavingServer:
             if method in {"", request.method} and re.search(pattern, request.path)
         ]
 
-    def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
+    def reply(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
         """Return what to send, right or spoiled, and note that it was asked."""
-        reply = self.right_reply(method, path, headers)
+        if method in _READING:
+            reply = self.right_reply(method, path, headers)
+        elif self._is_refused(method, path):
+            reply = Reply()
+        else:
+            reply = self.written_reply(method, path, headers, body)
         with self._lock:
             for fault in self._faults:
                 if fault.applies(method, path, reply.status):
                     reply = fault.spoil(path, reply)
             self._seen.append(Seen(method, path, headers, reply.status))
         return reply
+
+    def _is_refused(self, method: str, path: str) -> bool:
+        with self._lock:
+            return any(
+                fault.is_refusal and fault.may_apply(method, path)
+                for fault in self._faults
+            )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -274,9 +306,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         headers = {name.title(): value for name, value in self.headers.items()}
-        reply = self.server.owner.reply(self.command, self.path, headers)
+        body = self.rfile.read(int(headers.get("Content-Length", "0")))
+        reply = self.server.owner.reply(self.command, self.path, headers, body)
         if reply.is_silent:
             self.server.owner.is_closed.wait()
         if reply.is_silent or reply.is_reset:

@@ -9,7 +9,7 @@ A real HTTP server, for what a real registry does only on a bad day::
         assert registry.seen("GET", "/blobs/")
 
 What it can be made to do wrong is in ``MisbehavingServer``. It is for reading only:
-pushes are method calls.
+pushes are method calls. ``WritableRegistry`` takes them, and deletions.
 """
 
 import base64

@@ -18,6 +18,7 @@ from workers.registry.blob import BlobStream, Patience
 from workers.registry.challenge import MalformedChallenge
 from workers.registry.client import RegistryClient
 from workers.registry.connections import UntrustedCertificate
+from workers.registry.deleting import DeletionRefused
 from workers.registry.digests import DigestMismatch
 from workers.registry.manifests import (
     DOCKER_MANIFEST,
@@ -43,6 +44,7 @@ __all__ = [
     "AccessDenied",
     "BlobStream",
     "Credentials",
+    "DeletionRefused",
     "Descriptor",
     "DigestMismatch",
     "FetchedManifest",

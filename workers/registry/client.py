@@ -24,6 +24,7 @@ from workers.registry.answers import (
     RegistryUnavailable,
 )
 from workers.registry.blob import BlobStream, Patience
+from workers.registry.deleting import delete
 from workers.registry.digests import Verifier
 from workers.registry.docker_hub import HUB_HOST, namespace_path, parse_namespace
 from workers.registry.listings import (
@@ -286,6 +287,23 @@ class RegistryClient:
         """
         session = self._session(reference.registry)
         push(session, reference, blobs, manifest, media_type)
+
+    def delete(self, reference: Reference, digest: str) -> None:
+        """Take a tag away, if it still means a manifest; no other tag goes with it.
+
+        Success means that it is gone, not that it was there.
+
+        Args:
+            reference: with a tag.
+            digest: of the manifest that the caller looked at.
+
+        Raises:
+            DeletionRefused: the registry cannot, or only together with other tags.
+            AccessDenied: it does not let us.
+            WorkerError: as ``resolve``.
+        """
+        session = self._session(reference.registry)
+        delete(session, reference, digest, resolve=self.resolve, tags=self.tags)
 
     def is_public(self, reference: Reference) -> bool:
         """Tell whether somebody without credentials could pull ``reference`` now.

@@ -23,7 +23,7 @@ from workers.registry.answers import (
 )
 from workers.registry.challenge import MalformedChallenge, parse_challenges
 from workers.registry.origin import InvalidUrl, Origin
-from workers.registry.tokens import PULL, PUSH, Authenticator
+from workers.registry.tokens import DELETE, PULL, PUSH, Authenticator
 from workers.registry.transport import Answer, Transport
 
 _MOST_REDIRECTS = 5
@@ -42,7 +42,7 @@ class Request:
         repository: which one it is about, for the token's scope.
         wanted: the subject of an error's message.
         headers: besides the usual ones.
-        body: of what writes to the registry; None: it only reads.
+        body: of what writes to the registry; None: it reads or deletes.
     """
 
     method: str
@@ -55,6 +55,8 @@ class Request:
     @property
     def actions(self) -> str:
         """What a token has to allow."""
+        if self.method == "DELETE":
+            return DELETE
         return PULL if self.body is None else PUSH
 
 
@@ -136,7 +138,8 @@ class RegistrySession:
             if answer.status not in _REDIRECTS:
                 return answer
             with answer:
-                if request.body is not None and answer.status not in _KEEPING_REDIRECTS:
+                is_kept = answer.status in _KEEPING_REDIRECTS
+                if request.actions != PULL and not is_kept:
                     raise RegistryProtocolError(
                         f"{request.wanted}: {answer.origin} redirects what is written"
                     )

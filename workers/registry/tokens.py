@@ -35,7 +35,8 @@ from workers.registry.transport import Transport
 _TOKEN_ANSWER_BYTES = 65536
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _REPOSITORY_SCOPE = "repository:"
-PULL, PUSH = "pull", "pull,push"
+PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"
+_ACTIONS = frozenset({"pull", "push", "delete", "*"})
 
 # The specification: absent means 60, and no token lives for less.
 _LEAST_SECONDS = 60
@@ -178,7 +179,7 @@ class Authenticator:
             challenges: as the registry sent them.
             repository: what the request is about.
             refused: what was just sent in vain; not returned again.
-            actions: what the request does, ``PULL`` or ``PUSH``.
+            actions: what the request does, ``PULL``, ``PUSH`` or ``DELETE``.
 
         Returns:
             None when there is nothing left to try.
@@ -226,7 +227,8 @@ class Authenticator:
         if scope.startswith(_REPOSITORY_SCOPE):
             # No more than we need, whatever the registry would have us ask for. Other
             # forms are a registry's own (``aws`` at public.ecr.aws).
-            scope = f"{_REPOSITORY_SCOPE}{repository}:{actions}"
+            own = f"{_REPOSITORY_SCOPE}{repository}:"
+            scope = own + _allowing(scope.removeprefix(own), actions)
         return TokenKey(
             self._access.host,
             realm,
@@ -262,6 +264,22 @@ class Authenticator:
             text, lifetime = _parse_token(body, subject)
         self._cache.put(key, text, lifetime)
         return text
+
+
+def _allowing(named: str, actions: str) -> str:
+    """Return the actions to ask a token for.
+
+    No specification says what deleting needs: Distribution wants ``delete`` and once
+    wanted ``*``, Quay wants ``push`` and its token server answers 400 to a scope that
+    has ``delete``. So for deleting the registry's own word counts.
+
+    Args:
+        named: what the challenge would have us ask for, in our own repository; anything
+            else is not believed.
+        actions: what the request does.
+    """
+    is_more = named != PULL and _ACTIONS.issuperset(named.split(","))
+    return named if actions == DELETE and is_more else actions
 
 
 def _token_url(key: TokenKey) -> str:
