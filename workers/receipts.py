@@ -3,6 +3,7 @@
 The receipt lies beside the name. Read first: ``layout/former.py``.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ from workers.resolving import ResolvedImage
 
 HELD = "instead_of"
 """Key of the digest that the registry had when another was restored in its place."""
+THIN = "thin"
+"""Key of the reference under which its thin image is pushed."""
+FORMER_THIN = "former_thin"
+"""Key of the references under which thin images are that have to be deleted."""
 UNTIL = "until"
 """Key of the unix time at which what is remembered was live no more."""
 
@@ -47,6 +52,23 @@ def platforms_of(receipt: Mapping[str, object]) -> list[Platform]:
     named = receipt.get("platforms")
     names = named if isinstance(named, list) else []
     return [Platform.parse(str(name)) for name in names]
+
+
+def formats_of(receipt: Mapping[str, object]) -> list[str]:
+    """Return the formats that were published."""
+    named = receipt.get("formats")
+    return list(map(str, named)) if isinstance(named, list) else []
+
+
+def thin_of(receipt: Mapping[str, object]) -> Reference | None:
+    """Return under which reference the thin image is pushed, if the receipt says so."""
+    return next(iter(_references([receipt.get(THIN)])), None)
+
+
+def former_thin_of(receipt: Mapping[str, object]) -> list[Reference]:
+    """Return under which references thin images are that have to be deleted."""
+    named = receipt.get(FORMER_THIN)
+    return list(_references(named if isinstance(named, list) else []))
 
 
 def remember(
@@ -104,6 +126,14 @@ def remembered(
             )
         )
     return images
+
+
+def _references(named: Sequence[object]) -> Iterator[Reference]:
+    for name in named:
+        # A damaged receipt only costs what it said.
+        with contextlib.suppress(InvalidReference):
+            if isinstance(name, str):
+                yield Reference.parse(name)
 
 
 def _parsed(raw: bytes | None) -> Receipt:

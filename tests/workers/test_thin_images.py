@@ -1,54 +1,27 @@
 """Thin images: pushed after the layers are in CVMFS, and found again."""
 
-import dataclasses
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.distribution import distribution_registry, free_port, tool
-from tests.support.jobs import FQRN, Workshop, workshop_on
+from tests.support.jobs import FQRN, workshop_on
 from tests.support.oci import digest_of, tar_of
 from tests.support.redis import RedisServer
+from tests.support.thin_shop import name_thin, thin_shop
+from tests.support.writable_registry import WritableRegistry
 from workers.layout.layers import layer_path
 from workers.layout.names import metadata_path
 from workers.ledger import Outcome
 from workers.reference import InvalidReference, Reference
 from workers.reference_template import ReferenceTemplate
-from workers.registry import RegistryAccess, RegistryClient
 
 NAME = "atlas/analysis:v1"
 LAYERS = [tar_of({"motd": b"hello"}), tar_of({"bin/run": b"#!/bin/sh\n"})]
 CONFIG = {"config": {"Env": ["A=1"], "Cmd": ["run"], "Entrypoint": ["/bin/sh"]}}
-
-
-@contextmanager
-def thin_shop(server: RedisServer, folder: Path, host: str) -> Iterator[Workshop]:
-    """Give a workshop whose thin images go to the registry at ``host``."""
-    with workshop_on(server, folder) as shop:
-        source = shop.registry.host
-        username, password = shop.registry.credentials
-        accesses = {
-            source: RegistryAccess(
-                source, plain_http=True, username=username, password=password
-            ),
-            host: RegistryAccess(host, plain_http=True),
-        }
-        template = ReferenceTemplate.parse(host + "/thin/{repository}:{tag}")
-        config = shop.services.config
-        repository = dataclasses.replace(config.repositories[FQRN], thin=template)
-        with RegistryClient(accesses, internal_hosts=frozenset(accesses)) as client:
-            shop.services = dataclasses.replace(
-                shop.services,
-                registry=client,
-                config=dataclasses.replace(config, repositories={FQRN: repository}),
-            )
-            shop.allow(formats="[thin]")
-            yield shop
 
 
 def test_a_thin_image_says_where_the_layers_are(
@@ -133,6 +106,21 @@ def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
         run = shop.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert f"repositories.{FQRN}.thin" in str(run.reason)
+
+
+def test_a_thin_image_never_replaces_the_image_that_it_stands_for(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        name_thin(shop, f"{shop.registry.host}/{{repository}}:{{tag}}")
+        shop.want(NAME)
+        run = shop.run(NAME)
+        assert run.outcome is Outcome.FAILED
+        assert "itself: name another place" in str(run.reason)
+        source = Reference.parse(shop.reference(NAME))
+        assert shop.services.registry.resolve(source).digest == image.digest
+        assert not shop.registry.seen("POST")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from workers.images.manifest import Platform
 from workers.ledger import Outcome, State
-from workers.policy import Rule
 from workers.receipts import HELD, digest_of, read_receipt
 from workers.registry import ImageNotFound
 from workers.resolving import fetch_images, resolve_digest
@@ -13,7 +12,7 @@ from workers.run.heartbeat import Ending
 from workers.run.place import place, receipt_for
 from workers.run.remove import gone
 from workers.run.run import Run
-from workers.run.thin_images import keep_thin
+from workers.run.thin_images import keep_thin, thin_entries
 
 
 def publish(run: Run) -> Ending:
@@ -25,7 +24,7 @@ def publish(run: Run) -> Ending:
     services, reference, lease = run.services, run.reference, run.lease
     client, heartbeat = services.registry, run.heartbeat
     rule = decide(services.policy, reference)
-    _, publisher = services.publisher(rule)
+    fqrn, publisher = services.publisher(rule)
 
     heartbeat.stage(State.RESOLVING)
     # What came with an order is no sender's word on what the registry will have.
@@ -39,12 +38,14 @@ def publish(run: Run) -> Ending:
     platforms = [Platform.parse(platform) for platform in rule.platforms]
     receipt = receipt_for(run.digest, platforms, rule)
     live = read_receipt(publisher, reference)
+    receipt |= thin_entries(run, rule, live)
     if live == receipt and not lease.forced:
-        _keep_thin(run, rule)
-        return run.unchanged(rule)
+        told = keep_thin(run, fqrn, live)
+        return run.unchanged(rule, told)
     if live.get(HELD) == run.digest and not lease.forced:
         held, run.digest = run.digest, digest_of(live)
-        return replace(run.unchanged(rule), held=held)
+        told = keep_thin(run, fqrn, live)
+        return replace(run.unchanged(rule, told), held=held)
     check_private(client, reference, rule)
     images, missing = fetch_images(client, reference, descriptor, platforms)
     # Again, of what will be published: the tag may have moved meanwhile.
@@ -53,20 +54,12 @@ def publish(run: Run) -> Ending:
         check_labels(image, rule)
     heartbeat.check()
     publication = place(run, rule, images, receipt, live)
-    _keep_thin(run, rule)
+    told = keep_thin(run, fqrn, receipt)
     return Ending(
         Outcome.PUBLISHED,
         run.digest,
-        "; ".join((*publication.losses, *missing)) or None,
+        "; ".join((*publication.losses, *missing, *told)) or None,
         publication.revision,
         publication.repository,
         run.places(rule),
     )
-
-
-def _keep_thin(run: Run, rule: Rule) -> None:
-    """Push the thin image; should that fail, the next try finds all else done."""
-    if "thin" in rule.formats and run.reference.tag is not None:
-        fqrn, publisher = run.services.publisher(rule)
-        template = run.services.config.repositories[fqrn].thin
-        keep_thin(run.services.registry, publisher, fqrn, template, run.reference)

@@ -2,7 +2,7 @@
 
 import time
 
-from workers.errors import TransientError
+from workers.errors import PermanentError, TransientError, WorkerError
 from workers.layout.former import removals
 from workers.layout.names import image_path, metadata_path
 from workers.ledger import Outcome, State
@@ -12,7 +12,9 @@ from workers.receipts import digest_of, platforms_of, read_receipt, remember
 from workers.registry import ImageNotFound
 from workers.run.heartbeat import Ending
 from workers.run.podman_images import forget_podman
+from workers.run.retrying import is_last
 from workers.run.run import Run
+from workers.run.thin_images import delete_thin, thin_names
 
 
 class TagAppears(TransientError):
@@ -20,7 +22,9 @@ class TagAppears(TransientError):
 
 
 def remove(run: Run, reason: str) -> Ending:
-    """Take the name away wherever it is; trees stay, as others may use them.
+    """Take the name away wherever it is, with its thin image.
+
+    Trees stay, as others may use them.
 
     Raises:
         WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
@@ -29,13 +33,19 @@ def remove(run: Run, reason: str) -> Ending:
     known = services.front.ledger.image(str(reference))
     digest = None if known is None else known.live_digest
     revision = None
-    for publisher in services.publishers.values():
+    # Once nothing is tried again, a dead registry keeps no name in CVMFS either.
+    told = WorkerError if is_last(run.lease.attempt) else PermanentError
+    stays: list[str] = []
+    for fqrn, publisher in services.publishers.items():
         live = read_receipt(publisher, reference)
         places = (image_path(reference), metadata_path(reference))
         if not any(publisher.has(place) for place in places):
             continue
         run.heartbeat.stage(State.PUBLISHING)
         run.heartbeat.check()
+        # Before the receipt goes, which alone says where it is: what fails here is then
+        # found again by the next try.
+        stays += delete_thin(run, fqrn, thin_names(run, fqrn, live), told=told)
         steps: tuple[Step, ...] = (
             *remember(publisher, reference, live),
             *forget_podman(reference, live).steps,
@@ -44,7 +54,7 @@ def remove(run: Run, reason: str) -> Ending:
         plan = Plan(str(reference), steps)
         publication = publisher.publish([plan], run.fence())
         digest, revision = digest_of(live) or digest, publication.revision
-    return Ending(Outcome.REMOVED, digest, reason, revision)
+    return Ending(Outcome.REMOVED, digest, "; ".join((reason, *stays)), revision)
 
 
 def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:

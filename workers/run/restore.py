@@ -14,6 +14,7 @@ from workers.run.heartbeat import Ending
 from workers.run.held import wanted
 from workers.run.place import place, receipt_for
 from workers.run.run import Run
+from workers.run.thin_images import keep_thin, thin_entries
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,11 @@ def restore(run: Run, digest: str) -> Ending:
     if held is not None:
         receipt[HELD] = held
     live = read_receipt(publisher, reference)
+    receipt |= thin_entries(run, rule, live)
     if live == receipt and not run.lease.forced:
         run.digest = digest
-        return replace(run.unchanged(rule), held=held)
+        told = keep_thin(run, fqrn, live)
+        return replace(run.unchanged(rule, told), held=held)
     heartbeat.stage(State.FETCHING, digest=upstream)
     pinned = replace(reference, tag=None, digest=digest)
     try:
@@ -61,10 +64,11 @@ def restore(run: Run, digest: str) -> Ending:
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
             f" more and the registry has lost it; push it again ({error})"
         ) from error
+    told = keep_thin(run, fqrn, receipt)
     return Ending(
         Outcome.PUBLISHED,
         digest,
-        "restored by hand",
+        "; ".join(("restored by hand", *told)),
         publication.revision,
         publication.repository,
         run.places(rule),

@@ -23,6 +23,11 @@ _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _MAX_COSTLY_ATTEMPTS = 3
 
 
+def is_last(attempt: int) -> bool:
+    """Tell whether a run that fails is not tried again, whatever it meets."""
+    return attempt >= MAX_ATTEMPTS
+
+
 def after_error(error: WorkerError, digest: str | None, attempt: int) -> Ending:
     """Return how a run ends that met an error of ours.
 

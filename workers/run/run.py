@@ -1,5 +1,6 @@
 """One run over one reference, and what all of its parts need to know of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workers.images.manifest import parse_manifest
@@ -58,8 +59,8 @@ class Run:
             thin=template.fill(self.reference) if template is not None else None,
         )
 
-    def unchanged(self, rule: Rule) -> Ending:
-        """Return the end of a run that found its image live."""
+    def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> Ending:
+        """Return the end of a run that found its image live; ``told`` is said of it."""
         fqrn, publisher = self.services.publisher(rule)
         known = self.services.front.ledger.image(str(self.reference))
         is_known = known is not None and known.live_digest == self.digest
@@ -68,6 +69,7 @@ class Run:
         return Ending(
             Outcome.UNCHANGED,
             self.digest,
+            "; ".join(told) or None,
             revision=revision,
             repository=fqrn,
             places=self.places(rule),
