@@ -19,8 +19,8 @@ from workers.layout.former import MANIFEST
 from workers.layout.names import METADATA, reference_at
 from workers.layout.places import places
 from workers.ledger import Published
-from workers.receipts import HELD
-from workers.reference import parse_digest
+from workers.receipts import HELD, thin_of
+from workers.reference import Reference, parse_digest
 
 _READ_AT_ONCE = 32
 _LARGEST_DOCUMENT = 16 << 20
@@ -59,7 +59,12 @@ def published_images(snapshot: Snapshot) -> PublishedImages:
             else:
                 images[str(reference)] = Published(
                     said.digest,
-                    places(reference, said.formats, config_digest=said.config_digest),
+                    places(
+                        reference,
+                        said.formats,
+                        config_digest=said.config_digest,
+                        thin=said.thin,
+                    ),
                     float(folder.receipt.mtime),
                     said.held,
                 )
@@ -81,6 +86,7 @@ class _Said:
     held: str | None
     formats: tuple[str, ...]
     config_digest: str | None
+    thin: Reference | None
 
 
 def _folders(snapshot: Snapshot, above: bytes, *, depth: int) -> Iterator[_Folder]:
@@ -114,6 +120,7 @@ def _read(snapshot: Snapshot, folder: _Folder) -> _Said | None:
             held and parse_digest(held),
             formats,
             config_digest,
+            thin_of(said),
         )
     except (FormatError, WorkerError, ValueError, KeyError, TypeError, AttributeError):
         return None

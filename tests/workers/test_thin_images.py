@@ -16,6 +16,7 @@ from tests.support.writable_registry import WritableRegistry
 from workers.layout.layers import layer_path
 from workers.layout.names import metadata_path
 from workers.ledger import Outcome
+from workers.published import published_images
 from workers.reference import InvalidReference, Reference
 from workers.reference_template import ReferenceTemplate
 
@@ -106,6 +107,17 @@ def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
         run = shop.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert f"repositories.{FQRN}.thin" in str(run.reason)
+
+
+def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        thin = f"{host.host}/thin/{NAME}"
+        assert shop.publish(NAME).places["thin"] == thin
+        found = published_images(shop.repository.read()).images
+        assert found[shop.reference(NAME)].places["thin"] == thin
 
 
 def test_a_thin_image_never_replaces_the_image_that_it_stands_for(

@@ -292,6 +292,7 @@ def test_what_stays_restored_keeps_its_thin_image_under_the_name_it_has(
     name_thin(shop, f"{target.host}/{ELSEWHERE}")
     assert look(shop).outcome is Outcome.UNCHANGED
     assert stands_for(target, first)
+    assert shop.image(NAME).places["thin"] == f"{target.host}/{THIN}:v1"
     order(shop, orders.REMOVE)
     assert not target.tags_of(THIN)
     assert not target.tags_of("elsewhere/atlas/analysis")

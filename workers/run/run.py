@@ -11,6 +11,7 @@ from workers.ledger import Lease, Outcome
 from workers.plan import Fence
 from workers.policy import Rule
 from workers.ready_queue import fence_token
+from workers.receipts import read_receipt, thin_of
 from workers.reference import Reference
 from workers.run.heartbeat import Ending, Heartbeat
 from workers.services import Services
@@ -45,9 +46,10 @@ class Run:
 
     def places(self, rule: Rule) -> dict[str, str]:
         """Return where the image is, once it is published as its rule says."""
-        fqrn, publisher = self.services.publisher(rule)
-        template = self.services.config.repositories[fqrn].thin
-        config_digest = None
+        _, publisher = self.services.publisher(rule)
+        thin = config_digest = None
+        if "thin" in rule.formats:
+            thin = thin_of(read_receipt(publisher, self.reference))
         if "image" in rule.formats:
             path = metadata_path(self.reference) + b"/" + MANIFEST
             if manifest := publisher.read(path):
@@ -56,7 +58,7 @@ class Run:
             self.reference,
             rule.formats,
             config_digest=config_digest,
-            thin=template.fill(self.reference) if template is not None else None,
+            thin=thin,
         )
 
     def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> Ending:
