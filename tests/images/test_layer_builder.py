@@ -226,6 +226,33 @@ def test_whiteouts_below_what_is_no_directory_mean_nothing(first: bytes) -> None
     assert (read.whiteouts, read.opaque) == ({}, set())
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_whiteouts_where_all_is_deleted_anyway_mean_nothing(
+    is_first: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """An overlay would show those in a directory that it does not merge."""
+    deletions = [tars.opaque(b"opaque"), tars.whiteout(b"gone"), tars.whiteout(b"back")]
+    idle = [
+        tars.whiteout(b"opaque/a"),
+        tars.whiteout(b"opaque/b/c/d"),
+        tars.opaque(b"opaque/b"),
+        tars.whiteout(b"gone/a"),
+        tars.opaque(b"gone/b"),
+        tars.whiteout(b"back/a"),
+        tars.opaque(b"back"),
+    ]
+    entries = [tars.directory(b"back"), tars.file(b"opaque/b/new")]
+    read = layer(*entries, *(deletions + idle if is_first else idle + deletions))
+    assert read.whiteouts == {b"": {b"gone", b"back"}}
+    assert read.opaque == {b"opaque"}
+
+
+def test_an_opaque_root_leaves_the_other_deletions_as_they_are() -> None:
+    """To an overlay that alone deletes nothing."""
+    read = layer(tars.opaque(b""), tars.whiteout(b"a"), tars.opaque(b"b"))
+    assert (read.whiteouts, read.opaque) == ({b"": {b"a"}}, {b"", b"b"})
+
+
 def test_whiteouts_go_through_symlinks_of_their_own_layer() -> None:
     read = layer(tars.symlink(b"lib", b"usr/lib"), tars.whiteout(b"lib/a"))
     assert read.whiteouts == {b"usr/lib": {b"a"}}

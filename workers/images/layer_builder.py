@@ -71,10 +71,13 @@ class LayerBuilder:
             if directory in self._tree.directories:
                 self._take_away(directory, name)
         layer = self._layer
-        layer.opaque = {p for p in layer.opaque if not self._is_covered(p)}
+        opaque = {p for p in layer.opaque if not self._is_idle(p)}
         layer.whiteouts = {
-            p: n for p, n in layer.whiteouts.items() if not self._is_covered(p)
+            p: names
+            for p, names in layer.whiteouts.items()
+            if not self._hides_all(p) and not self._is_idle(p)
         }
+        layer.opaque = opaque
         return layer
 
     def _set_root(self, member: Member) -> None:
@@ -132,6 +135,27 @@ class LayerBuilder:
             self._layer.opaque.add(directory)
         else:
             self._layer.whiteouts.setdefault(directory, set()).add(hidden)
+
+    def _is_idle(self, path: bytes) -> bool:
+        """Whether there is nothing in directory ``path`` that could be deleted.
+
+        An overlay would show such a deletion: it hides whiteouts only in directories
+        that it merges, and those that are in an opaque one it does not.
+        """
+        return self._is_covered(path) or self._is_deleted(path)
+
+    def _is_deleted(self, path: bytes) -> bool:
+        """Whether the layer deletes all that is in ``path``, wherever it says so."""
+        while path:
+            parent, _, name = path.rpartition(b"/")
+            if name in self._layer.whiteouts.get(parent, ()) or self._hides_all(parent):
+                return True
+            path = parent
+        return False
+
+    def _hides_all(self, path: bytes) -> bool:
+        """Whether a directory is opaque also to an overlay, as its root never is."""
+        return path != b"" and path in self._layer.opaque
 
     def _is_covered(self, path: bytes) -> bool:
         """Whether the layer has something else where ``path`` needs a directory."""
