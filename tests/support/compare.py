@@ -64,11 +64,14 @@ class Entry:
 
 Listing = dict[bytes, Entry]
 
+_NOTHING = Entry("nothing", mode=0, uid=0, gid=0, size=0, mtime=0)
+
 
 def list_directory(root: Path) -> Listing:
     """List what is in and below a directory; the root itself has the path ``b""``.
 
-    As root this reads files that nobody may read. Symlinks are not followed.
+    As root this reads files that nobody may read. Symlinks are not followed. A name
+    that the directory lists and that is not there is told as being nothing.
     """
     top = os.fsencode(root)
     listing: Listing = {}
@@ -77,7 +80,11 @@ def list_directory(root: Path) -> Listing:
     while waiting:
         path = waiting.pop()
         place = top + b"/" + path if path else top
-        status = os.lstat(place)
+        try:
+            status = os.lstat(place)
+        except FileNotFoundError:
+            listing[path] = _NOTHING
+            continue
         listing[path] = _entry_on_disk(place, status)
         if stat.S_ISDIR(status.st_mode):
             below = path + b"/" if path else b""

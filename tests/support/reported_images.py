@@ -142,4 +142,161 @@ REPORTED_IMAGES: dict[str, list[list[bytes]]] = {
         [tars.whiteout(b"d/deep"), tars.file(b"d/new", b"1", mtime=3)],
         [tars.directory(b"d", mtime=3)],
     ],
+    # cvmfs 593, as it was with AUFS: what was deleted in a directory before that was
+    # renamed is still said under its new name
+    "a renamed directory leaves nothing behind and brings no deletion along": [
+        [
+            _ROOT,
+            tars.directory(b"empty", mtime=2),
+            tars.directory(b"one file", mtime=2),
+            tars.file(b"one file/a", b"1", mtime=2),
+            tars.directory(b"full", mode=0o750, mtime=2),
+            tars.directory(b"full/d", mtime=2),
+            tars.file(b"full/d/a", b"1", mtime=2),
+            tars.file(b"full/b", b"1", mtime=2),
+        ],
+        [
+            tars.whiteout(b"empty"),
+            tars.directory(b"empty, renamed", mtime=3),
+            tars.file(b"empty, renamed/new", b"2", mtime=3),
+            tars.directory(b"one file, renamed", mtime=3),
+            tars.whiteout(b"one file, renamed/a"),
+            tars.whiteout(b"one file"),
+            tars.directory(b"full, renamed", mode=0o750, mtime=3),
+            tars.whiteout(b"full, renamed/d"),
+            tars.file(b"full, renamed/b", b"1", mtime=2),
+            tars.whiteout(b"full"),
+        ],
+    ],
+    # cvmfs 518
+    "names of a file come and go and its content changes under all of them": [
+        [
+            _ROOT,
+            tars.file(b"poet", b"the cat", mtime=2),
+            *(tars.hard_link(name, b"poet") for name in (b"actor", b"musician")),
+        ],
+        [
+            tars.hard_link(b"fat poet", b"actor"),
+            tars.hard_link(b"german poet", b"poet"),
+            tars.symlink(b"funny poet", b"german poet", mtime=3),
+        ],
+        [
+            tars.whiteout(b"fat poet"),
+            tars.whiteout(b"musician"),
+            tars.hard_link(b"funny fat poet", b"funny poet"),
+            tars.hard_link(b"funny german poet", b"funny fat poet"),
+        ],
+        [
+            tars.file(b"actor", b"the maggot", mtime=4),
+            *(tars.hard_link(name, b"actor") for name in (b"poet", b"german poet")),
+        ],
+    ],
+    # cvmfs 639 and 654
+    "special and empty files have names in several directories": [
+        [
+            _ROOT,
+            tars.directory(b"d", mtime=2),
+            tars.fifo(b"fifo", mode=0o640, uid=3, mtime=2),
+            tars.hard_link(b"fifo too", b"fifo"),
+            tars.hard_link(b"d/fifo", b"fifo"),
+            tars.character_device(b"null", 1, 3, mode=0o666, mtime=2),
+            tars.hard_link(b"d/null", b"null"),
+            tars.file(b"empty", uid=5, mtime=2),
+            tars.hard_link(b"d/empty", b"empty"),
+            tars.symlink(b"to empty", b"d/empty", mtime=2),
+        ],
+        [tars.file(b"fifo", b"no fifo any more", mtime=3), tars.whiteout(b"d/null")],
+    ],
+    # cvmfs 585; the root and what is large get catalogs of their own
+    "attributes of files and directories change and go, those of the root too": [
+        [
+            tars.xattrs({b"user.root": b"1"}, tars.directory(b"./", mtime=1)),
+            tars.xattrs({b"user.a": b"1", b"user.b": b"1"}, tars.directory(b"d")),
+            tars.xattrs({b"user.a": b"1"}, tars.file(b"d/changed", b"1", mtime=2)),
+            tars.xattrs({b"user.a": b"1"}, tars.file(b"d/gone", b"1", mtime=2)),
+        ],
+        [
+            tars.xattrs({b"user.a": b"2"}, tars.directory(b"d", mtime=3)),
+            tars.xattrs({b"user.a": b"2"}, tars.file(b"d/changed", b"1", mtime=2)),
+            tars.file(b"d/gone", b"1", mtime=2),
+        ],
+        [tars.directory(b"./", mtime=4), tars.file(b"d/new", b"1", mtime=4)],
+    ],
+    # umoci, TestUnpackEntryWhiteout
+    "hidden names are deleted like any others": [
+        [
+            _ROOT,
+            tars.file(b".hidden", b"1", mtime=2),
+            tars.directory(b"d", mtime=2),
+            tars.directory(b"d/.deep", mtime=2),
+            tars.file(b"d/.deep/.hidden", b"1", mtime=2),
+            tars.file(b"d/...", b"1", mtime=2),
+            tars.file(b"d/.wh", b"1", mtime=2),
+        ],
+        [
+            tars.whiteout(b".hidden"),
+            tars.whiteout(b"d/.deep"),
+            tars.whiteout(b"d/..."),
+            tars.whiteout(b"d/.wh"),
+        ],
+    ],
+    # umoci, TestUnpackEntry_OverlayfsRootfs_Whiteout_Nested
+    "deletions in what is deleted anyway leave no trace": [
+        [
+            _ROOT,
+            tars.directory(b"d", mtime=2),
+            tars.directory(b"d/e", mtime=2),
+            tars.file(b"d/e/old", b"1", mtime=2),
+            tars.directory(b"again", mtime=2),
+            tars.file(b"again/old", b"1", mtime=2),
+            tars.directory(b"gone", mtime=2),
+            tars.file(b"gone/old", b"1", mtime=2),
+            tars.file(b"gone/older", b"1", mtime=2),
+        ],
+        [
+            tars.directory(b"d", mtime=3),
+            tars.directory(b"d/e", mtime=3),
+            tars.whiteout(b"d/e/old"),
+            tars.file(b"d/new", b"2", mtime=3),
+            tars.opaque(b"d"),
+            tars.directory(b"d/f", mtime=3),
+            tars.whiteout(b"d/f/never"),
+            tars.opaque(b"d/f"),
+            tars.whiteout(b"again"),
+            tars.directory(b"again", mtime=3),
+            tars.whiteout(b"again/old"),
+            tars.file(b"again/new", b"2", mtime=3),
+            tars.whiteout(b"gone/old"),
+            tars.whiteout(b"gone"),
+        ],
+    ],
+    # umoci, TestUnpackOpaqueWhiteout
+    "what a layer has deep in an opaque directory stays though that is said last": [
+        [
+            _ROOT,
+            tars.directory(b"d", mtime=2),
+            tars.directory(b"d/some", mode=0o700, mtime=2),
+            tars.directory(b"d/some/dir", mode=0o700, mtime=2),
+            tars.directory(b"d/other", mtime=2),
+            tars.file(b"d/other/old", b"1", mtime=2),
+            tars.symlink(b"d/link", b"../../../../etc/shadow", mtime=2),
+        ],
+        [
+            tars.directory(b"d", mtime=3),
+            tars.directory(b"d/some", mtime=3),
+            tars.directory(b"d/some/dir", mtime=3),
+            tars.file(b"d/some/dir/new", b"2", mtime=3),
+            tars.symlink(b"d/bad link", b"/../../../etc/shadow", mtime=3),
+            tars.opaque(b"d"),
+        ],
+    ],
+    # cvmfs 648: a client puts the values of variables in their place
+    "targets that look like variables are written as they are": [
+        [
+            _ROOT,
+            tars.symlink(b"all", b"$(CVMFS_ARCH)", mtime=2),
+            tars.symlink(b"within", b"a/$(HOME)/b", mtime=2),
+            tars.symlink(b"open", b"$(HOME", mtime=2),
+        ],
+    ],
 }
