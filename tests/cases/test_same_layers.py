@@ -1,14 +1,17 @@
 """Images that share their layers, and images that only share their name."""
 
 import dataclasses
+import os
 
 import pytest
+from click.testing import CliRunner
 
 from tests.support.jobs import FQRN, Workshop
-from tests.support.oci import Image, digest_of, gzip_layer, tar_of
+from tests.support.oci import Image, build_image, digest_of, gzip_layer, tar_of
 from tests.support.registry import FakeRegistry
+from webhook.cli import main
 from workers.jobs import run_job
-from workers.layout.names import image_path
+from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Hint, Outcome, State
 from workers.reference import Reference
 from workers.registry import RegistryClient
@@ -93,6 +96,66 @@ def test_a_tag_that_is_listed_and_not_there_fails_alone(shop: Workshop) -> None:
         shop.run(f"atlas/analysis:{tag}")
     assert shop.image("atlas/analysis:gone").state is State.FAILED
     assert shop.image(NAME).state is State.LIVE
+
+
+def find_by_asking(shop: Workshop) -> str:
+    """Look for all that the registry has; return what is said of it."""
+    shop.allow(watch="{every: 15m, existing: all}")
+    shop.registry.has_catalog = True
+    words = ("reconcile", "--once", "--config", str(shop.config))
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_tag_that_is_listed_and_not_there_keeps_no_other_from_being_found(
+    shop: Workshop,
+) -> None:
+    push(shop, [])
+    shop.registry.push_image("atlas/analysis", "gone", LAYERS)
+    shop.registry.fail("", "/manifests/gone", status=404)
+    assert "atlas/analysis: 2 tags; queued: v1\n" in find_by_asking(shop)
+    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+
+
+def test_all_names_that_a_wildcard_finds_are_there_and_share_what_they_are_made_of(
+    shop: Workshop,
+) -> None:
+    base, more = build_image(LAYERS[:1]), build_image(LAYERS)
+    names = {
+        "atlas/first:base": base,
+        "atlas/first:base_another_tag": base,
+        "atlas/first:more": more,
+        "atlas/first:more_another_tag": more,
+        "atlas/second:base": base,
+        "atlas/second:more": more,
+    }
+    for name, image in names.items():
+        repository, _, tag = name.partition(":")
+        shop.registry.hold_image(repository, tag, image)
+    find_by_asking(shop)
+    for name in names:
+        assert shop.run(name).outcome is Outcome.PUBLISHED
+    snapshot = shop.repository.read()
+    for name, image in names.items():
+        reference = Reference.parse(shop.reference(name))
+        link = image_path(reference)
+        assert snapshot.resolve(link) == flat_path(image.config_digest)
+        manifest = snapshot.lookup(metadata_path(reference) + b"/manifest.json")
+        assert manifest is not None
+        assert snapshot.read(manifest) == image.manifest
+    assert downloads(shop) == len(LAYERS)
+
+
+def test_a_file_that_many_layers_have_is_stored_once(shop: Workshop) -> None:
+    data = os.urandom(100_000)
+    for number in range(3):
+        layers = [tar_of({f"{number}/{n}": data, "own": b"%d" % n}) for n in range(2)]
+        shop.registry.push_image("atlas/analysis", f"v{number}", layers)
+        shop.publish(f"atlas/analysis:v{number}")
+    folder = shop.config.parent / "cvmfs" / "data"
+    large = [path for path in folder.glob("??/*") if path.stat().st_size > len(data)]
+    assert len(large) == 1
 
 
 @pytest.mark.parametrize("order", [("v1", "v2"), ("v2", "v1")])
