@@ -228,6 +228,8 @@ def _places(
     for path in wanted:
         while path:
             path = path.rpartition(b"/")[0]  # noqa: PLW2901 - up to the root
+            if path in paths:
+                break  # so is what is above it, or will be
             paths.add(path)
     for path in sorted(paths - {b""}):
         parent, _, name = path.rpartition(b"/")
