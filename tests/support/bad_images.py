@@ -114,6 +114,24 @@ def _short_blob(registry: FakeRegistry, name: str) -> None:
     registry.push_blob(name, blob[:-9], digest_of(blob))
 
 
+def _long_blob(registry: FakeRegistry, name: str) -> None:
+    image = registry.push_image(name, TAG, [_unique(name)])
+    blob = image.layers[0].blob
+    registry.push_blob(name, blob + b"\0", digest_of(blob))
+
+
+def _compressed_again(registry: FakeRegistry, name: str) -> None:
+    """Lie where it changes nothing of what is unpacked: in the time in gzip's header.
+
+    So umoci does in its ``hardening.bats``.
+    """
+    image = registry.push_image(name, TAG, [_unique(name)])
+    blob = image.layers[0].blob
+    again = blob[:4] + bytes([blob[4] ^ 1]) + blob[5:]
+    assert gzip.decompress(again) == gzip.decompress(blob)
+    registry.push_blob(name, again, digest_of(blob))
+
+
 def _missing_blob(registry: FakeRegistry, name: str) -> None:
     registry.push_image(name, TAG, [GOOD_TAR])
     registry.fail("GET", f"/{name}/blobs/", status=404)
@@ -193,6 +211,12 @@ BAD_IMAGES: Mapping[str, BadImage] = {
     ),
     "blob-too-short": BadImage(
         _short_blob, ("blob sha256:", "its descriptor promises"), may_pass=True
+    ),
+    "blob-too-long": BadImage(
+        _long_blob, ("blob sha256:", "its descriptor promises"), may_pass=True
+    ),
+    "blob-compressed-again": BadImage(
+        _compressed_again, ("blob sha256:", "has other content"), may_pass=True
     ),
     "blob-missing": BadImage(_missing_blob, ("blob sha256:", "answered 404")),
     "manifest-of-another-digest": BadImage(_lying_manifest, ("digest",), may_pass=True),
