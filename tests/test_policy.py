@@ -135,6 +135,19 @@ def test_a_rule_whose_tags_do_not_match_is_passed_over() -> None:
         ("'(a|b)'", "a", False),
         ("'.*'", "abc", False),
         ("2026-02-03", "2026-02-03", True),
+        # Those that DUCC tests its own with.
+        ("'*'", "5230.25.83", True),
+        ("'a*'", "aab.12-8", True),
+        ("'a*'", "2.3", False),
+        ("'*-foo'", "ubuntu-foo", True),
+        ("'*-foo'", "foo-bar", False),
+        ("'*foo*'", "version-foo-2", True),
+        ("'*foo*'", "foo", True),
+        ("'*foo*'", "nope", False),
+        ("'rhel7-m*'", "rhel7-m202002", True),
+        ("'rhel7-m*'", "tmp-rhel7-m202002-20200213", False),
+        ("'1.9.2*'", "1.9.2-1-alpine", True),
+        ("'1.9.2*'", "1.9.12", False),
     ],
 )
 def test_tags_are_globs_in_full_and_case_sensitive(
@@ -286,6 +299,13 @@ def test_a_reference_without_a_tag_starts_nothing() -> None:
         False,
         "without a tag nothing is published",
     )
+
+
+def test_a_reference_with_tag_and_digest_is_decided_by_its_tag() -> None:
+    digest = f"sha256:{'0' * 64}"
+    only_v = policy("{allow: '**', tags: ['v*']}")
+    assert decide(only_v, f"docker.io/a/b:v1@{digest}")[0]
+    assert not decide(only_v, f"docker.io/a/b:dev@{digest}")[0]
 
 
 @pytest.mark.parametrize("text", ["version: 1\nrules:\n  # - allow: x\n", "version: 1"])
