@@ -290,6 +290,23 @@ REPORTED_IMAGES: dict[str, list[list[bytes]]] = {
             tars.opaque(b"d"),
         ],
     ],
+    # An overlay looks at no mark of a layer's own root.
+    "an opaque root hides everything": [
+        [
+            _ROOT,
+            tars.directory(b"d", mode=0o700, mtime=2),
+            tars.file(b"d/old", b"1", mtime=2),
+            tars.file(b"old", b"1", mtime=2),
+            tars.symlink(b"link", b"d", mtime=2),
+        ],
+        [
+            tars.directory(b"./", mtime=3),
+            tars.opaque(b""),
+            tars.directory(b"d", mtime=3),
+            tars.file(b"d/new", b"2", mtime=3),
+            tars.file(b"new", b"2", mtime=3),
+        ],
+    ],
     # cvmfs 648: a client puts the values of variables in their place
     "targets that look like variables are written as they are": [
         [

@@ -36,6 +36,7 @@ from workers.layout.layers import (
     unwrapped,
 )
 from workers.layout.names import flat_path
+from workers.layout.opaque_root import with_root_deleted
 from workers.ledger import Progress
 from workers.plan import Publisher, TreeAt
 from workers.policy import Rule
@@ -195,10 +196,11 @@ def _trees(
         path = layer_path(descriptor.digest)
         if "layers" in formats and is_new and path not in done:
             done.add(path)
+            shown = with_root_deleted(layer, merger.tree)
             yield TreeAt(
                 path,
-                publishable(layer, merger.tree, publisher.sink.put_bytes),
-                partial(_verify_layer, layer, publisher),
+                publishable(shown, merger.tree, publisher.sink.put_bytes),
+                partial(_verify_layer, shown, publisher),
             )
         merger.put(layer)
     if "flat" in formats:
