@@ -37,7 +37,7 @@ def downloads(shop: Workshop) -> int:
 def test_a_change_in_the_dockerfile_alone_is_published_without_a_download(
     shop: Workshop,
 ) -> None:
-    """DUCC took it for the image that it had: the layers are the same."""
+    """OSG's sync took it for the image that it had: the layers are the same."""
     first = push(shop, ["A=first"])
     shop.publish(NAME)
     assert b"A=first" in (shop.file(NAME, SCRIPT) or b"")

@@ -52,7 +52,7 @@ REPORTED_IMAGES: dict[str, list[list[bytes]]] = {
             tars.opaque(b"after"),
         ],
     ],
-    # containerd/nydus 2006
+    # dragonflyoss/nydus 2006
     "a hard link to a symlink is another name of the symlink": [
         [
             _ROOT,
