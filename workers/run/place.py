@@ -18,7 +18,7 @@ from workers.run.podman_images import plan_podman
 from workers.run.run import Run
 
 # Raised when what we write for the same image changes; what is live is then rebuilt.
-CONVERTER = 1
+CONVERTER = 2
 
 
 def receipt_for(digest: str, platforms: Sequence[Platform], rule: Rule) -> Receipt:
