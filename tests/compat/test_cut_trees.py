@@ -71,7 +71,7 @@ def real_tree(repository: Repository) -> Tree:
         for folder, _, names in os.walk(library / top):
             path = os.fsencode(os.path.relpath(folder, library))
             outer, _, last = path.rpartition(b"/")
-            tree.directories[outer][last] = directory(mtime=len(names))
+            tree.directories.put(outer, last, directory(mtime=len(names)))
             tree.directories[path] = {
                 os.fsencode(name): file(
                     repository.sink.put_bytes((Path(folder) / name).read_bytes())
@@ -116,8 +116,10 @@ def test_a_mounted_client_sees_a_cut_tree_as_one_and_follows_its_changes(
     with mounted(client, FQRN, url, public_key) as mountpoint:
         wanted = expected(tree, repository.read())
         assert differences(wanted, seen(mountpoint)) == []
-        tree.directories[b"email/mime"][b"new"] = file(repository.sink.put_bytes(b"n"))
-        del tree.directories[b""][b"json"], tree.directories[b"json"]
+        new = file(repository.sink.put_bytes(b"n"))
+        tree.directories.put(b"email/mime", b"new", new)
+        tree.directories.drop(b"", b"json")
+        del tree.directories[b"json"]
         if b"json/__pycache__" in tree.directories:
             del tree.directories[b"json/__pycache__"]
         publish(repository, tree, NOW + 1)
@@ -132,7 +134,8 @@ def test_the_stock_check_finds_nothing_in_a_cut_tree_from_publication_to_removal
     tree = real_tree(repository)
     assert publish(repository, tree, NOW) >= 5
     assert "no problems found" in check(url, tmp_path / "published")
-    del tree.directories[b"encodings"], tree.directories[b""][b"encodings"]
+    tree.directories.drop(b"", b"encodings")
+    del tree.directories[b"encodings"]
     tree.directories.pop(b"encodings/__pycache__", None)
     publish(repository, tree, NOW + 1)
     assert "no problems found" in check(url, tmp_path / "replaced")

@@ -76,7 +76,8 @@ def full_tree(repository: Repository) -> Tree:
     sink = repository.sink
     tree = small_tree(sink)
     large = bytes(range(251)) * (LARGE_BYTES // 251 + 1)
-    tree.directories[b""] |= {
+    tree.directories[b""] = {
+        **tree.directories[b""],
         b"large": file(sink.put_bytes(large[:LARGE_BYTES]), 0o2711, mtime=1),
         b"middle": file(sink.put_bytes(large[:2_000_000]), mtime_ns=987_654_321),
         b"whiteout": Dirent(stat.S_IFCHR),

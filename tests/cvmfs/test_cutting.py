@@ -81,7 +81,7 @@ def wide_tree(sink: ContentSink, text: bytes = b"text", files: int = 4) -> Tree:
     tree = Tree(directory(mtime=5), {b"": {}})
     for top in TOPS:
         inner = top + b"/inner"
-        tree.directories[b""][top] = directory(0o711, mtime=7, mtime_ns=9)
+        tree.directories.put(b"", top, directory(0o711, mtime=7, mtime_ns=9))
         tree.directories[top] = {
             b"inner": directory(uid=3),
             **{b"%d" % number: file(content) for number in range(files)},
@@ -111,7 +111,7 @@ def catalogs_below(base: Path) -> set[bytes]:
 
 def cut_points(sizes: dict[bytes, int], size: CutSize) -> list[bytes]:
     """Return where a tree of so many entries per directory is cut."""
-    parts = cut({path: [b"x"] * count for path, count in sizes.items()}, size)
+    parts = cut(sizes, size)
     listed = [path for part in parts for path in part.directories]
     assert sorted(listed) == sorted(sizes)  # each directory is in one part
     assert parts[-1].top == b""
@@ -163,15 +163,15 @@ def test_where_a_path_is_no_text_another_directory_is_cut_off() -> None:
 
 def test_the_same_tree_is_cut_in_the_same_places_in_whatever_order_it_comes() -> None:
     names = [b"", b"a", b"b", b"c", b"d"]
-    first = cut({name: [b"x"] * 4 for name in names}, TINY)
-    again = cut({name: [b"x"] * 4 for name in reversed(names)}, TINY)
+    first = cut(dict.fromkeys(names, 4), TINY)
+    again = cut(dict.fromkeys(reversed(names), 4), TINY)
     assert first == again
     assert len(first) > 1
 
 
 def test_a_part_says_what_is_cut_off_from_it() -> None:
     sizes = {b"": 1, b"a": 5, b"a/b": 5, b"a/c": 5}
-    assert cut({path: [b"x"] * count for path, count in sizes.items()}, TINY) == [
+    assert cut(sizes, TINY) == [
         Part(b"a/b", [b"a/b"], []),
         Part(b"a/c", [b"a/c"], []),
         Part(b"", [b"", b"a"], [b"a/b", b"a/c"]),
@@ -183,7 +183,7 @@ def test_no_part_is_too_large_that_could_be_smaller_nor_too_small(
     tree: Tree, most: int, least: int
 ) -> None:
     size = CutSize(whole=0, most=most, least=least)
-    parts = cut(tree.directories, size)
+    parts = cut(tree.directories.sizes(), size)
     for part in parts:
         rows = sum(len(tree.directories[path]) for path in part.directories)
         if part.top:
@@ -220,7 +220,7 @@ def test_any_tree_read_back_is_the_same_however_it_is_cut(
     assert len(store) == nested + 1
     # Each catalog has a marker, and a mountpoint is a row of both.
     assert sum(draft.counters[:4]) == rows + 1 + (nested + 1) + nested
-    again = Tree(tree.root, dict(reversed(tree.directories.items())))
+    again = Tree(tree.root, dict(reversed(list(tree.directories.items()))))
     assert Store().draft(again, size) == draft
 
 
@@ -257,7 +257,7 @@ def test_both_rows_of_a_mountpoint_are_equal(
     tree = wide_tree(repository.sink)
     attributes = ((b"user.long", b"v" * 256), (b"user.short", b"v"))
     changed = tree.directories[b""][b"b"]._replace(xattrs=attributes)
-    tree.directories[b""][b"b"] = changed
+    tree.directories.put(b"", b"b", changed)
     prepared = graft(repository, tree)
     assert prepared.losses == {LOST_XATTR: 1}
     found = audit(tmp_path)
@@ -384,7 +384,7 @@ def test_a_small_change_writes_only_the_catalogs_around_it(
 ) -> None:
     graft(repository, wide_tree(repository.sink))
     tree = wide_tree(repository.sink)
-    del tree.directories[b"c/inner"][b"0"]
+    tree.directories.drop(b"c/inner", b"0")
     changed = graft(repository, tree)
     assert changed.objects_written == 3  # c/inner, c and the tree's own
     assert repository.read().tree(PLACE) == tree
@@ -411,8 +411,8 @@ def test_a_cut_tree_is_replaced_by_another(
 ) -> None:
     graft(repository, wide_tree(repository.sink))
     tree = wide_tree(repository.sink, b"other text", files=3)
-    del tree.directories[b""][b"a"], tree.directories[b"a"]
-    del tree.directories[b"a/inner"]
+    tree.directories.drop(b"", b"a")
+    del tree.directories[b"a"], tree.directories[b"a/inner"]
     graft(repository, tree, size)
     assert findings(tmp_path) == []
     assert repository.read().tree(PLACE) == tree

@@ -126,7 +126,7 @@ def test_what_was_in_a_directory_that_we_replaced_does_not_matter() -> None:
     stack = Stack([tars.file(b"etc/hosts/theirs", b""), tars.file(b"etc/other", b"")])
     tree = stack.tree
     del tree.directories[b"etc/hosts"]
-    tree.directories[b"etc"][b"hosts"] = Dirent(stat.S_IFREG | 0o644)
+    tree.directories.put(b"etc", b"hosts", Dirent(stat.S_IFREG | 0o644))
     verify(streamed(tree), stack.layers, {b"etc/hosts"})
     with pytest.raises(VerificationFailed, match="/etc/hosts"):
         verify(streamed(tree), stack.layers, ())

@@ -191,8 +191,7 @@ def test_an_entry_of_a_layer_that_is_missing_is_noticed(
     says: str,
 ) -> None:
     tree, top = upper
-    tree.directories[directory] = dict(tree.directories[directory])
-    del tree.directories[directory][name]
+    tree.directories.drop(directory, name)
     with pytest.raises(VerificationFailed, match=says):
         verify_written(tree, top, sink)
 

@@ -193,9 +193,9 @@ def test_a_publication_may_be_stopped_right_before_it_is_visible(bench: Bench) -
 
 def test_what_the_format_cannot_hold_is_told(bench: Bench) -> None:
     image = tree(bench)
-    image.directories[b""][b".cvmfscatalog"] = Dirent(
-        stat.S_IFREG, content=bench.publisher.sink.put_bytes(b"theirs")
-    )
+    content = bench.publisher.sink.put_bytes(b"theirs")
+    theirs = Dirent(stat.S_IFREG, content=content)
+    image.directories.put(b"", b".cvmfscatalog", theirs)
     plan = Plan("reference", (TreeAt(b"/image", image, accept),))
     publication = bench.publisher.publish([plan], GO_ON)
     assert publication.losses == ("1 reserved name .cvmfscatalog",)

@@ -146,7 +146,8 @@ _PERMISSIONS = st.integers(0, 0o7777)
 
 
 @st.composite
-def _entries(draw: st.DrawFn) -> Dirent:
+def dirents(draw: st.DrawFn) -> Dirent:
+    """Any entry; contents are made up."""
     kind = draw(
         st.sampled_from(
             [
@@ -182,7 +183,7 @@ def trees(draw: st.DrawFn) -> Tree:
     while pending:
         path = pending.pop()
         size = 4 if len(directories) < 6 else 0
-        entries = draw(st.dictionaries(_NAMES, _entries(), max_size=size))
+        entries = draw(st.dictionaries(_NAMES, dirents(), max_size=size))
         directories[path] = entries
         pending += [
             path + b"/" + name if path else name

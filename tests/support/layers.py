@@ -50,6 +50,9 @@ class Stack:
     def __init__(self, *layers: list[bytes]) -> None:
         self.sink = MemorySink()
         self.layers = [layer(*entries, sink=self.sink) for entries in layers]
+        # As those of large images are, and as they are not: nobody may notice.
+        for packed in self.layers[::2]:
+            packed.tree.directories.pack()
         self.tree: Tree = merge(self.layers)
 
     @property

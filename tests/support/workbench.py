@@ -22,7 +22,7 @@ from workers.cvmfs.catalog import NestedCatalog
 from workers.cvmfs.changes import GraftTree, PutFile, PutLink
 from workers.cvmfs.check import Finding, check
 from workers.cvmfs.database import open_database
-from workers.cvmfs.dirent import STORED, Chunk, Content, Dirent, Tree
+from workers.cvmfs.dirent import STORED, Chunk, Content, Dirent
 from workers.cvmfs.errors import NotFound
 from workers.cvmfs.hash import ContentHash, Kind, path_key
 from workers.cvmfs.local_storage import LocalStorage
@@ -30,6 +30,7 @@ from workers.cvmfs.manifest import RepositoryManifest
 from workers.cvmfs.objects import get_object, pack
 from workers.cvmfs.repository import Repository
 from workers.cvmfs.storage import MANIFEST, REFLOG
+from workers.cvmfs.tree import Tree
 
 IMAGE, SHELF, OTHER = b"/image", b"/shelf", b"/shelf/other"
 

@@ -87,6 +87,17 @@ def test_each_layer_and_the_whole_become_trees(shop: Workshop) -> None:
     assert trees[2].path.startswith(flat_path("sha256:")[:6])
 
 
+def test_an_image_of_many_entries_becomes_the_same_trees(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = converted(shop, [LARGE, SMALL])
+    monkeypatch.setattr("workers.run.converting._MOST_LOOSE", 0)
+    large = converted(shop, [LARGE, SMALL])
+    assert [(one.path, one.tree) for one in large] == [
+        (one.path, one.tree) for one in usual
+    ]
+
+
 def test_a_layer_that_is_there_twice_is_there_once(shop: Workshop) -> None:
     trees = converted(shop, [SMALL, SMALL])
     assert len(trees) == 2

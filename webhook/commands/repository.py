@@ -20,7 +20,7 @@ from webhook.commands.frame import (
     reports_errors,
 )
 from workers.config import Config
-from workers.cvmfs import Dirent, NotFound, Repository, Snapshot
+from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
 from workers.cvmfs.check import Progress
 from workers.cvmfs.deletion import last_collection
 from workers.services import check_repository, create_repository, open_repository
@@ -155,7 +155,7 @@ def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
     place = _resolve(snapshot, fqrn, path)
     dirent = snapshot.lookup(place)
     if dirent is not None and not stat.S_ISDIR(dirent.mode):
-        entries = {place.rpartition(b"/")[2]: dirent}
+        entries: Directory = {place.rpartition(b"/")[2]: dirent}
     else:
         entries = snapshot.listdir(place)
     if as_json:

@@ -21,7 +21,7 @@ from workers.cvmfs.changes import (
 )
 from workers.cvmfs.collection import Collection, GivenUp, Pile, Stage
 from workers.cvmfs.commit import Committed, Revision
-from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Directory, Dirent, Tree
+from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Dirent
 from workers.cvmfs.errors import (
     ContentCollected,
     Damaged,
@@ -52,6 +52,7 @@ from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import CollectableStorage, ObjectSource, Storage
 from workers.cvmfs.transaction import MountpointPolicy
+from workers.cvmfs.tree import Directories, Directory, Tree
 from workers.cvmfs.tree_reader import StreamedTree
 from workers.cvmfs.trust import load_head
 from workers.cvmfs.upkeep import add_tag, remove_tag, roll_back
@@ -74,6 +75,7 @@ __all__ = [
     "ContentHash",
     "ContentSink",
     "Damaged",
+    "Directories",
     "Directory",
     "Dirent",
     "EditRecords",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from workers.cvmfs.catalog import Catalog
-from workers.cvmfs.dirent import Dirent, Tree
+from workers.cvmfs.dirent import Dirent
 from workers.cvmfs.editor import CatalogEditor
 from workers.cvmfs.errors import InvalidKeys
 from workers.cvmfs.hash import ContentHash, Kind
@@ -21,6 +21,7 @@ from workers.cvmfs.prepare import draft_catalog
 from workers.cvmfs.publishing import publish_head
 from workers.cvmfs.reflog import Reflog
 from workers.cvmfs.storage import MASTER_REPLICA, WHITELIST, Storage
+from workers.cvmfs.tree import Tree
 from workers.cvmfs.whitelist import fingerprint, write_whitelist
 
 _FIRST_REVISION = 1

@@ -10,7 +10,7 @@ A directory that has itself more entries than a catalog should have cannot be cu
 Source: the idea is that of cvmfs/catalog_balancer.h (automatic catalogs).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workers.cvmfs.errors import InvalidTree
@@ -53,18 +53,18 @@ class Part:
     mountpoints: list[bytes]
 
 
-def cut(directories: Mapping[bytes, Collection[bytes]], size: CutSize) -> list[Part]:
+def cut(directories: Mapping[bytes, int], size: CutSize) -> list[Part]:
     """Return the parts of a tree, each after all that are nested in it.
 
     Args:
-        directories: of a ``Tree``.
+        directories: of a ``Tree``, with how many entries each has.
         size: of the parts.
 
     Raises:
         InvalidTree: a directory is not in another.
     """
     everything = sorted(directories)
-    if sum(map(len, directories.values())) <= size.whole:
+    if sum(directories.values()) <= size.whole:
         return [Part(b"", everything, [])]
     parts = {top: Part(top, [], []) for top in (b"", *_tops(directories, size))}
     part_of: dict[bytes, Part] = {}
@@ -82,14 +82,14 @@ def cut(directories: Mapping[bytes, Collection[bytes]], size: CutSize) -> list[P
     return sorted(parts.values(), key=lambda part: (-_depth(part.top), part.top))
 
 
-def _tops(directories: Mapping[bytes, Collection[bytes]], size: CutSize) -> list[bytes]:
+def _tops(directories: Mapping[bytes, int], size: CutSize) -> list[bytes]:
     """Return the directories that get a catalog of their own."""
     found = []
     # Of each directory those in it that can be cut off, with what they weigh.
     inside: dict[bytes, list[tuple[int, bytes]]] = {}
     weights: dict[bytes, int] = {}
     for path in sorted(directories, reverse=True):  # what is inside comes first
-        weight = weights.pop(path, 0) + len(directories[path])
+        weight = weights.pop(path, 0) + directories[path]
         heaviest_last = sorted(inside.pop(path, ()))
         while weight > size.most and heaviest_last:
             lighter, top = heaviest_last.pop()

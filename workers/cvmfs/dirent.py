@@ -1,11 +1,10 @@
-"""Directory entries and trees: what a repository holds, as plain values.
+"""Directory entries: what a repository holds, as plain values.
 
 ``Dirent`` is a ``NamedTuple`` and not a dataclass because an image has tens of
 thousands of them: a tuple is made four times faster than a frozen dataclass and takes
 half the memory.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ZLIB = 0
@@ -71,21 +70,3 @@ class Dirent(NamedTuple):
     device: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     link_group: int = 0
-
-
-Directory = dict[bytes, Dirent]
-
-
-@dataclass(slots=True)
-class Tree:
-    """A directory tree as metadata; the bytes of its files are in a content store.
-
-    Attributes:
-        root: the tree's own top directory.
-        directories: for each directory its entries by name. Keys are paths relative
-            to the root, without a leading slash; ``b""`` is the root itself. Every
-            entry that is a directory has a key here, and no other key exists.
-    """
-
-    root: Dirent
-    directories: dict[bytes, Directory] = field(default_factory=lambda: {b"": {}})

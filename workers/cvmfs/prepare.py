@@ -24,7 +24,7 @@ from workers.cvmfs.database import (
     translated,
     write_properties,
 )
-from workers.cvmfs.dirent import Directory, Dirent, Tree
+from workers.cvmfs.dirent import Dirent
 from workers.cvmfs.errors import InvalidTree
 from workers.cvmfs.hash import NO_HASH, ContentHash
 from workers.cvmfs.objects import EMPTY_CONTENT
@@ -39,6 +39,7 @@ from workers.cvmfs.schema import (
     SCHEMA_REVISION,
     TABLES,
 )
+from workers.cvmfs.tree import Directory, Tree
 from workers.cvmfs.xattrs import encode_xattrs
 
 LOST_MARKER = "reserved name .cvmfscatalog"
@@ -183,7 +184,7 @@ def draft_tree(
     """
     with collector_paused():
         drafter = _Drafter(mountpoint, tree)
-        for part in cut(tree.directories, size):  # the outermost comes last
+        for part in cut(tree.directories.sizes(), size):  # the outermost comes last
             draft = drafter.draft(part)
             path = drafter.path(part.top)
             catalog = NestedCatalog(path, store(draft.data), len(draft.data))
@@ -301,7 +302,7 @@ class _Drafter:
         if not directory:
             return self._tree.root
         outer, _, name = directory.rpartition(b"/")
-        dirent = self._tree.directories[outer].get(name)
+        dirent = self._tree.directories.find(outer, name)
         if dirent is None or not stat.S_ISDIR(dirent.mode):
             raise InvalidTree(f"{printable(directory)} is listed and no directory")
         return dirent

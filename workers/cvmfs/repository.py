@@ -16,7 +16,6 @@ from workers.cvmfs.commit import Committed, Committer, Confirm, Revision
 from workers.cvmfs.creation import sign_whitelist, write_first_revision
 from workers.cvmfs.cutting import DEFAULT_CUT, CutSize
 from workers.cvmfs.deletion import deletion_mark
-from workers.cvmfs.dirent import Tree
 from workers.cvmfs.errors import ContentCollected, InvalidKeys, RepositoryExists
 from workers.cvmfs.fqrn import check_fqrn
 from workers.cvmfs.hash import ContentHash, Kind
@@ -32,6 +31,7 @@ from workers.cvmfs.sink import ContentSink
 from workers.cvmfs.snapshot import Snapshot
 from workers.cvmfs.storage import MANIFEST, Storage
 from workers.cvmfs.transaction import MountpointPolicy
+from workers.cvmfs.tree import Tree
 from workers.cvmfs.tree_reader import StreamedTree, stream_tree
 from workers.cvmfs.trust import load_head
 from workers.cvmfs.whitelist import Whitelist

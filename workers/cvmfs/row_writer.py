@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from workers.cvmfs.counters import Counters
 from workers.cvmfs.database import translated
-from workers.cvmfs.dirent import Content, Directory, Dirent
+from workers.cvmfs.dirent import Content, Dirent
 from workers.cvmfs.errors import InvalidTree
 from workers.cvmfs.hash import path_key
 from workers.cvmfs.paths import joined_names, parent, printable
@@ -42,6 +42,7 @@ from workers.cvmfs.schema import (
     ROWS_AT_ONCE,
     has_variable,
 )
+from workers.cvmfs.tree import Directory
 from workers.cvmfs.xattrs import Xattrs, encode_xattrs
 
 LOST_XATTR = "xattr too long"

@@ -15,13 +15,14 @@ from functools import partial
 from typing import BinaryIO
 
 from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
-from workers.cvmfs.dirent import Content, Directory, Dirent, Tree
+from workers.cvmfs.dirent import Content, Dirent
 from workers.cvmfs.errors import Damaged, Malformed, NotFound
 from workers.cvmfs.hash import ContentHash
 from workers.cvmfs.objects import open_content, read_content
 from workers.cvmfs.paths import check_path, joined_names, parents, printable
 from workers.cvmfs.rows import Row
 from workers.cvmfs.storage import ObjectSource
+from workers.cvmfs.tree import Directory, Tree
 from workers.cvmfs.tree_reader import read_tree
 
 _OPEN_CATALOGS = 24

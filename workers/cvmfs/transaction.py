@@ -36,7 +36,7 @@ from workers.cvmfs.changes import (
     RequirePath,
     check_target,
 )
-from workers.cvmfs.dirent import Dirent, Tree
+from workers.cvmfs.dirent import Dirent
 from workers.cvmfs.editor import CatalogEditor
 from workers.cvmfs.errors import (
     ContentCollected,
@@ -53,6 +53,7 @@ from workers.cvmfs.record_file import RecordFile
 from workers.cvmfs.rows import Row
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.storage import Storage
+from workers.cvmfs.tree import Tree
 
 _MANY = 8
 """From so many catalogs on threads cost less than they save."""

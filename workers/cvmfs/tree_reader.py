@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from workers.cvmfs.catalog import Catalog, Key, NestedCatalog
 from workers.cvmfs.collector import collector_paused
 from workers.cvmfs.database import translated
-from workers.cvmfs.dirent import Content, Directory, Dirent, Tree
+from workers.cvmfs.dirent import Content, Dirent
 from workers.cvmfs.errors import Malformed
 from workers.cvmfs.hash import DIGEST_SIZE, path_key
 from workers.cvmfs.paths import joined_names, printable
@@ -30,6 +30,7 @@ from workers.cvmfs.schema import (
     MARKER,
     THREE_BITS,
 )
+from workers.cvmfs.tree import Directories, Directory, Tree
 from workers.cvmfs.xattrs import decode_xattrs
 
 _TYPE_BITS = ~0o7777  # all above the permissions, so that no odd mode is usual
@@ -67,7 +68,10 @@ def read_tree(catalog: Catalog, load_nested: LoadNested) -> Tree:
     """
     with collector_paused():
         streamed = stream_tree(catalog, load_nested)
-        return Tree(streamed.root, dict(streamed.directories))
+        directories = Directories()
+        for path, entries in streamed.directories:
+            directories[path] = entries
+        return Tree(streamed.root, directories)
 
 
 def stream_tree(catalog: Catalog, load_nested: LoadNested) -> StreamedTree:
@@ -169,12 +173,12 @@ class _CatalogReader:
                     pending.append((inner, path + b"/"))
         return paths
 
-    def _filed(self) -> Iterator[tuple[Key, Directory]]:
+    def _filed(self) -> Iterator[tuple[Key, dict[bytes, Dirent]]]:
         """Yield the entries of each directory that has any, by its path key."""
         chunks = self._catalog.all_chunks()
         numbers = 0
         here: Key = (0, 0)
-        entries: Directory = {}
+        entries: dict[bytes, Dirent] = {}
         for row in self._catalog.scan():
             (
                 first, second, parent_first, parent_second, hardlinks, digest, size,

@@ -51,6 +51,11 @@ class Budget:
             )
         self._reject_metadata()
 
+    @property
+    def files_spent(self) -> int:
+        """Members of all layers so far."""
+        return self._limits[1] - self._files
+
     def spend_layer(self, size: int, files: int) -> None:
         """Take a whole layer that was read before: bytes of content, and members."""
         with self._lock:

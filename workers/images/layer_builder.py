@@ -110,14 +110,14 @@ class LayerBuilder:
         replaced = self._take_away(place, name)
         if replaced:
             self._layer.opaque.add(path)
-        self._tree.directories[place][name] = dirent
+        self._tree.directories.put(place, name, dirent)
         self._tree.directories[path] = {}
         return replaced
 
     def _add_directory(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
         path = join(directory, name)
         if path in self._tree.directories:
-            self._tree.directories[directory][name] = dirent
+            self._tree.directories.put(directory, name, dirent)
             self._layer.implied.discard(path)
         else:
             self._make_directory(directory, name, dirent)
@@ -161,7 +161,7 @@ class LayerBuilder:
         """Whether the layer has something else where ``path`` needs a directory."""
         while path not in self._tree.directories:
             path, _, name = path.rpartition(b"/")
-            if name in self._tree.directories.get(path, ()):
+            if self._tree.directories.find(path, name) is not None:
                 return True
             if name in self._layer.links.get(path, ()):
                 return True
@@ -188,21 +188,21 @@ class LayerBuilder:
             self._groups += 1
             target = target._replace(link_group=self._groups)
             place, _, last = path.rpartition(b"/")
-            self._tree.directories[place][last] = target
+            self._tree.directories.put(place, last, target)
         self._put(directory, name, target)
 
     def _put(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
-        siblings = self._tree.directories[directory]
-        if name in siblings or self._layer.links:
+        directories = self._tree.directories
+        if self._layer.links or directories.find(directory, name) is not None:
             self._take_away(directory, name)
-        siblings[name] = dirent
+        directories.put(directory, name, dirent)
 
     def _take_away(self, directory: bytes, name: bytes) -> bool:
         """Remove what the layer has there so far; return whether there was anything."""
         layer = self._layer
         links = layer.links.get(directory)
         was_link = links is not None and links.pop(name, None) is not None
-        if name not in self._tree.directories[directory]:
+        if self._tree.directories.find(directory, name) is None:
             return was_link
         removed = remove(self._tree, directory, name)
         layer.implied -= removed

@@ -91,14 +91,14 @@ class _Merging:
             source, place = self._waiting.pop()
             if place not in self._tree.directories:
                 place = make_directories(self._tree, place)
-            if self._tree.directories[place]:
-                self._overlay(source, place)
-            else:
+            if self._tree.directories.is_empty(place):
                 self._take_over(source, place)
+            else:
+                self._overlay(source, place)
         for directory, name, dirent in links:
             place = make_directories(self._tree, directory)
             remove(self._tree, place, name)
-            self._tree.directories[place][name] = dirent
+            self._tree.directories.put(place, name, dirent)
 
     def _lower_target(self, path: bytes) -> Dirent:
         """Return what a hard link of this layer points to in those below."""
@@ -111,7 +111,7 @@ class _Merging:
             self.groups += 1
             dirent = dirent._replace(link_group=self.groups)
             directory, _, name = real.rpartition(b"/")
-            self._tree.directories[directory][name] = dirent
+            self._tree.directories.put(directory, name, dirent)
         return dirent
 
     def _hide(self, source: bytes) -> None:
@@ -147,16 +147,16 @@ class _Merging:
     def _overlay(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on one that has entries already."""
         layer, directories = self._layer, self._tree.directories
-        entries = directories[place]
         for name, dirent in layer.tree.directories[source].items():
             path, below = join(source, name), join(place, name)
             if not stat.S_ISDIR(dirent.mode):
                 if below in directories:
                     remove(self._tree, place, name)
-                entries[name] = self._numbered(dirent)
+                directories.put(place, name, self._numbered(dirent))
             elif path not in layer.implied:
-                directories.setdefault(below, {})
-                entries[name] = dirent
+                if below not in directories:
+                    directories[below] = {}
+                directories.put(place, name, dirent)
                 self._waiting.append((path, below))
             else:
                 self._waiting.append((path, make_directories(self._tree, below)))
@@ -164,17 +164,14 @@ class _Merging:
     def _take_over(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on an empty one; most of an image is that."""
         layer, directories = self._layer, self._tree.directories
-        entries = directories[place]
+        directories.share(place, layer.tree.directories, source)
         for name, dirent in layer.tree.directories[source].items():
             if stat.S_ISDIR(dirent.mode):
-                entries[name] = dirent
                 below = join(place, name)
                 directories[below] = {}
                 self._waiting.append((join(source, name), below))
             elif dirent.link_group:
-                entries[name] = self._numbered(dirent)
-            else:
-                entries[name] = dirent
+                directories.put(place, name, self._numbered(dirent))
 
     def _numbered(self, dirent: Dirent) -> Dirent:
         """Return the entry with a hard link group that no other layer uses."""

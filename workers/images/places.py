@@ -42,7 +42,7 @@ def follow(tree: Tree, path: bytes) -> bytes:
             at = at.rpartition(b"/")[0]
             continue
         below = join(at, part)
-        dirent = directories[at].get(part) if at in directories else None
+        dirent = directories.find(at, part)
         if dirent is None or not stat.S_ISLNK(dirent.mode):
             if len(below) > LONGEST_PATH:
                 raise ImageRejected(f"a layer has too deep a path: {printable(below)}")
@@ -75,7 +75,7 @@ def find(tree: Tree, path: bytes) -> tuple[bytes, Dirent | None]:
     """
     parent, _, name = path.rpartition(b"/")
     directory = follow(tree, parent)
-    return join(directory, name), tree.directories.get(directory, {}).get(name)
+    return join(directory, name), tree.directories.find(directory, name)
 
 
 def missing_directories(tree: Tree, path: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -99,14 +99,14 @@ def make_directories(tree: Tree, path: bytes) -> bytes:
     """
     real = follow(tree, path)
     for place, name in missing_directories(tree, real):
-        tree.directories[place][name] = IMPLIED
+        tree.directories.put(place, name, IMPLIED)
         tree.directories[join(place, name)] = {}
     return real
 
 
 def remove(tree: Tree, directory: bytes, name: bytes) -> set[bytes]:
     """Remove an entry and all below it; return the directories that went."""
-    tree.directories[directory].pop(name, None)
+    tree.directories.drop(directory, name)
     removed: set[bytes] = set()
     waiting = [join(directory, name)]
     while waiting:

@@ -244,7 +244,7 @@ class _Adding:
         if place is None:
             return None
         here = join(place, name)
-        if name not in self._tree.directories[place]:
+        if self._tree.directories.find(place, name) is None:
             self._set(place, name, _STICKY_DIRECTORY if name == b"tmp" else _DIRECTORY)
             self._tree.directories[here] = {}
         return find_directory(self._tree, here)
@@ -255,14 +255,14 @@ class _Adding:
         place = find_directory(self._tree, parent)
         if place is None:
             return
-        existing = self._tree.directories[place].get(name)
+        existing = self._tree.directories.find(place, name)
         if existing is None or not stat.S_ISREG(existing.mode):
             # A link to what exists only on a booted system cannot be bound over.
             self._set(place, name, Dirent(_FILE_MODE, content=self._store(b"")))
 
     def make_link(self, name: bytes, target: bytes) -> None:
         """Make a symlink in the root unless its name is taken."""
-        if name not in self._tree.directories[b""]:
+        if self._tree.directories.find(b"", name) is None:
             self._set(b"", name, Dirent(stat.S_IFLNK | 0o777, target=target))
 
     def put(self, path: bytes, data: bytes, mode: int = _SCRIPT_MODE) -> None:
@@ -275,7 +275,7 @@ class _Adding:
     def _set(self, place: bytes, name: bytes, dirent: Dirent) -> None:
         gone = remove(self._tree, place, name)
         self.added |= gone
-        self._tree.directories[place][name] = dirent
+        self._tree.directories.put(place, name, dirent)
         self.added.add(join(place, name))
 
 

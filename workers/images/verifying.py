@@ -12,13 +12,12 @@ expected shares the layers' own directories, as far as no other layer changes th
 Pure; costs about as much as a merge that has nothing to take over whole.
 """
 
-import operator
 import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from workers.cvmfs import Directory, Dirent, StreamedTree
+from workers.cvmfs import Directories, Directory, Dirent, StreamedTree
 from workers.errors import TransientError
 from workers.images.layer_tree import LayerTree
 
@@ -29,9 +28,6 @@ _XATTR_BYTES = 255
 _XATTRS = 255
 _MOST_SHOWN = 3
 _UNNAMED = Dirent(stat.S_IFDIR | 0o755)
-
-_LINK_GROUP = operator.attrgetter("link_group")
-_PATH = operator.itemgetter(0)
 
 
 class VerificationFailed(TransientError):
@@ -51,54 +47,50 @@ class _Table:
     Attributes:
         root: the top directory itself.
         directories: the entries of each directory, by its path; none before the one
-            that it is in. They belong to the layers: ``entries`` has them changed.
+            that it is in.
         files: by path which file it is a name of, where there may be others.
     """
 
     def __init__(self) -> None:
         self.root = _UNNAMED
-        self.directories: dict[bytes, Directory] = {b"": {}}
+        self.directories = Directories({b"": {}})
         self.files: dict[bytes, _File] = {}
-        self._own: set[bytes] = set()
 
     def get(self, path: bytes) -> Dirent | None:
         """Return what is at a path."""
         if not path:
             return self.root
         directory, _, name = path.rpartition(b"/")
-        return self.directories.get(directory, {}).get(name)
-
-    def entries(self, directory: bytes) -> Directory:
-        """Return the entries of a directory, to be changed."""
-        if directory not in self._own:
-            self._own.add(directory)
-            self.directories[directory] = dict(self.directories[directory])
-        return self.directories[directory]
+        return self.directories.find(directory, name)
 
     def put(self, path: bytes, dirent: Dirent, file: _File | None = None) -> None:
         """Put something at a path, whatever is there; not below it."""
         directory, _, name = path.rpartition(b"/")
-        self.entries(directory)[name] = dirent
+        self.directories.put(directory, name, dirent)
+        if stat.S_ISDIR(dirent.mode) and path not in self.directories:
+            self.directories[path] = {}
         if file is not None:
             self.files[path] = file
         else:
             self.files.pop(path, None)
 
-    def put_all(self, directory: bytes, entries: Directory, number: int) -> None:
+    def put_all(
+        self, directory: bytes, layer: LayerTree, source: bytes, number: int
+    ) -> None:
         """Put all entries of a layer's directory into one that is empty so far."""
-        self.directories[directory] = entries
-        self._own.discard(directory)
-        if any(map(_LINK_GROUP, entries.values())):
-            for name, dirent in entries.items():
-                if dirent.link_group:
-                    self.files[_below(directory, name)] = (number, dirent.link_group)
+        self.directories.share(directory, layer.tree.directories, source)
+        for name, dirent in layer.tree.directories[source].items():
+            if stat.S_ISDIR(dirent.mode):
+                self.directories[_below(directory, name)] = {}
+            elif dirent.link_group:
+                self.files[_below(directory, name)] = (number, dirent.link_group)
 
     def take_out(self, gone: set[bytes]) -> None:
         """Remove some paths and all below them."""
         for path in gone:
             if path and self.get(path) is not None:
                 directory, _, name = path.rpartition(b"/")
-                del self.entries(directory)[name]
+                self.directories.drop(directory, name)
                 self.files.pop(path, None)
         if gone.isdisjoint(self.directories):
             return
@@ -107,10 +99,10 @@ class _Table:
             if path and (path in gone or path.rpartition(b"/")[0] in doomed):
                 doomed.add(path)
         for path in doomed:
-            self._own.discard(path)
-            entries = self.directories.pop(path)
-            for name in entries if self.files else ():
-                self.files.pop(_below(path, name), None)
+            if self.files:
+                for name in self.directories[path]:
+                    self.files.pop(_below(path, name), None)
+            del self.directories[path]
 
 
 def verify(
@@ -247,11 +239,11 @@ def _replaced(
     links: Collection[tuple[bytes, bytes]],
 ) -> Iterator[bytes]:
     """Yield directories of the table that the layer makes something else."""
-    for directory, entries in layer.tree.directories.items():
+    for directory in layer.tree.directories:
         below = table.directories.get(places[directory])
         if not below:
             continue
-        for name, dirent in entries.items():
+        for name, dirent in layer.tree.directories[directory].items():
             old = below.get(name)
             if (
                 old is not None
@@ -266,13 +258,13 @@ def _replaced(
 def _add(
     table: _Table, layer: LayerTree, places: dict[bytes, bytes], number: int
 ) -> None:
-    for directory, entries in sorted(layer.tree.directories.items(), key=_PATH):
+    for directory in sorted(layer.tree.directories):
         place = places[directory]
         _ensure(table, place)
-        if not table.directories[place]:
-            table.put_all(place, entries, number)
+        if table.directories.is_empty(place):
+            table.put_all(place, layer, directory, number)
             continue
-        for name, dirent in entries.items():
+        for name, dirent in layer.tree.directories[directory].items():
             if stat.S_ISDIR(dirent.mode) and _below(directory, name) in layer.implied:
                 continue
             group = dirent.link_group
@@ -285,16 +277,11 @@ def _add(
 def _ensure(table: _Table, path: bytes) -> None:
     """Make a path and all above it directories, as nobody names them."""
     missing = []
-    while path:
-        found = table.get(path)
-        if found is not None and stat.S_ISDIR(found.mode):
-            break
+    while path not in table.directories:
         missing.append(path)
         path = path.rpartition(b"/")[0]
-    table.directories.setdefault(path, {})
     for made in reversed(missing):
         table.put(made, _UNNAMED)
-        table.directories[made] = {}
 
 
 def _follow(table: _Table, path: bytes, start: bytes = b"") -> bytes:

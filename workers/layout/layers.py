@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers.cvmfs import Content, Directory, Dirent, StreamedTree, Tree
+from workers.cvmfs import Content, Directories, Directory, Dirent, StreamedTree, Tree
 from workers.errors import PermanentError
 from workers.images.layer_tree import LayerTree
 from workers.images.names import join
@@ -61,23 +61,20 @@ def publishable(
             lower layers have.
         store: puts the bytes of a file where the layer's other files are.
     """
-    writer = _Writer(layer, below)
-    writer.write()
-    directories = {b"": {LAYERFS: writer.root, METADATA: _FOLDER}}
-    for path, entries in writer.directories.items():
-        directories[join(LAYERFS, path) if path else LAYERFS] = entries
     record = json.dumps(_record(layer), sort_keys=True).encode()
-    directories[METADATA] = {
-        RECORD: Dirent(stat.S_IFREG | 0o644, content=store(record)),
-    }
-    return Tree(_FOLDER, directories)
+    content = store(record)
+    tree = Tree(_FOLDER)
+    tree.directories[b""] = {LAYERFS: layer.tree.root, METADATA: _FOLDER}
+    tree.directories[METADATA] = {RECORD: Dirent(stat.S_IFREG | 0o644, content=content)}
+    _Writer(layer, below, tree.directories).write()
+    return tree
 
 
 def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
     """Return the layer that a published tree was made of.
 
     Args:
-        tree: what is at ``layer_path``; is taken apart.
+        tree: what is at ``layer_path``.
         read: returns the content of a small file.
 
     Raises:
@@ -87,13 +84,8 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
     if dirent is None or LAYERFS not in tree.directories:
         raise NotOurLayer("a published layer has no record of ours")
     record = _parse(read(dirent))
-    directories = {
-        inside: entries
-        for path, entries in tree.directories.items()
-        if (inside := _inside(path)) is not None
-    }
     layer = LayerTree(
-        Tree(tree.directories[b""][LAYERFS], directories),
+        Tree(tree.directories[b""][LAYERFS]),
         implied=set(_paths(record, "implied")),
         opaque=set(_paths(record, "opaque")),
         whiteouts=_names(record["whiteouts"]),
@@ -109,10 +101,17 @@ def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
     )
     undo = _Undoing(layer, set(_paths(record, "made")), _names(record.get("devices")))
     layer.tree.root = undo.root(layer.tree.root)
-    for path in undo.made:
-        layer.tree.directories.pop(path, None)
-    for path, entries in layer.tree.directories.items():
-        undo.entries(path, entries)
+    directories = layer.tree.directories
+    for path in tree.directories:
+        inside = _inside(path)
+        if inside is None or inside in undo.made:
+            continue
+        entries = tree.directories[path]
+        undone = undo.entries(inside, entries)
+        if undone is entries:
+            directories.share(inside, tree.directories, path)
+        else:
+            directories[inside] = undone
     return layer
 
 
@@ -148,8 +147,7 @@ def _unwrapped(
     for path, entries in written.directories:
         inside = _inside(path)
         if inside is not None and inside not in undo.made:
-            undo.entries(inside, entries)
-            yield inside, entries
+            yield inside, undo.entries(inside, entries)
         elif path == METADATA and RECORD in entries:
             is_recorded = _parse(read(entries[RECORD])) == _record(layer)
     if not is_recorded:
@@ -157,41 +155,46 @@ def _unwrapped(
 
 
 class _Writer:
-    """Makes of a layer's directories what an overlay needs; the others are shared."""
+    """Makes of a layer's directories what an overlay needs.
 
-    def __init__(self, layer: LayerTree, below: Tree) -> None:
+    Args:
+        layer: stays as it is.
+        below: what the layers under it come to.
+        directories: where the layer's go, below ``LAYERFS``, which is in the root.
+    """
+
+    def __init__(self, layer: LayerTree, below: Tree, directories: Directories) -> None:
         self._layer = layer
         self._below = below
-        self.root = layer.tree.root
-        self.directories = dict(layer.tree.directories)
-        self._own: set[bytes] = set()
+        self._directories = directories
 
     def write(self) -> None:
+        layer, own = self._layer.tree.directories, self._directories
+        for path in layer:
+            own.share(_outside(path), layer, path)
         for path in sorted(self._layer.implied):
             self._set(path, self._lower_directory(path))
         for path in _made(self._layer):
             self._set(path, self._lower_directory(path))
-            self.directories[path] = {}
+            own[_outside(path)] = {}
         for path in _shown_opaque(self._layer):
             dirent = self._get(path)
             xattrs = tuple(sorted((*dirent.xattrs, *_OPAQUE)))
             self._set(path, dirent._replace(xattrs=xattrs))
-        for directory, names in self._layer.whiteouts.items():
-            for name in names:
-                self._entries(directory).setdefault(name, _WHITEOUT)
+        self._write_whiteouts()
         for directory, links in self._layer.links.items():
             for name, target in links.items():
                 _, linked = find(self._below, target)
                 if linked is not None:
                     alone = linked._replace(link_group=0)
-                    self._entries(directory)[name] = alone
+                    own.put(_outside(directory), name, alone)
 
-    def _entries(self, directory: bytes) -> Directory:
-        """Return the entries of a directory, to be changed."""
-        if directory not in self._own:
-            self._own.add(directory)
-            self.directories[directory] = dict(self.directories[directory])
-        return self.directories[directory]
+    def _write_whiteouts(self) -> None:
+        for directory, names in self._layer.whiteouts.items():
+            place = _outside(directory)
+            for name in names:
+                if self._directories.find(place, name) is None:
+                    self._directories.put(place, name, _WHITEOUT)
 
     def _lower_directory(self, path: bytes) -> Dirent:
         """Return the attributes of a directory as the layers below have it."""
@@ -203,20 +206,15 @@ class _Writer:
         if not real:
             return self._below.root
         parent, _, name = real.rpartition(b"/")
-        return self._below.directories[parent][name]
+        return self._below.directories.find(parent, name) or IMPLIED
 
     def _get(self, path: bytes) -> Dirent:
-        if not path:
-            return self.root
-        parent, _, name = path.rpartition(b"/")
-        return self.directories[parent][name]
+        parent, _, name = _outside(path).rpartition(b"/")
+        return self._directories.find(parent, name) or IMPLIED
 
     def _set(self, path: bytes, dirent: Dirent) -> None:
-        if not path:
-            self.root = dirent
-            return
-        parent, _, name = path.rpartition(b"/")
-        self._entries(parent)[name] = dirent
+        parent, _, name = _outside(path).rpartition(b"/")
+        self._directories.put(parent, name, dirent)
 
 
 def _made(layer: LayerTree) -> Iterator[bytes]:
@@ -259,7 +257,7 @@ def _devices(layer: LayerTree) -> dict[bytes, set[bytes]]:
         directory: {
             name
             for name in names
-            if layer.tree.directories.get(directory, {}).get(name) == _WHITEOUT
+            if layer.tree.directories.find(directory, name) == _WHITEOUT
         }
         for directory, names in layer.whiteouts.items()
     }
@@ -306,29 +304,35 @@ class _Undoing:
     def root(self, dirent: Dirent) -> Dirent:
         return self._directory(b"", dirent, is_shown_opaque=b"" in self.layer.opaque)
 
-    def entries(self, path: bytes, entries: Directory) -> None:
-        """Change the entries of a directory of the layer to what they were."""
+    def entries(self, path: bytes, entries: Directory) -> Directory:
+        """Return what the entries of a directory of the layer were.
+
+        The same object, if nothing was done to them.
+        """
         layer = self.layer
         hidden: Collection[bytes] = layer.whiteouts.get(path, ())
+        linked = layer.links.get(path, ())
+        if not (hidden or linked or layer.opaque or self.made or layer.implied):
+            return entries
         own = self.devices.get(path, ())
+        undone = dict(entries)
         for name in hidden:
             # What a layer deletes and brings back is no device of ours.
-            if name not in own and entries.get(name) == _WHITEOUT:
-                del entries[name]
-        for name in layer.links.get(path, ()):
-            entries.pop(name, None)
-        if not (hidden or layer.opaque or self.made or layer.implied):
-            return
-        for name, dirent in list(entries.items()):
+            if name not in own and undone.get(name) == _WHITEOUT:
+                del undone[name]
+        for name in linked:
+            undone.pop(name, None)
+        for name, dirent in list(undone.items()):
             if not stat.S_ISDIR(dirent.mode):
                 continue
             inner = join(path, name)
             if inner in self.made:
-                del entries[name]
+                del undone[name]
             else:
                 # As in ``_shown_opaque``.
                 is_shown = name in hidden or inner in layer.opaque
-                entries[name] = self._directory(inner, dirent, is_shown_opaque=is_shown)
+                undone[name] = self._directory(inner, dirent, is_shown_opaque=is_shown)
+        return entries if undone == entries else undone
 
     def _directory(
         self, path: bytes, dirent: Dirent, *, is_shown_opaque: bool
@@ -339,6 +343,11 @@ class _Undoing:
             return dirent
         kept = tuple(pair for pair in dirent.xattrs if pair not in _OPAQUE)
         return dirent._replace(xattrs=kept)
+
+
+def _outside(path: bytes) -> bytes:
+    """Return the path in the published tree of one in the layer."""
+    return join(LAYERFS, path) if path else LAYERFS
 
 
 def _inside(path: bytes) -> bytes | None:

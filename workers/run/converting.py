@@ -48,6 +48,10 @@ log = logging.getLogger(__name__)
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
 
+# Once an image has more entries than these, each layer is packed when it has been read.
+# A usual image has fewer; it stays as it is, in 30 MB, and saves the time of packing.
+_MOST_LOOSE = 1 << 16
+
 # Returns a published layer by the digest of its blob, if there is one.
 Published = Callable[[str], LayerTree | None]
 _Found = tuple[LayerTree, bool]
@@ -216,6 +220,8 @@ def _trees(
             publisher.sink.put_bytes,
             {RECORD_PATH: record.document()},
         )
+        if record.entries > _MOST_LOOSE:
+            tree.directories.pack()
         yield TreeAt(
             flat_path(image.manifest.config.digest),
             tree,
@@ -259,6 +265,7 @@ class _LayerReader:
         known = self.shelf.get(layer.digest)
         if known is not None and known.diff_id == image.config.diff_ids[number]:
             self.budget.spend_layer(known.size, known.entries)
+            self._pack(known)
             self.meter.add(layers=1, size=layer.size)
             return known, False
         try:
@@ -278,6 +285,11 @@ class _LayerReader:
                 f"layer {number + 1} unpacks to {tree.diff_id}, "
                 f"its config says {wanted}: build the image again"
             )
+        self._pack(tree)
         self.meter.add(layers=1)
         self.shelf.put(layer.digest, tree)
         return tree, True
+
+    def _pack(self, layer: LayerTree) -> None:
+        if self.budget.files_spent > _MOST_LOOSE:
+            layer.tree.directories.pack()
