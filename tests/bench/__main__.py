@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.bench import catalogs, client, commits, publishing, receiver
+from tests.bench import catalogs, client, commits, memory, publishing, receiver
 from tests.bench.report import Figure, Settings, machine, to_json, to_table
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
     "publish": publishing.measure,
+    "memory": memory.measure,
     "commit": commits.measure,
     "catalogs": catalogs.measure,
     "receiver": receiver.measure,

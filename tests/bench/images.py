@@ -1,15 +1,19 @@
 """The images that are published: as OCI layouts, with small layers to put on top."""
 
+import gzip
+import hashlib
 import importlib.util
 import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.oci import (
+    GZIP_LAYER_TYPE,
     Layer,
     build_image,
     descriptor,
@@ -69,6 +73,47 @@ class LayoutImage:
 
     def _blob(self, descriptor: Any) -> Path:
         return self.layout / "blobs" / str(descriptor["digest"]).replace(":", "/")
+
+
+def repeated_image(image: LayoutImage, entries: int, folder: Path) -> LayoutImage:
+    """Return an image of so many entries at most, as a layout in ``folder``.
+
+    Names and all else are the image's own, again and again, each time in a directory of
+    its own; what is in a file is only its name.
+    """
+    own = sum(1 for _ in _members(image))
+    packed = io.BytesIO()
+    plain = hashlib.sha256()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1, mtime=0) as zipped:
+        for number in range(entries // own):
+            for member in _members(image):
+                data = _repeated(member, f"{number:04}/")
+                plain.update(data)
+                zipped.write(data)
+        plain.update(end := bytes(2 * tarfile.BLOCKSIZE))
+        zipped.write(end)
+    diff_id = f"sha256:{plain.hexdigest()}"
+    layer = Layer(packed.getvalue(), GZIP_LAYER_TYPE["oci"], diff_id)
+    write_layout(folder, "latest", build_image([layer]))
+    return LayoutImage(folder)
+
+
+def _members(image: LayoutImage) -> Iterator[tarfile.TarInfo]:
+    for path in image.layers:
+        with tarfile.open(path, mode="r|*") as tar:
+            yield from tar
+
+
+def _repeated(member: tarfile.TarInfo, folder: str) -> bytes:
+    """Return a member as it is in a tar where it is in another folder."""
+    content = member.name.encode(errors="surrogateescape") if member.isreg() else b""
+    member.pax_headers = {}
+    member.name = folder + member.name
+    member.size = len(content)
+    if member.islnk():
+        member.linkname = folder + member.linkname
+    header = member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
+    return header + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def bench_image(*, is_quick: bool) -> LayoutImage:
