@@ -30,7 +30,7 @@ share chunks; a rolling checksum in Python takes minutes for what takes a second
 and files in images change as a whole. Any contiguous cut is valid for every client
 (cvmfs-format.md section 4)."""
 
-_KNOWN_OBJECTS = 200_000
+_KNOWN_OBJECTS = 50_000
 
 
 class ContentSink:
