@@ -5,7 +5,9 @@ that loses all that was not synced. After each, readers must see the old revisio
 new one, whole, and the next commit must succeed and leave nothing to repair.
 """
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ from tests.support.mortal import (
 from workers.cvmfs import (
     Batch,
     Committed,
+    EditRecords,
     GraftTree,
     LocalStorage,
     PutFile,
@@ -165,6 +168,43 @@ def test_power_can_fail_at_any_write(tmp_path: Path, lost: str) -> None:
                 os.truncate(path, path.stat().st_size // 2 if lost == "cut" else 0)
         assert not check_readable(base)
         check_recovers(base)
+
+
+def test_a_list_and_its_index_are_those_of_one_revision(tmp_path: Path) -> None:
+    path = b"/plain/list.json"
+    records = [
+        {"id": str(number), "names": [f"name {number}"]} for number in range(600)
+    ]
+
+    def edit(storage: LocalStorage | MortalStorage) -> object:
+        new = json.dumps({"id": "new", "names": ["name 7"]})
+        changes = [EditRecords(path, (new,), ("name 7",))]
+        return repository_on(storage).commit(changes, now=NOW)
+
+    def listed(base: Path) -> dict[str, list[str]]:
+        snapshot = repository_on(LocalStorage(base)).read()
+        found = dict(snapshot.walk(b"/plain"))
+        assert b"/plain/.list.json.index" in found
+        read = json.loads(snapshot.read(found[path]))
+        assert len(read) == len({one["id"] for one in read})
+        return {one["id"]: one["names"] for one in read}
+
+    old = tmp_path / "old"
+    all_records = EditRecords(path, tuple(map(json.dumps, records)))
+    new_repository(old).commit([all_records], now=NOW)
+    shutil.copytree(old, tmp_path / "count")
+    for number in range(count_writes(tmp_path / "count", edit)):
+        base = tmp_path / str(number)
+        shutil.copytree(old, base)
+        with pytest.raises(Ended):
+            edit(MortalStorage(base, number, end_with_an_error))
+        assert len(listed(base)) == 600
+        edit(LocalStorage(base))
+        assert len(listed(base)) == 601
+        assert [key for key, names in listed(base).items() if "name 7" in names] == [
+            "new"
+        ]
+        audit(base)
 
 
 # Several batches in one commit.

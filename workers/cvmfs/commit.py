@@ -170,8 +170,9 @@ class Committer:
             level=self.level,
         )
         with closing(transaction):
-            changes = (change for batch in batches for change in batch.changes)
-            transaction.open_ahead(change.path for change in changes)
+            transaction.open_ahead(
+                [change for batch in batches for change in batch.changes]
+            )
             for batch in batches:
                 try:
                     for change in batch.changes:

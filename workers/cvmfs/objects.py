@@ -13,14 +13,15 @@ Source: cvmfs-format.md section 2.
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from isal import isal_zlib
 
-from workers.cvmfs.dirent import STORED, ZLIB, Content
+from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content
 from workers.cvmfs.errors import Damaged, Malformed, StorageFailed
 from workers.cvmfs.hash import Algorithm, ContentHash, Kind, new_hasher
-from workers.cvmfs.storage import ObjectSource, Storage
+from workers.cvmfs.storage import ObjectSource, Storage, reads_at_once
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -136,7 +137,25 @@ def open_content(source: ObjectSource, content: Content) -> BinaryIO:
 
 def read_content(source: ObjectSource, content: Content) -> bytes:
     """Return a regular file's content, proven."""
+    if content.hash is None:
+        return b"".join(read_chunks(source, content, content.chunks))
     return b"".join(_unpacked(source, content.compression, _pieces(content)))
+
+
+def read_chunks(
+    source: ObjectSource, content: Content, chunks: Sequence[Chunk]
+) -> list[bytes]:
+    """Return some chunks of a file, proven; in a bucket, many are read at once."""
+
+    def read(piece: _Piece) -> bytes:
+        return b"".join(_unpacked_piece(source, content.compression, piece))
+
+    pieces = _pieces(content._replace(hash=None, chunks=tuple(chunks)))
+    threads = min(len(pieces), reads_at_once(source))
+    if threads <= 1:
+        return list(map(read, pieces))
+    with ThreadPoolExecutor(threads, "chunk") as executor:
+        return list(executor.map(read, pieces))
 
 
 def _pieces(content: Content) -> Sequence[_Piece]:

@@ -57,7 +57,12 @@ class S3Storage:
         patience_seconds: how long ``lock`` waits for another holder.
         lease_seconds: how long the lock outlives a holder that died.
         retry_seconds: how long a service that fails is tried again.
+
+    Attributes:
+        reads_at_once: see ``ManyReads``.
     """
+
+    reads_at_once = 16
 
     def __init__(
         self,

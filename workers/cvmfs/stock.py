@@ -31,6 +31,7 @@ from workers.cvmfs.storage import (
     ListedObject,
     ManyLookups,
     StagedObject,
+    reads_at_once,
 )
 
 _CHECKSUM = "reflog.chksum"
@@ -72,6 +73,11 @@ class StockStorage:
     def inner(self) -> CollectableStorage:
         """Where the repository lies."""
         return self._inner
+
+    @property
+    def reads_at_once(self) -> int:
+        """See ``ManyReads``."""
+        return reads_at_once(self._inner)
 
     def reflog_checksum(self) -> ContentHash | None:
         """Return what the stock tools take the reflog's hash to be, if they say.

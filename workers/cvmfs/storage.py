@@ -155,6 +155,22 @@ class ManyLookups(Protocol):
 
 
 @runtime_checkable
+class ManyReads(Protocol):
+    """What a storage has besides where a single read takes its time.
+
+    Attributes:
+        reads_at_once: how many it serves, to as many threads.
+    """
+
+    reads_at_once: int
+
+
+def reads_at_once(source: ObjectSource) -> int:
+    """Return how many reads are worth to be under way at once, if they are small."""
+    return source.reads_at_once if isinstance(source, ManyReads) else 1
+
+
+@runtime_checkable
 class CollectableStorage(Storage, Protocol):
     """What garbage collection needs besides: it alone lists and deletes."""
 

@@ -49,10 +49,10 @@ from workers.cvmfs.hash import NO_HASH, Kind
 from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.paths import is_below, parent, parents, printable
 from workers.cvmfs.prepare import draft_catalog
-from workers.cvmfs.record_file import RecordFile
+from workers.cvmfs.record_lists import RecordLists
 from workers.cvmfs.rows import Row
 from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
-from workers.cvmfs.storage import Storage
+from workers.cvmfs.storage import Storage, reads_at_once
 from workers.cvmfs.tree import Tree
 
 _MANY = 8
@@ -91,14 +91,13 @@ class Transaction:
         self._editors = {b"": CatalogEditor(load_catalog(storage, root), root.hash)}
         # Which catalog has the entries of a directory that is there.
         self._homes = {b"": self._editors[b""]}
-        # Written once, however many batches change them.
-        self._record_files: dict[bytes, RecordFile] = {}
+        self._lists = RecordLists(storage, self._look_up, level)
 
     @property
     def is_changed(self) -> bool:
         """Whether any change so far made a difference."""
-        return any(editor.is_changed for editor in self._editors.values()) or any(
-            file.is_changed for file in self._record_files.values()
+        return self._lists.is_changed or any(
+            editor.is_changed for editor in self._editors.values()
         )
 
     @property
@@ -117,13 +116,20 @@ class Transaction:
         for editor in self._editors.values():
             editor.close()
 
-    def open_ahead(self, paths: Iterable[bytes]) -> None:
-        """Open the catalogs on the way to some paths, many at once.
+    def open_ahead(self, changes: Sequence[Change]) -> None:
+        """Open the catalogs and lists that some changes lead to, many at once.
 
         One after the other they are opened anyway when the changes are made, and what
         is wrong with one of them is told to who needs it; but in a bucket each is a
         round trip.
         """
+        self._open_catalogs(change.path for change in changes)
+        if reads_at_once(self._storage) > 1:
+            self._lists.open_ahead(
+                change for change in changes if isinstance(change, EditRecords)
+            )
+
+    def _open_catalogs(self, paths: Iterable[bytes]) -> None:
         above = {directory for path in paths for directory in parents(path)}
         for _, directories in itertools.groupby(sorted(above, key=_depth), _depth):
             wanted = list(filter(None, map(self._unopened, directories)))
@@ -162,10 +168,9 @@ class Transaction:
                 )
             return
         if isinstance(change, EditRecords):
-            records = self._record_file(change.path)
-            records.edit(change.records, change.names)
+            self._lists.edit(change)
             return
-        self._write_record_files(change.path)
+        self._write_lists(change.path)
         match change:
             case GraftTree():
                 self._graft(change)
@@ -201,7 +206,7 @@ class Transaction:
         Returns:
             The new root catalog.
         """
-        self._write_record_files(b"")
+        self._write_lists(b"")
         # By depth, so that every catalog comes after all that are inside it.
         by_depth = sorted(filter(None, self._editors), key=_depth, reverse=True)
         for _, paths in itertools.groupby(by_depth, _depth):
@@ -269,27 +274,16 @@ class Transaction:
             wanted = wanted._replace(mtime=self._now)
         self._make_room(change.path, links=0).insert(change.path, wanted)
 
-    def _record_file(self, path: bytes) -> RecordFile:
-        file = self._record_files.get(path)
-        if file is None:
-            holder = self._holder(path)
-            row = holder.row(path)
-            content = None if row is None else holder.dirent(row).content
-            if row is not None and content is None:
-                raise InvalidChange(f"{printable(path)} is not a file")
-            file = RecordFile(self._storage, path, content)
-            self._record_files[path] = file
-        return file
+    def _look_up(self, path: bytes) -> Dirent | None:
+        holder = self._holder(path)
+        row = holder.row(path)
+        return None if row is None else holder.dirent(row)
 
-    def _write_record_files(self, above: bytes) -> None:
+    def _write_lists(self, above: bytes) -> None:
         """Make the changes to the lists of records at a path and below it."""
-        for path in [path for path in self._record_files if is_below(path, above)]:
-            file = self._record_files.pop(path)
-            if file.is_changed:
-                content = file.store(self._level)
-                mode = stat.S_IFREG | 0o644
-                change = PutFile(path, content)
-                self._put(change, Dirent(mode, content=content))
+        for path, content in self._lists.stored(above):
+            file = Dirent(stat.S_IFREG | 0o644, content=content)
+            self._put(PutFile(path, content), file)
 
     def _remove_path(self, path: bytes) -> None:
         holder = self._holder(path)
