@@ -29,6 +29,7 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.check import check
 from workers.cvmfs.errors import NotFound, RepositoryBusy, RepositoryExists
+from workers.cvmfs.hash import Kind
 from workers.cvmfs.lease import LOCK
 from workers.cvmfs.storage import MANIFEST, REFLOG
 
@@ -118,6 +119,30 @@ def test_a_repository_is_made_once(server: S3Server) -> None:
     with pytest.raises(RepositoryExists):
         new_repository(Path(), storage_on(server))
     assert server.objects[key(MANIFEST)] == before
+
+
+def test_catalogs_beside_each_other_are_opened_at_once(server: S3Server) -> None:
+    repository = new_repository(Path(), storage_on(server))
+    names = (b"/.flat/ab/link", b"/.flat/cd/link", b"/registry/group/link")
+    links = [PutLink(name, b"first") for name in names]
+    repository.commit(links, now=NOW)
+    beside = {
+        key(one.hash.path(Kind.CATALOG))
+        for one in repository.read().catalogs()
+        if one.path.count(b"/") == 2
+    }
+    assert len(beside) == 3
+    all_asked = threading.Event()
+
+    def hold(request: Request) -> None:
+        if request.method == "GET" and request.key in beside:
+            if server.in_flight == len(beside):
+                all_asked.set()
+            all_asked.wait(60)
+
+    server.refuse = hold
+    repository.commit([PutLink(name, b"second") for name in names], now=NOW)
+    assert all_asked.is_set()
 
 
 def test_nothing_of_a_bucket_is_listed(server: S3Server) -> None:

@@ -133,8 +133,11 @@ class Transaction:
         above = {directory for path in paths for directory in parents(path)}
         for _, directories in itertools.groupby(sorted(above, key=_depth), _depth):
             wanted = list(filter(None, map(self._unopened, directories)))
+            threads = reads_at_once(self._storage)
             if len(wanted) >= _MANY:
-                with ThreadPoolExecutor(_THREADS) as pool:
+                threads = max(threads, _THREADS)
+            if len(wanted) > 1 and threads > 1:
+                with ThreadPoolExecutor(threads) as pool:
                     fetch = functools.partial(fetch_catalog, self._storage)
                     fetched = [pool.submit(fetch, nested) for nested in wanted]
                 for nested, data in zip(wanted, fetched, strict=True):
