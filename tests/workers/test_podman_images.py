@@ -1,6 +1,7 @@
 """Jobs and podman's store: names that move, formats that change, nothing lost."""
 
 import json
+import posixpath
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,23 +55,56 @@ def test_every_layer_leads_to_its_files(shop: Workshop) -> None:
         there = snapshot.resolve(folder + b"/diff")
         assert there == layer_path(digest_of(layer.blob)) + b"/layerfs"
         assert record["diff-digest"] == layer.diff_id == digest_of(blob)
-        short = read(snapshot, folder + b"/link").decode()
-        assert len(short) == 26
-        assert snapshot.resolve(f"/podmanStore/overlay/l/{short}".encode()) == there
+        short = short_path(snapshot, folder)
+        assert len(short) == 29
+        assert snapshot.resolve(b"/podmanStore/overlay/" + short) == there
     assert [record["diff-size"] for record in layers] == [1, 2]
     base, top = layers
     assert "parent" not in base
     assert top["parent"] == base["id"]
     lower = read(snapshot, f"/podmanStore/overlay/{top['id']}/lower".encode())
-    link = read(snapshot, f"/podmanStore/overlay/{base['id']}/link".encode())
-    assert lower == b"l/" + link
+    base_folder = f"/podmanStore/overlay/{base['id']}".encode()
+    assert lower == short_path(snapshot, base_folder)
+
+
+def short_path(snapshot: Snapshot, folder: bytes) -> bytes:
+    """Return what podman makes of a layer's ``link``, relative to ``overlay``."""
+    return posixpath.normpath(b"l/" + read(snapshot, folder + b"/link"))
 
 
 def read(snapshot: Snapshot, path: bytes) -> bytes:
-    dirent = snapshot.lookup(path)
+    dirent = snapshot.lookup(snapshot.resolve(path))
     assert dirent is not None
     assert stat.S_ISREG(dirent.mode)
     return snapshot.read(dirent)
+
+
+def test_where_podman_looks_are_links_alone(shop: Workshop) -> None:
+    # In one catalog, which every commit rewrites.
+    shop.registry.push_image(NAME, "v1", LAYERS)
+    shop.publish(f"{NAME}:v1")
+    snapshot = shop.repository.read()
+    catalogs = {one.path for one in snapshot.catalogs()}
+    for folder, count in (
+        (b"/podmanStore/overlay", 2),
+        (b"/podmanStore/overlay-images", 1),
+    ):
+        entries = snapshot.listdir(folder)
+        links = {name for name, one in entries.items() if stat.S_ISLNK(one.mode)}
+        assert len(links) == count
+        for name in links:
+            shard = folder + b"/" + name[:2]
+            assert snapshot.resolve(folder + b"/" + name) == shard + b"/" + name
+            assert shard in catalogs
+            assert not any(path.startswith(shard + b"/") for path in catalogs)
+    # What containers-storage takes for the folders of the layers below.
+    for layer in records(shop, b"overlay-layers/layers.json"):
+        folder = f"/podmanStore/overlay/{layer['id']}".encode()
+        short = short_path(snapshot, folder)
+        link = snapshot.lookup(b"/podmanStore/overlay/" + short)
+        assert link is not None
+        joined = posixpath.normpath(b"link/" + link.target)
+        assert joined == f"{layer['id']}/diff".encode()
 
 
 def test_sizes_are_known_of_layers_that_are_there_already(shop: Workshop) -> None:

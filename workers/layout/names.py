@@ -15,9 +15,8 @@ FORMER = METADATA + b"/.former"
 # unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
 _DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
 _SHARDED = re.compile(rb"/\.(?:flat|layers|images)(?:/[0-9a-f]{2})?")
-# One for each layer and image, so that the two that list all have one row of each.
 _STORE = re.compile(
-    PODMAN + rb"(?:/overlay(?:/[^/]+)?|/overlay-images(?:/[^/]+)?|/overlay-layers)?"
+    PODMAN + rb"(?:/overlay-layers|/overlay(?:-images)?(?:/[0-9a-f]{2})?)?"
 )
 _ARCHITECTURE = re.compile(rb"/\.multiarch(?:/[^/]+|\Z)")
 
@@ -77,8 +76,10 @@ def is_catalog(path: bytes) -> bool:
     catalogs however many images there are. Repositories' folders of metadata are not:
     they hold two files.
     """
-    if _SHARDED.fullmatch(path) or _STORE.fullmatch(path) or path == METADATA:
+    if _SHARDED.fullmatch(path) or path == METADATA:
         return True
+    if path == PODMAN or path.startswith(PODMAN + b"/"):
+        return _STORE.fullmatch(path) is not None
     below = path.removeprefix(FORMER).removeprefix(METADATA)
     if begin := _ARCHITECTURE.match(below):
         below = below[begin.end() :]

@@ -4,7 +4,7 @@
 holds no files of images, only what leads to ``/.layers``:
 
 * ``overlay/<layer>/``: ``diff`` leads to the layer, ``lower`` names those below it by
-  the short names in ``overlay/l``, ``link`` is its own;
+  short paths, ``link`` is its own;
 * ``overlay-images/<image>/``: manifest and config, as the registry has them;
 * ``overlay-layers/layers.json`` and ``overlay-images/images.json`` list all of them.
 
@@ -15,8 +15,14 @@ shares, and fetches the others only.
 The lists grow with the number of images. They hold only what podman has to know before
 it looks into an image's own folder; see ``RecordsAt`` for how they are changed.
 
-Source: containers/storage, ``drivers/overlay/overlay.go`` (folders), ``layers.go`` and
-``images.go`` (lists); containers/image, ``storage/storage_dest.go`` (names of layers).
+So do the two directories in which podman looks for layers and for images, and a commit
+rewrites the catalog of a directory as a whole. So they hold one link for each, to a
+folder in one of 256 shards, where also the short paths are. Podman would have these in
+``overlay/l``, but takes any that lead from there to a link.
+
+Source: containers/storage, ``drivers/overlay/overlay.go`` (folders; ``getLower`` and
+``getLowerDirs`` for what a link may be), ``layers.go`` and ``images.go`` (lists);
+containers/image, ``storage/storage_dest.go`` (names of layers).
 """
 
 import base64
@@ -134,25 +140,30 @@ def _layer_id(below: Sequence[str], diff_id: str) -> str:
     return hashlib.sha256(f"{below[0]}+{encoded}".encode()).hexdigest()
 
 
-def _short_name(layer_id: str) -> str:
-    """Return 26 letters for a layer: mounts take one page of options only."""
+def _sharded(own: str) -> bytes:
+    """Return where the folder of a layer or an image is, from where podman looks."""
+    return f"{own[:2]}/{own}".encode()
+
+
+def _short_path(layer_id: str) -> bytes:
+    """Return a path of 29 letters for a layer: mounts take one page of options only."""
     digest = hashlib.sha256(layer_id.encode()).digest()[:16]
-    return base64.b32encode(digest).decode().rstrip("=")
+    letters = base64.b32encode(digest).decode().rstrip("=")
+    return f"{layer_id[:2]}/{letters}".encode()
 
 
 def _layer_folder(chain: Sequence[str], layer: StoredLayer) -> Iterator[Step]:
     """Yield the folder of the first layer of a chain; the others are below it."""
     own, *below = chain
-    folder = b"%s/%s" % (_OVERLAY, own.encode())
+    short, folder = _short_path(own), b"%s/%s" % (_OVERLAY, _sharded(own))
     diff = folder + b"/diff"
     tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
-    short = _short_name(own).encode()
     yield LinkAt(diff, link_target(diff, tree))
-    yield FileAt(folder + b"/link", short)
+    yield FileAt(folder + b"/link", b"../" + short)
     if below:
-        lower = ":".join(f"l/{_short_name(one)}" for one in below)
-        yield FileAt(folder + b"/lower", lower.encode())
-    yield LinkAt(b"%s/l/%s" % (_OVERLAY, short), b"../%s/diff" % own.encode())
+        yield FileAt(folder + b"/lower", b":".join(map(_short_path, below)))
+    yield LinkAt(b"%s/%s" % (_OVERLAY, short), b"../%s/diff" % own.encode())
+    yield LinkAt(b"%s/%s" % (_OVERLAY, own.encode()), _sharded(own))
 
 
 def _layer_record(chain: Sequence[str], layer: StoredLayer) -> Record:
@@ -168,10 +179,12 @@ def _layer_record(chain: Sequence[str], layer: StoredLayer) -> Record:
 
 
 def _image_folder(image: StoredImage) -> Iterator[Step]:
-    folder = b"%s/%s/" % (_IMAGES, image_id(image.config_digest).encode())
+    own = image_id(image.config_digest)
+    folder = b"%s/%s" % (_IMAGES, _sharded(own))
     encoded = base64.b64encode(image.config_digest.encode())
-    yield FileAt(folder + b"manifest", image.manifest)
-    yield FileAt(folder + b"=" + encoded, image.config)
+    yield FileAt(folder + b"/manifest", image.manifest)
+    yield FileAt(folder + b"/=" + encoded, image.config)
+    yield LinkAt(b"%s/%s" % (_IMAGES, own.encode()), _sharded(own))
 
 
 def _image_record(image: StoredImage, names: Sequence[str]) -> Record:
