@@ -7,13 +7,22 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.bench import catalogs, client, commits, memory, publishing, receiver
+from tests.bench import (
+    catalogs,
+    client,
+    commits,
+    memory,
+    podman,
+    publishing,
+    receiver,
+)
 from tests.bench.report import Figure, Settings, machine, to_json, to_table
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Figure]]] = {
     "publish": publishing.measure,
     "memory": memory.measure,
     "commit": commits.measure,
+    "podman": podman.measure,
     "catalogs": catalogs.measure,
     "receiver": receiver.measure,
     "client": client.measure,

@@ -2,12 +2,20 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median
 from tests.support.cvmfs_repository import FQRN, NOW, directory, file, keys
-from workers.cvmfs import Change, LocalStorage, Repository, StreamedTree, Tree
+from workers.cvmfs import (
+    Change,
+    Content,
+    LocalStorage,
+    Repository,
+    StreamedTree,
+    Tree,
+)
 from workers.images.manifest import Platform
 from workers.layout.flat import FlatImage, Placement, plan_flat
 from workers.layout.layers import layer_path
@@ -25,20 +33,26 @@ _COMMIT_REACH, _GROUP_REACH = 1.2, 3.0
 
 
 class Library:
-    """A repository that fills with images whose trees have a few files each."""
+    """A repository that fills with images.
 
-    def __init__(self, settings: Settings) -> None:
-        self.repository = Repository.create(
-            FQRN,
-            LocalStorage(settings.folder / "repository"),
-            keys(),
-            now=NOW,
-            is_mountpoint=is_catalog,
-        )
-        self._publisher = NativePublisher(FQRN, lambda: self.repository)
-        self._content = self.repository.sink.put_bytes(b"#!/bin/sh\n")
-        self.images = 0
-        self._now = NOW
+    Args:
+        repository: to be filled.
+        plan: of an image, by its number, with the content of all its files.
+        images: how many there are.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        plan: Callable[[int, Content], Plan],
+        images: int = 0,
+    ) -> None:
+        self.repository = repository
+        self.images = images
+        self._plan = plan
+        self._publisher = NativePublisher(FQRN, lambda: repository)
+        self._content = repository.sink.put_bytes(b"#!/bin/sh\n")
+        self._now = NOW + images
 
     def fill(self, images: int) -> None:
         """Commit until there are so many."""
@@ -48,7 +62,7 @@ class Library:
 
     def ready(self) -> list[Change]:
         """Return the changes of one more image, all that needs no lock done."""
-        steps = self._plan(self.images).steps
+        steps = self._plan(self.images, self._content).steps
         self.images += 1
         return [self._publisher._change(step, []) for step in steps]
 
@@ -63,30 +77,40 @@ class Library:
         """Commit some images singly; return the seconds of each."""
         return [self.commit(self.ready()) for _ in range(_REPEATS)]
 
-    def _plan(self, number: int) -> Plan:
-        namespace, image = number % _NAMESPACES, number // _NAMESPACES
-        reference = Reference.parse(
-            f"registry.example/group{namespace}/image{image}:v1"
-        )
-        digest = hashlib.sha256(b"%d" % number).hexdigest()
-        program = file(self._content, 0o755, mtime=number)
-        tree = Tree(
-            directory(mtime=number),
-            {b"": {b"bin": directory()}, b"bin": {b"run": program}},
-        )
-        described = b'{"schemaVersion": 2, "number": %d}' % number
-        digest = f"sha256:{digest}"
-        return plan_flat(
-            Placement(
-                reference,
-                [FlatImage(_PLATFORM, digest, described, described)],
-                described,
-            ),
-            [
-                TreeAt(layer_path(digest), tree, _unverified),
-                TreeAt(flat_path(digest), tree, _unverified),
-            ],
-        )
+
+def new_repository(folder: Path) -> Repository:
+    """Return an empty repository with catalogs where ours have them."""
+    return Repository.create(
+        FQRN, LocalStorage(folder), keys(), now=NOW, is_mountpoint=is_catalog
+    )
+
+
+def reference_of(number: int) -> Reference:
+    """Return the name of an image."""
+    namespace, image = number % _NAMESPACES, number // _NAMESPACES
+    return Reference.parse(f"registry.example/group{namespace}/image{image}:v1")
+
+
+def flat_image(number: int, content: Content) -> Plan:
+    """Return the plan of an image whose trees have a few files each."""
+    digest = "sha256:" + hashlib.sha256(b"%d" % number).hexdigest()
+    program = file(content, 0o755, mtime=number)
+    tree = Tree(
+        directory(mtime=number),
+        {b"": {b"bin": directory()}, b"bin": {b"run": program}},
+    )
+    described = b'{"schemaVersion": 2, "number": %d}' % number
+    return plan_flat(
+        Placement(
+            reference_of(number),
+            [FlatImage(_PLATFORM, digest, described, described)],
+            described,
+        ),
+        [
+            TreeAt(layer_path(digest), tree, _unverified),
+            TreeAt(flat_path(digest), tree, _unverified),
+        ],
+    )
 
 
 def _unverified(_: StreamedTree) -> None:
@@ -95,7 +119,7 @@ def _unverified(_: StreamedTree) -> None:
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Commit single images at growing numbers of them, and a hundred at once."""
-    library = Library(settings)
+    library = Library(new_repository(settings.folder / "repository"), flat_image)
     sizes = (10, 100, 1000) if settings.is_quick else (10, 1000, 10_000)
     first: float | None = None
     for size in sizes:
