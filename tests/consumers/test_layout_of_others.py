@@ -102,24 +102,32 @@ def test_the_image_store_has_the_files_of_one_and_no_others(shop: Workshop) -> N
     layers = json.loads(found.pop("/overlay-layers/layers.json").removeprefix("file "))
     images = json.loads(found.pop("/overlay-images/images.json").removeprefix("file "))
     base, top = (layer["id"] for layer in layers)
-    links = [found[f"/overlay/{id_}/link"].removeprefix("file ") for id_ in (base, top)]
-    assert all(re.fullmatch("[A-Z2-7]{26}", link) for link in links)
-    at = [f"../../..{mounted(digest).decode()}" for digest in digests_of(image)]
-    folder = f"/overlay-images/{image.config_digest[7:]}"
+    config = image.config_digest.removeprefix("sha256:")
+    # Where podman looks there are links, to folders in shards.
+    links = [found[f"/overlay/{id_[:2]}/{id_}/link"] for id_ in (base, top)]
+    links = [link.removeprefix("file ../") for link in links]
+    assert all(re.fullmatch("[0-9a-f]{2}/[A-Z2-7]{26}", link) for link in links)
+    at = [f"../../../..{mounted(digest).decode()}" for digest in digests_of(image)]
+    folder = f"/overlay-images/{config[:2]}/{config}"
     encoded = base64.b64encode(image.config_digest.encode()).decode()
     directories = [
-        *("", "/overlay", "/overlay/l", "/overlay-images", "/overlay-layers"),
-        *(f"/overlay/{base}", f"/overlay/{top}", folder),
+        *("", "/overlay", "/overlay-images", "/overlay-layers"),
+        *(f"/overlay/{base[:2]}", f"/overlay/{top[:2]}"),
+        *(f"/overlay/{base[:2]}/{base}", f"/overlay/{top[:2]}/{top}"),
+        *(f"/overlay-images/{config[:2]}", folder),
     ]
     assert found == {
         **dict.fromkeys(directories, "directory"),
-        f"/overlay/{base}/diff": f"-> {at[0]}",
-        f"/overlay/{base}/link": f"file {links[0]}",
-        f"/overlay/{top}/diff": f"-> {at[1]}",
-        f"/overlay/{top}/link": f"file {links[1]}",
-        f"/overlay/{top}/lower": f"file l/{links[0]}",
-        f"/overlay/l/{links[0]}": f"-> ../{base}/diff",
-        f"/overlay/l/{links[1]}": f"-> ../{top}/diff",
+        f"/overlay/{base}": f"-> {base[:2]}/{base}",
+        f"/overlay/{top}": f"-> {top[:2]}/{top}",
+        f"/overlay-images/{config}": f"-> {config[:2]}/{config}",
+        f"/overlay/{base[:2]}/{base}/diff": f"-> {at[0]}",
+        f"/overlay/{base[:2]}/{base}/link": f"file ../{links[0]}",
+        f"/overlay/{top[:2]}/{top}/diff": f"-> {at[1]}",
+        f"/overlay/{top[:2]}/{top}/link": f"file ../{links[1]}",
+        f"/overlay/{top[:2]}/{top}/lower": f"file {links[0]}",
+        f"/overlay/{links[0]}": f"-> ../{base}/diff",
+        f"/overlay/{links[1]}": f"-> ../{top}/diff",
         "/overlay-layers/layers.lock": "file ",
         "/overlay-images/images.lock": "file ",
         f"{folder}/manifest": f"file {image.manifest.decode()}",

@@ -87,7 +87,12 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
         # The layer that is on top there is on top of another one here.
         shop.registry.push_image("atlas/other", "v1", [base, other, top]),
     )
-    for name in ("atlas/analysis:v1", "atlas/other:v1"):
+    # As of a Dockerfile with two lines that change nothing, and one that is repeated.
+    empty = gzip_layer(tars.tar())
+    shop.registry.push_image(
+        "atlas/twice", "v1", [base, empty, top, other, empty, top, empty]
+    )
+    for name in ("atlas/analysis:v1", "atlas/other:v1", "atlas/twice:v1"):
         shop.publish(name)
     return images
 
@@ -180,6 +185,17 @@ def test_what_is_odd_in_a_stack_of_layers_is_so_where_podman_unpacks_it(
         "directory symlink\nregular empty file symlink/through\n"
         "directory never\nupper\n"
     )
+
+
+def test_an_image_may_have_the_same_layer_more_than_once(
+    published: Published, podman: Podman
+) -> None:
+    # Which an overlay may not: it says that there are too many symbolic links.
+    script = f"{LOOK} || echo none; cat other"
+    name = published.name("twice:v1")
+    said = podman.run("--workdir=/data", name, "/bin/sh", "-c", script)
+    assert said == "upper\nupper\n4755 7 8\nnone\nother\n"
+    assert len(podman.inspect(name)["RootFS"]["Layers"]) == 7
 
 
 # What is made of an image. To podman and buildah a symbolic link in place of a layer is

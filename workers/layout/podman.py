@@ -99,11 +99,13 @@ def put_in_store(
         yield FileAt(lock, b"")
     layers: dict[str, Record] = {}
     for image in images:
-        above: list[str] = []
+        chain: list[str] = []
+        stack: list[StoredLayer] = []
         for layer in image.layers:
-            above.insert(0, _layer_id(above, layer.diff_id))
-            yield from _layer_folder(above, layer)
-            layers[above[0]] = _layer_record(above, layer)
+            chain.insert(0, _layer_id(chain, layer.diff_id))
+            stack.insert(0, layer)
+            yield from _layer_folder(chain, stack)
+            layers[chain[0]] = _layer_record(chain, layer)
         yield from _image_folder(image)
         yield RecordsAt(_LAYERS + b"/layers.json", tuple(map(_text, layers.values())))
     first = images[0]
@@ -152,9 +154,13 @@ def _short_path(layer_id: str) -> bytes:
     return f"{layer_id[:2]}/{letters}".encode()
 
 
-def _layer_folder(chain: Sequence[str], layer: StoredLayer) -> Iterator[Step]:
+def _layer_folder(chain: Sequence[str], stack: Sequence[StoredLayer]) -> Iterator[Step]:
     """Yield the folder of the first layer of a chain; the others are below it."""
-    own, *below = chain
+    own, layer = chain[0], stack[0]
+    # An overlay refuses a directory twice (ELOOP), and what a layer has, deletes and
+    # hides shows no more of itself from further down.
+    highest = {each.digest: number for number, each in reversed([*enumerate(stack)])}
+    below = [chain[number] for number in sorted(highest.values())[1:]]
     short, folder = _short_path(own), b"%s/%s" % (_OVERLAY, _sharded(own))
     diff = folder + b"/diff"
     tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
