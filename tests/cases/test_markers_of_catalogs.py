@@ -29,7 +29,8 @@ NAME = "atlas/marked"
 def test_markers_of_an_image_are_told(shop: Workshop) -> None:
     shop.registry.push_image(NAME, "v1", [tars.tar(*BASE)])
     shop.want(f"{NAME}:v1")
-    assert "3 reserved name .cvmfscatalog" in str(shop.run(f"{NAME}:v1").reason)
+    told = str(shop.run(f"{NAME}:v1").reason)
+    assert told.count("3 reserved name .cvmfscatalog") == 1
 
 
 def test_markers_of_an_image_are_left_out(shop: Workshop) -> None:

@@ -486,7 +486,7 @@ def test_pages_without_end_are_refused(
     reference: Reference,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.registry.client._MOST_PAGES", 3)
+    monkeypatch.setattr("workers.registry.paging._MOST_PAGES", 3)
     link = {"Link": f'</v2/{NAME}/tags/list?n=1>; rel="next"'}
     registry.change_headers("GET", "/tags/", link)
     with pytest.raises(RegistryProtocolError, match="more than 3 pages"):

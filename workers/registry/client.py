@@ -20,19 +20,11 @@ from workers.registry.addresses import AddressGuard, LookUp, look_up
 from workers.registry.answers import (
     AccessDenied,
     ImageNotFound,
-    RegistryProtocolError,
-    RegistryUnavailable,
 )
 from workers.registry.blob import BlobStream, Patience
 from workers.registry.deleting import delete
 from workers.registry.digests import Verifier
-from workers.registry.docker_hub import HUB_HOST, namespace_path, parse_namespace
-from workers.registry.listings import (
-    LARGEST_PAGE_BYTES,
-    next_page,
-    parse_repositories,
-    parse_tags,
-)
+from workers.registry.docker_hub import HUB_HOST
 from workers.registry.manifests import (
     ACCEPT,
     LARGEST_MANIFEST_BYTES,
@@ -42,6 +34,7 @@ from workers.registry.manifests import (
     verified_manifest,
 )
 from workers.registry.origin import DEFAULT_PORTS, host_and_port
+from workers.registry.paging import list_namespace, list_repositories, list_tags
 from workers.registry.pushing import push
 from workers.registry.session import RegistrySession, Request
 from workers.registry.tokens import Authenticator, TokenCache
@@ -53,9 +46,6 @@ _RANGE_NOT_SATISFIABLE = 416
 # What registries and proxies say that only know GET.
 _HEAD_REFUSED = frozenset({400, 405, 501})
 
-_PAGE_NAMES = 1000
-_MOST_PAGES = 10_000
-_LISTING_SECONDS = 600.0
 _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -199,10 +189,7 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``.
         """
-        path = f"/v2/{reference.repository}/tags/list"
-        wanted = f"tags of {reference.name}"
-        for page in self._pages(reference.registry, path, reference.repository, wanted):
-            yield from parse_tags(page, wanted)
+        return list_tags(self._session(reference.registry), reference)
 
     def repositories(self, registry: str, namespace: str | None) -> Iterator[str]:
         """Yield the names of the repositories that a registry shows us.
@@ -218,54 +205,11 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``.
         """
-        if registry == DOCKER_HUB:
-            yield from self._hub_repositories(namespace)
-            return
-        wanted = f"repositories of {registry}"
-        for page in self._pages(registry, "/v2/_catalog", "", wanted):
-            yield from parse_repositories(page, wanted)
-
-    def _hub_repositories(self, namespace: str | None) -> Iterator[str]:
+        if registry != DOCKER_HUB:
+            return list_repositories(self._session(registry), registry)
         if namespace is None:
             raise PermanentError(f"{DOCKER_HUB} lists one namespace at a time: name it")
-        session = self._session(HUB_HOST)
-        wanted = f"repositories of {DOCKER_HUB}/{namespace}"
-        for number in range(1, _MOST_PAGES + 1):
-            path = namespace_path(namespace, number)
-            with session.send(Request("GET", path, "", wanted, {}), accept={_OK}) as it:
-                body = it.body(LARGEST_PAGE_BYTES, wanted)
-            names, is_more = parse_namespace(body, namespace, wanted)
-            yield from names
-            if not is_more:
-                return
-        raise RegistryProtocolError(f"{wanted}: more than {_MOST_PAGES} pages")
-
-    def _pages(
-        self, registry: str, path: str, repository: str, wanted: str
-    ) -> Iterator[bytes]:
-        """Yield the pages of a listing; all of them have been there when it ends."""
-        session = self._session(registry)
-        path = f"{path}?n={_PAGE_NAMES}"
-        seen: set[str] = set()
-        until = time.monotonic() + _LISTING_SECONDS
-        while path not in seen and len(seen) < _MOST_PAGES:
-            if time.monotonic() > until:
-                raise RegistryUnavailable(
-                    f"{wanted}: not listed within {_LISTING_SECONDS:.0f} s"
-                )
-            seen.add(path)
-            request = Request("GET", path, repository, wanted, {})
-            with session.send(request, accept={_OK}) as answer:
-                body = answer.body(LARGEST_PAGE_BYTES, wanted)
-                link = answer.headers.get("Link")
-            yield body
-            following = next_page(link, f"{session.base_url}{path}", wanted)
-            if following is None:
-                return
-            path = following
-        raise RegistryProtocolError(
-            f"{wanted}: the list repeats itself, or has more than {_MOST_PAGES} pages"
-        )
+        return list_namespace(self._session(HUB_HOST), namespace)
 
     def push(
         self,

@@ -58,7 +58,8 @@ def publish(run: Run) -> Ending:
     return Ending(
         Outcome.PUBLISHED,
         run.digest,
-        "; ".join((*publication.losses, *missing, *told)) or None,
+        # A layer on its own and as a part of the whole loses the same.
+        "; ".join(dict.fromkeys((*publication.losses, *missing, *told))) or None,
         publication.revision,
         publication.repository,
         run.places(rule),
