@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from workers.cvmfs.dirent import Dirent
 from workers.cvmfs.packing import pack, packed_count, unpack
 
-MOST_LOOSE = 1 << 15
-"""So many entries of a tree are not packed: up to here a tree costs 15 MB, and no time.
-The layers of usual images have fewer."""
+MOST_LOOSE = 1 << 16
+"""So many entries of a tree are not packed: up to here a tree costs 30 MB, and no time.
+Usual images have fewer."""
 
 # Where so many entries are unpacked for one that is used, packing them was in vain.
 _MOST_UNPACKED = 32
