@@ -36,7 +36,9 @@ class Pair:
         path, name, dirent = data.draw(PATHS), data.draw(NAMES), data.draw(DIRENTS)
         here, there = self.model.get(path), other.model.get(path)
         what = data.draw(
-            st.sampled_from(["put", "drop", "set", "delete", "share", "find", "pack"])
+            st.sampled_from(
+                ["put", "drop", "set", "delete", "share", "find", "pack", "keep"]
+            )
         )
         if what == "put" and here is not None:
             self.real.put(path, name, dirent)
@@ -59,6 +61,8 @@ class Pair:
             assert self.real.find(path, name) == (here or {}).get(name)
         elif what == "pack":
             self.real.pack()
+        elif what == "keep":
+            self.real.keep_loose(data.draw(st.integers(0, 4)))
 
     def compare(self) -> None:
         real, model = self.real, self.model

@@ -98,6 +98,20 @@ def test_an_image_of_many_entries_becomes_the_same_trees(
     ]
 
 
+def test_a_layer_of_many_entries_becomes_the_same_tree(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = gzip_layer(tar_of({f"d{n % 7}/f{n}": b"%d" % n for n in range(300)}))
+    usual = converted(shop, [many])
+    monkeypatch.setattr("workers.images.layer._USUAL_MEMBERS", 50)
+    monkeypatch.setattr("workers.images.layer._FEW_LOOSE", 10)
+    monkeypatch.setattr("workers.images.layer._MEMBERS_WAITING", 5)
+    large = converted(shop, [many])
+    assert [(one.path, one.tree) for one in large] == [
+        (one.path, one.tree) for one in usual
+    ]
+
+
 def test_a_layer_that_is_there_twice_is_there_once(shop: Workshop) -> None:
     trees = converted(shop, [SMALL, SMALL])
     assert len(trees) == 2

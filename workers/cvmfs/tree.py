@@ -116,6 +116,14 @@ class Directories(MutableMapping[bytes, Directory]):
             for path, held in self._held.items()
         }
 
+    def keep_loose(self, entries: int) -> None:
+        """Let no more than so many entries be kept as they are from now on.
+
+        Where they are used in no order that grows again by itself, as ever.
+        """
+        self._most_loose = min(self._most_loose, entries)
+        self._used(0)
+
     def pack(self) -> None:
         """Pack all directories, as no more is going to be done to them."""
         for path in self._loose:

@@ -22,6 +22,11 @@ from workers.images.tar import Member, TarReader
 # far more than the files that the pool lets wait, so that it hardly ever has to.
 _MEMBERS_WAITING = 4096
 
+# An image of more members is not read with all of them unpacked; those of its layers
+# that are read at the same time keep so many.
+_USUAL_MEMBERS = 1 << 16
+_FEW_LOOSE = 1 << 13
+
 
 def read_layer(blob: ByteStream, pool: ContentPool, budget: Budget) -> LayerTree:
     """Read a compressed layer to its end and store the content of its files.
@@ -48,6 +53,7 @@ def read_layer(blob: ByteStream, pool: ContentPool, budget: Budget) -> LayerTree
             builder.add(parent, name, member, content)
 
     size = entries = 0
+    is_large = False
     for member in reader:
         budget.spend_file(member.size, _metadata_size(member))
         parent, name = split_name(member.name)
@@ -62,6 +68,10 @@ def read_layer(blob: ByteStream, pool: ContentPool, budget: Budget) -> LayerTree
         waiting.append((parent, name, member, has_content))
         if len(waiting) > 2 * _MEMBERS_WAITING:
             build(leave=_MEMBERS_WAITING)
+            if not is_large and budget.files_spent > _USUAL_MEMBERS:
+                # Once only: where that is too few, it grows again by itself.
+                is_large = True
+                builder.save_memory(_FEW_LOOSE)
     build(leave=0)
     layer = builder.finish()
     layer.diff_id = stream.diff_id

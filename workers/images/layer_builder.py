@@ -36,6 +36,10 @@ class LayerBuilder:
         self._groups = 0
         self._aufs: list[tuple[bytes, bytes]] = []
 
+    def save_memory(self, entries: int) -> None:
+        """Keep only so many entries unpacked from now on; see ``Directories``."""
+        self._tree.directories.keep_loose(entries)
+
     def add(
         self, parent: bytes, name: bytes, member: Member, content: Content | None
     ) -> None:
