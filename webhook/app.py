@@ -1,13 +1,12 @@
 """The receiver: introduces the rooms of the front to each other."""
 
-import time
 from collections.abc import Callable, Sequence
 
 from flask import Flask
 
 from webhook import api, dashboard, files, headers, health, hooks, metrics, queue_pages
 from webhook.dashboard.pages import Sources
-from webhook.intake import Carrier, DurabilityCheck, Intake
+from webhook.intake import Carrier, Intake, durability_check
 from webhook.login import Login
 from webhook.publish_request import PublishRequests
 from workers.config import Config
@@ -45,11 +44,7 @@ def create_app(
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
     is_trusted = config.queue.durability == "trusted"
-    durability = (
-        (lambda: None)
-        if is_trusted
-        else DurabilityCheck(ledger.durability_problem).problem
-    )
+    durability = durability_check(ledger, is_trusted=is_trusted)
     login = Login(config.operator.tokens, https=config.public_url.startswith("https:"))
     requests = PublishRequests(policy_file, ledger, queue)
     looks = Looks(queue.connection, ledger.now)
@@ -62,7 +57,7 @@ def create_app(
         ttls=ttls,
         public_url=config.public_url,
         problems=_problems(
-            durability, whitelists, lambda: _overdue(policy_file, looks)
+            durability, whitelists, lambda: _overdue(policy_file, looks, ledger)
         ),
     )
     for blueprint in (
@@ -121,9 +116,9 @@ def _problems(
     ]
 
 
-def _overdue(policy_file: PolicyFile, looks: Looks) -> str | None:
+def _overdue(policy_file: PolicyFile, looks: Looks, ledger: Ledger) -> str | None:
     try:
-        last_asked = looks.last_asked()
+        last_asked, now = looks.last_asked(), ledger.now()
     except LedgerUnavailable:
         return None  # which others say
-    return overdue(policy_file.current(), last_asked, now=time.time())
+    return overdue(policy_file.current(), last_asked, now=now)

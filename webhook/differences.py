@@ -5,8 +5,8 @@ with the look before.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from workers.ledger import ImageRecord, Outcome, Seen, State, Told
 from workers.policy import Policy, Rule
@@ -27,22 +27,42 @@ class Look:
         registry: canonical host.
         repository: path without host.
         tags: all of them.
-        digests: of the watched ones, as far as they could be had.
+        rules: that allow the tags, those left out that none allows.
+        digests: of the watched tags, as far as they could be had.
     """
 
     registry: str
     repository: str
     tags: frozenset[str]
+    rules: Mapping[str, Rule]
     digests: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def under(
+        cls, policy: Policy, registry: str, repository: str, tags: Iterable[str]
+    ) -> Self:
+        """Return a look that has found tags, and has not asked what they lead to."""
+        listed = frozenset(tags)
+        rules = {}
+        for tag in listed:
+            decision = policy.decide(Reference(registry, repository, tag))
+            if decision.allowed and decision.rule is not None:
+                rules[tag] = decision.rule
+        return cls(registry, repository, listed, rules)
+
+    @property
+    def watched(self) -> list[str]:
+        """The tags of which it is to be asked what they lead to."""
+        return [tag for tag, rule in self.rules.items() if rule.watch is not None]
 
     def reference(self, tag: str) -> Reference:
         """Return the name of a tag."""
         return Reference(self.registry, self.repository, tag)
 
-    def without(self, tags: Collection[str]) -> "Look":
+    def without(self, tags: Collection[str]) -> Self:
         """Return the same, as if some tags could not be had."""
-        digests = {tag: self.digests[tag] for tag in self.digests.keys() - set(tags)}
-        return Look(self.registry, self.repository, self.tags, digests)
+        kept = self.digests.keys() - set(tags)
+        return replace(self, digests={tag: self.digests[tag] for tag in kept})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +97,10 @@ def findings(
         seen: at the look before; None: this is the first one.
         now: seconds since the epoch.
     """
-    rules = rules_of(look, policy)
     found: dict[str, Finding] = {}
     kinds: tuple[tuple[Literal["push", "return", "delete"], Iterable[str]], ...] = (
-        ("return", returned(look, rules, known)),
-        ("push", pushed(look, rules, known, seen, now=now)),
+        ("return", returned(look, known)),
+        ("push", pushed(look, known, seen, now=now)),
         ("delete", deleted(look, policy, known)),
     )
     for kind, tags in kinds:
@@ -91,19 +110,8 @@ def findings(
     return list(found.values())
 
 
-def rules_of(look: Look, policy: Policy) -> dict[str, Rule]:
-    """Return the rules that allow the tags, those left out that none allows."""
-    decided = {tag: policy.decide(look.reference(tag)) for tag in look.tags}
-    return {
-        tag: decision.rule
-        for tag, decision in decided.items()
-        if decision.allowed and decision.rule is not None
-    }
-
-
 def pushed(
     look: Look,
-    rules: Mapping[str, Rule],
     known: Mapping[str, ImageRecord],
     seen: Seen | None,
     *,
@@ -115,13 +123,12 @@ def pushed(
 
     Args:
         look: what there is.
-        rules: by tag; only those with ``watch`` count.
         known: what the ledger knows, by tag.
         seen: at the look before; None: this is the first one.
         now: seconds since the epoch.
     """
     for tag, digest in sorted(look.digests.items()):
-        rule, record = rules.get(tag), known.get(tag)
+        rule, record = look.rules.get(tag), known.get(tag)
         if rule is None or rule.watch is None:
             continue
         if record is not None and not _was_turned_away(record):
@@ -138,12 +145,10 @@ def pushed(
             yield tag
 
 
-def returned(
-    look: Look, rules: Mapping[str, Rule], known: Mapping[str, ImageRecord]
-) -> Iterator[str]:
+def returned(look: Look, known: Mapping[str, ImageRecord]) -> Iterator[str]:
     """Yield the tags that were gone, and are there again."""
     for tag, record in sorted(known.items()):
-        if record.gone_since is not None and tag in look.tags and tag in rules:
+        if record.gone_since is not None and tag in look.rules:
             yield tag
 
 
@@ -173,14 +178,13 @@ def is_repeated(
     return run is None or run.source == RECONCILER
 
 
-def remembered(look: Look, rules: Mapping[str, Rule], seen: Seen | None) -> Seen:
+def remembered(look: Look, seen: Seen | None) -> Seen:
     """Return what the next look has to know of this one.
 
     A watched tag that could not be had is not remembered as one that is there, so that
     it is new when it can; of what there was at the first look that cannot be said.
     """
-    watched = {tag for tag, rule in rules.items() if rule.watch is not None}
-    lost = watched - look.digests.keys()
+    lost = set(look.watched) - look.digests.keys()
     before = Seen(look.tags) if seen is None else seen
     digests = {tag: before.digests[tag] for tag in lost & before.digests.keys()}
     return Seen(
@@ -189,7 +193,7 @@ def remembered(look: Look, rules: Mapping[str, Rule], seen: Seen | None) -> Seen
         frozenset(
             tag
             for tag in look.digests
-            if (watch := rules[tag].watch) is not None and watch.existing == "all"
+            if (watch := look.rules[tag].watch) is not None and watch.existing == "all"
         )
         | (lost & before.fetched),
     )

@@ -105,6 +105,18 @@ class DurabilityCheck:
         return self._problem
 
 
+def durability_check(ledger: Ledger, *, is_trusted: bool) -> Callable[[], str | None]:
+    """Return what says why Redis may lose what it accepts; None while it does not.
+
+    Args:
+        ledger: asks.
+        is_trusted: the operator answers for Redis, so it is not asked.
+    """
+    if is_trusted:
+        return lambda: None
+    return DurabilityCheck(ledger.durability_problem).problem
+
+
 class Intake:
     """The one way in, for notifications and whatever else brings events.
 

@@ -6,7 +6,7 @@ somebody else asks for meanwhile goes first.
 
 import logging
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +17,6 @@ from webhook.differences import (
     findings,
     is_repeated,
     remembered,
-    rules_of,
 )
 from webhook.event import PushEvent
 from webhook.intake import Carrier, Intake
@@ -106,7 +105,7 @@ class Looker:
         before = self._records(known)
         tags = self.registry.tags(Reference(registry, repository, "latest"))
         look, trouble = self._with_digests(
-            Look(registry, repository, frozenset(tags)), policy
+            Look.under(policy, registry, repository, tags)
         )
         names = {str(look.reference(tag)) for tag in look.tags}
         records = self._records({*known, *names})
@@ -122,7 +121,7 @@ class Looker:
                 continue
             if last is not None and is_repeated(finding, last, record, now=now):
                 told[tag] = last
-            elif record is None and not self._may_be_known(look, policy, tag):
+            elif record is None and not self._may_be_known(look, tag):
                 hidden.add(tag)
             else:
                 told[tag] = Told(finding.what, now)
@@ -130,7 +129,7 @@ class Looker:
         self._tell(look, fresh, now)
         since, due = _surplus(look, records, policy, seen, now)
         expired = [tag for tag in sorted(due) if self._expire(records[tag], now)]
-        memory = remembered(look.without(hidden), rules_of(look, policy), seen)
+        memory = remembered(look.without(hidden), seen)
         self.looks.remember(name, replace(memory, told=told, surplus=since))
         return Found(
             name,
@@ -142,11 +141,9 @@ class Looker:
             None if trouble is None else str(trouble),
         ), trouble
 
-    def _with_digests(
-        self, look: Look, policy: Policy
-    ) -> tuple[Look, TransientError | None]:
+    def _with_digests(self, look: Look) -> tuple[Look, TransientError | None]:
         """Ask what the watched tags lead to; of some that may not be had."""
-        watched = [tag for tag, rule in rules_of(look, policy).items() if rule.watch]
+        watched = look.watched
         # A registry that answers only so many must not answer for the same each time.
         random.shuffle(watched)
         trouble: list[TransientError] = []
@@ -169,13 +166,13 @@ class Looker:
         worst = max(trouble, key=lambda error: error.retry_after or 0.0, default=None)
         return replace(look, digests=digests), worst
 
-    def _may_be_known(self, look: Look, policy: Policy, tag: str) -> bool:
+    def _may_be_known(self, look: Look, tag: str) -> bool:
         """Whether everybody may learn that there is such a tag.
 
         We ask with our own credentials, and what nobody told us of may be private; what
         a rule does not publish then should not be shown as refused either.
         """
-        rule = policy.decide(look.reference(tag)).rule
+        rule = look.rules.get(tag)
         if rule is not None and rule.private == "allow":
             return True
         try:
@@ -257,11 +254,3 @@ def _event(look: Look, finding: Finding, now: float) -> PushEvent:
         action="delete" if finding.kind == "delete" else "push",
         time=now,
     )
-
-
-def by_repository(references: Iterable[str]) -> dict[str, list[str]]:
-    """Return references by registry/repository."""
-    by_name: dict[str, list[str]] = {}
-    for reference in references:
-        by_name.setdefault(reference.rpartition(":")[0], []).append(reference)
-    return by_name

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from webhook.intake import NotKept
-from webhook.looking import Found, Looker, by_repository
+from webhook.looking import Found, Looker
 from webhook.watched import Resting, Watched
 from workers.errors import TransientError, WorkerError
 from workers.ledger import LedgerUnavailable
@@ -61,7 +61,7 @@ class Reconciler:
         if not policy.digest:
             return  # there never was one that can be read
         times, now = self._looks.times(), self._now()
-        known = by_repository(self._looker.ledger.references())
+        known = _by_repository(self._looker.ledger.references())
         intervals = self._make_out(policy, {*known, *times}, anew=everything)
         self._looks.forget(times.keys() - intervals.keys())
         if everything:
@@ -136,3 +136,11 @@ class Reconciler:
         # A mistake of ours must not keep us from all others.
         log.error("repository=%s", name, exc_info=error)
         return Found(name, problem=f"internal error ({type(error).__name__})")
+
+
+def _by_repository(references: Iterable[str]) -> dict[str, list[str]]:
+    """Return references by registry/repository."""
+    by_name: dict[str, list[str]] = {}
+    for reference in references:
+        by_name.setdefault(reference.rpartition(":")[0], []).append(reference)
+    return by_name

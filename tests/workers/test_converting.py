@@ -91,7 +91,7 @@ def test_an_image_of_many_entries_becomes_the_same_trees(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = converted(shop, [LARGE, SMALL])
-    monkeypatch.setattr("workers.run.converting._MOST_LOOSE", 0)
+    monkeypatch.setattr("workers.images.budget.USUAL_FILES", 0)
     large = converted(shop, [LARGE, SMALL])
     assert [(one.path, one.tree) for one in large] == [
         (one.path, one.tree) for one in usual
@@ -103,7 +103,7 @@ def test_a_layer_of_many_entries_becomes_the_same_tree(
 ) -> None:
     many = gzip_layer(tar_of({f"d{n % 7}/f{n}": b"%d" % n for n in range(300)}))
     usual = converted(shop, [many])
-    monkeypatch.setattr("workers.images.layer._USUAL_MEMBERS", 50)
+    monkeypatch.setattr("workers.images.budget.USUAL_FILES", 50)
     monkeypatch.setattr("workers.images.layer._FEW_LOOSE", 10)
     monkeypatch.setattr("workers.images.layer._MEMBERS_WAITING", 5)
     large = converted(shop, [many])

@@ -18,7 +18,7 @@ from webhook.commands.frame import (
     reports_errors,
     start_logging,
 )
-from webhook.intake import DurabilityCheck, Intake
+from webhook.intake import Intake, durability_check
 from webhook.looking import Found, Looker
 from webhook.reconcile import Reconciler
 from workers.config import Config, ConfigError
@@ -48,12 +48,11 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         policy = PolicyFile(config.policy)
         policy.current()
         is_trusted = config.queue.durability == "trusted"
-        durability = DurabilityCheck(front.ledger.durability_problem).problem
         intake = Intake(
             front.ledger,
             front.queue,
             policy,
-            durability=(lambda: None) if is_trusted else durability,
+            durability=durability_check(front.ledger, is_trusted=is_trusted),
         )
         looks = Looks(front.connection, front.ledger.now)
         looker = Looker(front.ledger, looks, registry, intake, front.queue)

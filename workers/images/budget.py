@@ -15,6 +15,10 @@ _OVERHEAD_OF_IMAGE = 1 << 24
 # needs half of it.
 _METADATA_BYTES = 1 << 28
 
+USUAL_FILES = 1 << 16
+"""Of larger images the directories are packed while they are not used. A usual one
+stays as it is, in 30 MB, and saves the time of packing."""
+
 
 class Budget:
     """What is left of the limits of one image; safe to use from many threads.
@@ -52,9 +56,9 @@ class Budget:
         self._reject_metadata()
 
     @property
-    def files_spent(self) -> int:
-        """Members of all layers so far."""
-        return self._limits[1] - self._files
+    def is_large(self) -> bool:
+        """Whether the layers so far have more members than a usual image has."""
+        return self._limits[1] - self._files > USUAL_FILES
 
     def spend_layer(self, size: int, files: int) -> None:
         """Take a whole layer that was read before: bytes of content, and members."""

@@ -22,9 +22,8 @@ from workers.images.tar import Member, TarReader
 # far more than the files that the pool lets wait, so that it hardly ever has to.
 _MEMBERS_WAITING = 4096
 
-# An image of more members is not read with all of them unpacked; those of its layers
-# that are read at the same time keep so many.
-_USUAL_MEMBERS = 1 << 16
+# Of a large image, each of the layers that are read at the same time keeps so many
+# entries unpacked.
 _FEW_LOOSE = 1 << 13
 
 
@@ -53,7 +52,7 @@ def read_layer(blob: ByteStream, pool: ContentPool, budget: Budget) -> LayerTree
             builder.add(parent, name, member, content)
 
     size = entries = 0
-    is_large = False
+    is_saving = False
     for member in reader:
         budget.spend_file(member.size, _metadata_size(member))
         parent, name = split_name(member.name)
@@ -68,9 +67,9 @@ def read_layer(blob: ByteStream, pool: ContentPool, budget: Budget) -> LayerTree
         waiting.append((parent, name, member, has_content))
         if len(waiting) > 2 * _MEMBERS_WAITING:
             build(leave=_MEMBERS_WAITING)
-            if not is_large and budget.files_spent > _USUAL_MEMBERS:
+            if budget.is_large and not is_saving:
                 # Once only: where that is too few, it grows again by itself.
-                is_large = True
+                is_saving = True
                 builder.save_memory(_FEW_LOOSE)
     build(leave=0)
     layer = builder.finish()

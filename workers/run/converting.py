@@ -48,10 +48,6 @@ log = logging.getLogger(__name__)
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
 
-# Once an image has more entries than these, each layer is packed when it has been read.
-# A usual image has fewer; it stays as it is, in 30 MB, and saves the time of packing.
-_MOST_LOOSE = 1 << 16
-
 # Returns a published layer by the digest of its blob, if there is one.
 Published = Callable[[str], LayerTree | None]
 _Found = tuple[LayerTree, bool]
@@ -160,7 +156,8 @@ def convert(
             # Whatever happened here, those who still read find out at their next block.
             reader.meter.stop.set()
             executor.shutdown(wait=False, cancel_futures=True)
-    return list(_trees(image, found, publisher, frozenset(rule.formats)))
+    formats = frozenset(rule.formats)
+    return list(_trees(image, found, publisher, formats, is_large=budget.is_large))
 
 
 def published_layers(publisher: Publisher) -> Published:
@@ -191,6 +188,8 @@ def _trees(
     found: Sequence[_Found],
     publisher: Publisher,
     formats: frozenset[str],
+    *,
+    is_large: bool,
 ) -> Iterator[TreeAt]:
     """Yield the tree of each layer that was made now, then the whole image's."""
     merger = Merger()
@@ -220,7 +219,7 @@ def _trees(
             publisher.sink.put_bytes,
             {RECORD_PATH: record.document()},
         )
-        if record.entries > _MOST_LOOSE:
+        if is_large:
             tree.directories.pack()
         yield TreeAt(
             flat_path(image.manifest.config.digest),
@@ -291,5 +290,5 @@ class _LayerReader:
         return tree, True
 
     def _pack(self, layer: LayerTree) -> None:
-        if self.budget.files_spent > _MOST_LOOSE:
+        if self.budget.is_large:
             layer.tree.directories.pack()
