@@ -11,6 +11,7 @@ from webhook.commands.frame import (
     json_option,
     print_json,
     read_config,
+    read_policy,
     reports_errors,
 )
 from webhook.image_json import iso_time
@@ -18,7 +19,6 @@ from webhook.judging import Judgement, judge
 from webhook.notification import UnreadableNotification, read_notification
 from webhook.senders import SENDERS
 from workers.config import ConfigError
-from workers.policy import PolicyFile
 
 
 @click.command()
@@ -56,10 +56,7 @@ def explain(
         known = ", ".join(config.sources) or "none"
         raise ConfigError((f"sources.{source}: not configured; there is {known}",))
     sender = config.sources[source]
-    policy_file = PolicyFile(config.policy)
-    policy = policy_file.current()
-    if policy_file.problem is not None:
-        raise ConfigError((f"{config.policy}: {policy_file.problem}",))
+    policy = read_policy(config).current()
     try:
         events = read_notification(
             file.read_bytes(), SENDERS[sender.kind], sender, config.limits

@@ -15,7 +15,7 @@ import click
 from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
 from workers.errors import TransientError, WorkerError
-from workers.policy import PolicyError
+from workers.policy import PolicyError, PolicyFile
 from workers.quantities import BadQuantity, parse_duration
 from workers.reference import InvalidReference
 
@@ -71,6 +71,21 @@ def read_config(path: Path | None) -> Config:
                 ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
             )
     return load_config(path.resolve(), os.environ)
+
+
+def read_policy(config: Config) -> PolicyFile:
+    """Read the policy file for a command that answers once, and then ends.
+
+    Raises:
+        ConfigError: the file as it is now cannot be used.
+    """
+    # Its answer says all; what is logged besides would say it twice.
+    logging.getLogger().addHandler(logging.NullHandler())
+    policy = PolicyFile(config.policy)
+    policy.current()
+    if policy.problem is not None:
+        raise ConfigError((policy.problem,))
+    return policy
 
 
 def lead_jobs_to(config: Config) -> None:

@@ -14,13 +14,13 @@ from webhook.commands.frame import (
     json_option,
     print_json,
     read_config,
+    read_policy,
     reports_errors,
 )
 from webhook.image_json import cvmfs_places, image_json, live_json, run_json
 from webhook.publish_request import PublishRequests
-from workers.config import Config, ConfigError
+from workers.config import Config
 from workers.ledger import ImageRecord, Ledger, LiveRecord, State
-from workers.policy import PolicyFile
 from workers.reference import Reference
 from workers.services import Front
 
@@ -42,10 +42,7 @@ def publish(
     config = read_config(config_path)
     parsed = Reference.parse(reference)
     with Front.open(config) as front:
-        policy = PolicyFile(config.policy)
-        policy.current()
-        if policy.problem is not None:
-            raise ConfigError((f"{config.policy}: {policy.problem}",))
+        policy = read_policy(config)
         requests = PublishRequests(policy, front.ledger, front.queue)
         before = front.ledger.image(str(parsed))
         decision = requests.submit(parsed, forced=force)

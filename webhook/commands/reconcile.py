@@ -15,13 +15,14 @@ from webhook.commands.frame import (
     json_option,
     print_json,
     read_config,
+    read_policy,
     reports_errors,
     start_logging,
 )
 from webhook.intake import Intake, durability_check
 from webhook.looking import Found, Looker
 from webhook.reconcile import Reconciler
-from workers.config import Config, ConfigError
+from workers.config import Config
 from workers.errors import TransientError
 from workers.ledger import Looks
 from workers.policy import PolicyFile
@@ -45,8 +46,7 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
     """
     config = read_config(config_path)
     with Front.open(config) as front, closing(open_registry(config)) as registry:
-        policy = PolicyFile(config.policy)
-        policy.current()
+        policy = read_policy(config) if once else PolicyFile(config.policy)
         is_trusted = config.queue.durability == "trusted"
         intake = Intake(
             front.ledger,
@@ -58,8 +58,6 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         looker = Looker(front.ledger, looks, registry, intake, front.queue)
         reconciler = Reconciler(looker, policy)
         if once:
-            if policy.problem is not None:
-                raise ConfigError((f"{config.policy}: {policy.problem}",))
             return _once(reconciler, as_json=as_json)
         _keep_on(reconciler, config)
     return DONE

@@ -13,12 +13,12 @@ from webhook.commands.frame import (
     json_option,
     print_json,
     read_config,
+    read_policy,
     reports_errors,
 )
 from webhook.commands.images import follow, ttls
 from webhook.image_json import image_json
 from webhook.publish_request import PublishRequests
-from workers.config import Config, ConfigError
 from workers.ledger import Outcome, State
 from workers.policy import PolicyFile
 from workers.reference import Reference
@@ -86,7 +86,7 @@ def restore(
     config = read_config(config_path)
     parsed = Reference.parse(reference)
     with Front.open(config) as front:
-        policy = _policy(config)
+        policy = read_policy(config)
         requests = PublishRequests(policy, front.ledger, front.queue)
         wish = requests.restore(parsed, digest)
         if not wish.decision.allowed:
@@ -107,14 +107,6 @@ def restore(
     if run is not None and run.reason and not as_json:
         click.echo(f"error: {run.reason}", err=True)
     return REFUSED if run is not None and run.outcome is Outcome.REFUSED else FAILED
-
-
-def _policy(config: Config) -> PolicyFile:
-    policy = PolicyFile(config.policy)
-    policy.current()
-    if policy.problem is not None:
-        raise ConfigError((f"{config.policy}: {policy.problem}",))
-    return policy
 
 
 def _say_queued(
