@@ -9,6 +9,7 @@ import pytest
 from tests.support.misbehaving import MisbehavingServer, Reply
 from tests.support.oci import build_image, digest_of, tar_of
 from tests.support.registry import FakeRegistry
+from workers.errors import PermanentError
 from workers.reference import InvalidReference, Reference
 from workers.registry import (
     OCI_INDEX,
@@ -26,6 +27,7 @@ from workers.registry import (
     UnsupportedManifest,
 )
 from workers.registry.docker_hub import namespace_path, parse_namespace
+from workers.registry.paging import list_namespace
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
@@ -523,6 +525,35 @@ def test_a_registry_may_list_its_repositories(
 
 
 # Docker Hub has a list of its own.
+
+
+def test_a_namespace_of_docker_hub_is_listed_to_its_last_page(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference
+) -> None:
+    def page(path: str, _reply: Reply) -> Reply:
+        number = int(path.rpartition("=")[2])
+        listed = {
+            "next": None if number == 3 else f"https://x/?page={number + 1}",
+            "results": [{"name": f"image{number}"}],
+        }
+        return Reply(200, {}, json.dumps(listed).encode())
+
+    registry.spoil("GET", "/v2/namespaces/atlas/repositories", page, times=None)
+    session = client._session(reference.registry)
+    listed = list(list_namespace(session, "atlas"))
+    assert listed == ["atlas/image1", "atlas/image2", "atlas/image3"]
+    registry.fail("GET", "page=2", status=500)
+    names = list_namespace(session, "atlas")
+    assert next(names) == "atlas/image1"
+    with pytest.raises(RegistryUnavailable):
+        next(names)
+
+
+def test_docker_hub_is_asked_for_one_namespace_at_a_time(
+    client: RegistryClient,
+) -> None:
+    with pytest.raises(PermanentError, match="one namespace at a time"):
+        client.repositories("docker.io", None)
 
 
 def test_docker_hub_lists_a_namespace_page_by_page() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from tests.support.receiver import open_receiver, write_config
 from tests.support.redis import RedisServer
 from tests.support.site import TOKEN
 from webhook.app import create_app
@@ -18,7 +19,7 @@ from workers.config import (
     SourceConfig,
 )
 from workers.jobqueue import JobQueue
-from workers.ledger import Ledger
+from workers.ledger import Ledger, Looks
 from workers.policy import PolicyFile
 
 FQRN = "unpacked.example.org"
@@ -155,3 +156,21 @@ def test_files_beside_the_repository_are_not_served(app: Flask, tmp_path: Path) 
     client = app.test_client()
     for path in ("policy.yaml", "../policy.yaml", f"{FQRN}/../policy.yaml", "redis/x"):
         assert client.get(f"/cvmfs/{path}").status_code == 404
+
+
+def test_a_policy_that_is_watched_by_nobody_shows(app: Flask, tmp_path: Path) -> None:
+    def samples() -> str:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return app.test_client().get("/metrics", headers=headers).text
+
+    assert "registries_asked_timestamp_seconds 0.0" in samples()
+    with RedisServer(tmp_path / "redis") as server:
+        receiver = open_receiver(write_config(tmp_path, server.url))
+        rule = "{allow: registry.example/team/**, watch: {every: 15m}}"
+        (tmp_path / "policy.yaml").write_text(f"version: 1\nrules: [{rule}]\n")
+        page = receiver.app.test_client().get("/").text
+        assert "does `cvmfs-webhook reconcile` run?" in page
+        Looks(receiver.connection, receiver.ledger.now).note_asked()
+        page = receiver.app.test_client().get("/").text
+        assert "does `cvmfs-webhook reconcile` run?" not in page
+        receiver.connection.close()

@@ -21,11 +21,13 @@ import yaml
 from tests.support.worker import eventually
 from webhook.first_start import FQRN, write_first_files
 from webhook.supervisor import Child, Errand, Supervisor
+from webhook.up import _supervisor as children_of
 from workers.config import load_config
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
 from workers.queue_server import connect, free_port
 from workers.reference import Reference
+from workers.services import create_missing_repositories
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
 # Printed last, so all that an operator needs stands before it.
@@ -236,6 +238,21 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 4
     (line,) = ended.stderr.decode().splitlines()
     assert "--listen" in line
+
+
+def test_garbage_is_collected_where_the_configuration_says_how_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_first_files(tmp_path, "127.0.0.1:8080")
+    assert children_of(load_config(path, {}), path).errands == []
+    path.write_text(path.read_text() + "    collect: {every: 1d, keep_for: 2d}\n")
+    config = load_config(path, {})
+    [errand] = children_of(config, path).errands
+    assert errand.every_seconds == 86_400
+    create_missing_repositories(config)
+    done = subprocess.run(errand.command(), check=True, capture_output=True, text=True)
+    assert f"{FQRN}: 0 trees and 0 memories of former images went" in done.stdout
+    assert f"--keep-for {2 * 86_400}s" in " ".join(errand.command())
 
 
 # The supervisor by itself.
