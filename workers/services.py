@@ -34,9 +34,9 @@ from workers.cvmfs import (
     StorageFailed,
     parse_public_key,
 )
-from workers.cvmfs.check import Finding, Tell, check
-from workers.cvmfs.stock import StockStorage
-from workers.cvmfs.storage import MANIFEST
+from workers.cvmfs.checking.check import Finding, Tell, check
+from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.cvmfs.storage.storage import MANIFEST
 from workers.errors import PermanentError
 from workers.jobqueue import JobQueue
 from workers.layer_claims import LayerClaims

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from workers.config import Config, RepositoryConfig
 from workers.cvmfs import FormatError, NotFound, Whitelist
-from workers.cvmfs.storage import WHITELIST
+from workers.cvmfs.storage.storage import WHITELIST
 from workers.services import open_storage
 
 log = logging.getLogger(__name__)

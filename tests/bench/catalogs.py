@@ -11,8 +11,8 @@ from typing import TypeVar
 from tests.bench.images import bench_image
 from tests.bench.report import Figure, Settings, median
 from workers.cvmfs import Catalog, Chunk, Content, NestedCatalog, Tree
-from workers.cvmfs.prepare import draft_catalog
-from workers.cvmfs.tree_reader import read_tree
+from workers.cvmfs.catalog.prepare import draft_catalog
+from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.images.budget import Budget
 from workers.images.content import ContentPool
 from workers.images.layer import read_layer

@@ -18,7 +18,7 @@ from tests.bench.images import LayoutImage
 from tests.support.distribution import distribution_registry, skopeo_copy
 from tests.support.redis import RedisServer
 from workers.config import Config, load_config
-from workers.cvmfs.storage import MANIFEST
+from workers.cvmfs.storage.storage import MANIFEST
 from workers.jobqueue import JobQueue
 from workers.jobs import run_job
 from workers.ledger import Ledger, RunRecord

@@ -11,7 +11,7 @@ from tests.support.cvmfs_repository import is_mountpoint, small_tree
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
 from tests.support.stock_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, Repository, RepositoryBusy, S3Storage
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 
 pytestmark = pytest.mark.compat
 

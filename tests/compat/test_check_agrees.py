@@ -14,8 +14,8 @@ from tests.support.damage import Damage
 from tests.support.damages import DAMAGES
 from tests.support.web import served
 from tests.support.workbench import Workbench, sound
-from workers.cvmfs.storage import WHITELIST
-from workers.cvmfs.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.storage.storage import WHITELIST
 
 StockCheck = Callable[[Workbench], subprocess.CompletedProcess[str]]
 

@@ -29,7 +29,7 @@ from workers.cvmfs import (
     Snapshot,
     Tree,
 )
-from workers.cvmfs.cutting import CutSize
+from workers.cvmfs.catalog.cutting import CutSize
 
 NOW = int(time.time())
 PLACE = b"/.flat/ab/abcdef"

@@ -21,9 +21,9 @@ from workers.cvmfs import (
     add_tag,
     roll_back,
 )
-from workers.cvmfs.hash import ContentHash
-from workers.cvmfs.history import TRUNK, History
-from workers.cvmfs.retention import Retention
+from workers.cvmfs.garbage.retention import Retention
+from workers.cvmfs.revisions.history import TRUNK, History
+from workers.cvmfs.values.hash import ContentHash
 
 HOUR = 3600
 DAY = 24 * HOUR

@@ -23,7 +23,7 @@ from workers.cvmfs import (
     RemovePath,
     RequirePath,
 )
-from workers.cvmfs.counters import Counters
+from workers.cvmfs.catalog.counters import Counters
 
 _PATHS = st.binary(min_size=1, max_size=20).map(lambda name: b"/" + name)
 _NUMBERS = st.integers(-(2**62), 2**62)

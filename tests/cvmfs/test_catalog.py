@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tests.support.cvmfs_repository import directory, file, link, nothing_nested
 from workers.cvmfs import Chunk, Content, Tree
-from workers.cvmfs.catalog import Catalog
+from workers.cvmfs.catalog.prepare import draft_catalog
+from workers.cvmfs.catalog.reader import Catalog
+from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.prepare import draft_catalog
-from workers.cvmfs.tree_reader import read_tree
 
 PLACE = b"/place"
 TREE = Tree(

@@ -21,12 +21,12 @@ from tests.support.damage import (
 from tests.support.damaged_catalogs import BIND, BOUND
 from tests.support.damages import DAMAGES
 from tests.support.workbench import IMAGE, OTHER, Workbench, sound
-from workers.cvmfs.check import Progress, check
-from workers.cvmfs.counters import Counters
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.keys import KeyRing
-from workers.cvmfs.objects import get_object, pack
-from workers.cvmfs.storage import MANIFEST, REFLOG, WHITELIST
+from workers.cvmfs.catalog.counters import Counters
+from workers.cvmfs.checking.check import Progress, check
+from workers.cvmfs.objects.objects import get_object, pack
+from workers.cvmfs.signing.keys import KeyRing
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 
 @pytest.fixture

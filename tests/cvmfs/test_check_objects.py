@@ -9,12 +9,12 @@ import pytest
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from tests.support.damage import FILE, at
 from tests.support.workbench import IMAGE, OTHER, Shelf, Workbench, sound
-from workers.cvmfs.check import Progress, check
 from workers.cvmfs.checking import proving
+from workers.cvmfs.checking.check import Progress, check
 from workers.cvmfs.errors import StorageFailed
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.objects import pack
-from workers.cvmfs.storage import MANIFEST, REFLOG, WHITELIST
+from workers.cvmfs.objects.objects import pack
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 
 @pytest.fixture

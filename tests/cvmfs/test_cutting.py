@@ -39,13 +39,13 @@ from workers.cvmfs import (
     add_tag,
     roll_back,
 )
-from workers.cvmfs.catalog import load_catalog
-from workers.cvmfs.cutting import DEFAULT_CUT, CutSize, Part, cut
+from workers.cvmfs.catalog.cutting import DEFAULT_CUT, CutSize, Part, cut
+from workers.cvmfs.catalog.prepare import LOST_MARKER, TreeDraft, draft_tree
+from workers.cvmfs.catalog.reader import load_catalog
+from workers.cvmfs.catalog.row_writer import LOST_LINK, LOST_XATTR
+from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import InvalidTree
-from workers.cvmfs.objects import EMPTY_CONTENT
-from workers.cvmfs.prepare import LOST_MARKER, TreeDraft, draft_tree
-from workers.cvmfs.row_writer import LOST_LINK, LOST_XATTR
-from workers.cvmfs.tree_reader import read_tree
+from workers.cvmfs.objects.objects import EMPTY_CONTENT
 from workers.exporting import export_directory
 
 PLACE = b"/.flat/ab/abcdef"
@@ -340,7 +340,7 @@ def test_a_directory_that_cannot_be_cut_is_written_all_the_same(
 def test_rows_that_go_to_the_database_in_batches_are_all_there(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.cvmfs.prepare._MOST_ROWS_WAITING", 3)
+    monkeypatch.setattr("workers.cvmfs.catalog.prepare._MOST_ROWS_WAITING", 3)
     tree = small_tree(repository.sink)
     graft(repository, tree)
     assert findings(tmp_path) == []

@@ -44,13 +44,13 @@ from workers.cvmfs import (
     collect_garbage,
     remove_tag,
 )
-from workers.cvmfs.collection import EXPIRED, LEAKED
-from workers.cvmfs.deletion import deletion_mark
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.marking import Marks
-from workers.cvmfs.objects import get_object, pack
-from workers.cvmfs.reflog import Reflog
-from workers.cvmfs.storage import COLLECTION, MANIFEST, REFLOG
+from workers.cvmfs.garbage.marks import Marks
+from workers.cvmfs.garbage.progress import EXPIRED, LEAKED
+from workers.cvmfs.objects.objects import get_object, pack
+from workers.cvmfs.revisions.reflog import Reflog
+from workers.cvmfs.storage.deletion_mark import deletion_mark
+from workers.cvmfs.storage.storage import COLLECTION, MANIFEST, REFLOG
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 DAY = 24 * 3600
 
@@ -359,7 +359,7 @@ def test_a_tree_whose_contents_are_gone_is_not_even_prepared(tmp_path: Path) -> 
 def test_what_is_published_between_two_batches_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.cvmfs.garbage._BATCH", 1)
+    monkeypatch.setattr("workers.cvmfs.garbage.collect._BATCH", 1)
     two_revisions(tmp_path)
     plan = collect(tmp_path, dry_run=True)
     batches = sum(pile.objects for pile in plan.garbage.values())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.hash import Algorithm, ContentHash, Kind, path_key
+from workers.cvmfs.values.hash import Algorithm, ContentHash, Kind, path_key
 
 DIGESTS = st.binary(min_size=20, max_size=20)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.cvmfs_repository import FQRN, NOW
 from workers.cvmfs import ContentHash
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.history import History, Tag
+from workers.cvmfs.revisions.history import History, Tag
 
 ROOT = ContentHash(b"r" * 20)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from workers.cvmfs import KeyRing
 from workers.cvmfs.errors import InvalidKeys, Malformed
-from workers.cvmfs.keys import parse_certificate, parse_public_key
+from workers.cvmfs.signing.keys import parse_certificate, parse_public_key
 
 SUFFIXES = (".masterkey", ".pub", ".key", ".crt")
 

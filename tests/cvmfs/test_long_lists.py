@@ -27,15 +27,20 @@ from workers.cvmfs import (
     RemovePath,
     Repository,
     S3Storage,
-    record_file,
 )
+from workers.cvmfs.commit import record_file
+from workers.cvmfs.commit.record_file import RecordFile
+from workers.cvmfs.commit.record_index import RecordIndex
 from workers.cvmfs.errors import NotFound
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.objects import DEFAULT_LEVEL, put_object, read_chunks, read_content
-from workers.cvmfs.record_file import RecordFile
-from workers.cvmfs.record_index import RecordIndex
-from workers.cvmfs.stock import StockStorage
-from workers.cvmfs.storage import Storage, reads_at_once
+from workers.cvmfs.objects.objects import (
+    DEFAULT_LEVEL,
+    put_object,
+    read_chunks,
+    read_content,
+)
+from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.cvmfs.storage.storage import Storage, reads_at_once
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 PATH = b"/store/list.json"
 INDEX = b"/store/.list.json.index"

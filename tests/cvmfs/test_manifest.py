@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from workers.cvmfs import ContentHash, RepositoryManifest
 from workers.cvmfs.errors import FormatError, Malformed, NotTrusted
-from workers.cvmfs.hash import Algorithm
-from workers.cvmfs.manifest import verify_manifest
+from workers.cvmfs.signing.manifest import verify_manifest
+from workers.cvmfs.values.hash import Algorithm
 
 HASHES = st.builds(
     ContentHash, st.binary(min_size=20, max_size=20), st.sampled_from(Algorithm)

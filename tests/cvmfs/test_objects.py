@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from workers.cvmfs import Content, ContentHash, ContentSink, Kind, LocalStorage
 from workers.cvmfs.errors import Damaged, FormatError, Malformed, NotFound
-from workers.cvmfs.objects import (
+from workers.cvmfs.objects.content_sink import (
+    CHUNK_BYTES,
+    CHUNKED_ABOVE_BYTES,
+    WHOLE_BYTES,
+)
+from workers.cvmfs.objects.objects import (
     BLOCK_BYTES,
     EMPTY_HASH,
     get_object,
@@ -19,7 +24,6 @@ from workers.cvmfs.objects import (
     read_content,
     unpack,
 )
-from workers.cvmfs.sink import CHUNK_BYTES, CHUNKED_ABOVE_BYTES, WHOLE_BYTES
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.support.cvmfs_repository import directory, dirents, file
 from workers.cvmfs import Chunk, Content, Dirent
-from workers.cvmfs.packing import pack, packed_count, unpack
+from workers.cvmfs.values.packed_entries import pack, packed_count, unpack
 
 _HASHES = st.one_of(
     st.binary(min_size=20, max_size=20), st.sampled_from([b"", b"short", None])

@@ -18,11 +18,11 @@ from tests.support.cvmfs_repository import (
     trees,
 )
 from workers.cvmfs import Chunk, Content, Dirent, Repository, Tree
-from workers.cvmfs.catalog import Catalog
+from workers.cvmfs.catalog.prepare import draft_catalog
+from workers.cvmfs.catalog.reader import Catalog
+from workers.cvmfs.catalog.row_writer import LOST_LINK, LOST_TARGET, LOST_XATTR
+from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import InvalidChange, InvalidPath, InvalidTree
-from workers.cvmfs.prepare import draft_catalog
-from workers.cvmfs.row_writer import LOST_LINK, LOST_TARGET, LOST_XATTR
-from workers.cvmfs.tree_reader import read_tree
 
 PLACE = b"/.flat/ab/abcdef"
 PLAIN = Content(bytes(range(20)), 5)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.cvmfs_repository import FQRN, NOW
 from workers.cvmfs import ContentHash
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.reflog import Reference, ReferenceType, Reflog
+from workers.cvmfs.revisions.reflog import Reference, ReferenceType, Reflog
 
 ROOT = Reference(ContentHash(b"r" * 20), ReferenceType.CATALOG)
 CERTIFICATE = Reference(ContentHash(b"c" * 20), ReferenceType.CERTIFICATE)

@@ -31,10 +31,10 @@ from workers.cvmfs import (
     StorageFailed,
     collect_garbage,
 )
-from workers.cvmfs.check import check
-from workers.cvmfs.collection import EXPIRED, LEAKED
-from workers.cvmfs.lease import LOCK
-from workers.cvmfs.storage import COLLECTION, STATUS
+from workers.cvmfs.checking.check import check
+from workers.cvmfs.garbage.progress import EXPIRED, LEAKED
+from workers.cvmfs.storage.bucket_lease import LOCK
+from workers.cvmfs.storage.storage import COLLECTION, STATUS
 
 PREFIX = "cvmfs/test.example.org"
 PATH = b"/.flat/ab/late"

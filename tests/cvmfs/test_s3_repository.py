@@ -28,11 +28,11 @@ from workers.cvmfs import (
     Revision,
     S3Storage,
 )
-from workers.cvmfs.check import check
+from workers.cvmfs.checking.check import check
 from workers.cvmfs.errors import NotFound, RepositoryBusy, RepositoryExists
-from workers.cvmfs.hash import Kind
-from workers.cvmfs.lease import LOCK
-from workers.cvmfs.storage import MANIFEST, REFLOG
+from workers.cvmfs.storage.bucket_lease import LOCK
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG
+from workers.cvmfs.values.hash import Kind
 
 PREFIX = "repositories/test.example.org"
 PLACE = b"/.flat/ab/abcdef"

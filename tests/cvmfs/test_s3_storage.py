@@ -19,9 +19,9 @@ from tests.support.s3 import (
     s3_server,
 )
 from workers.cvmfs import BucketAccess, S3Storage
-from workers.cvmfs.bucket import Outdated
 from workers.cvmfs.errors import FormatError, RepositoryBusy, StorageFailed
-from workers.cvmfs.lease import LOCK
+from workers.cvmfs.storage.bucket import Outdated
+from workers.cvmfs.storage.bucket_lease import LOCK
 
 FORK = """
 import os, sys

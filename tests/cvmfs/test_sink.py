@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from workers.cvmfs import ContentSink, LocalStorage
 from workers.cvmfs.errors import Damaged
-from workers.cvmfs.objects import EMPTY_CONTENT
-from workers.cvmfs.sink import WHOLE_BYTES
+from workers.cvmfs.objects.content_sink import WHOLE_BYTES
+from workers.cvmfs.objects.objects import EMPTY_CONTENT
 
 
 def objects_in(base: Path) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ from workers.cvmfs import (
     Tree,
 )
 from workers.cvmfs.errors import Damaged, InvalidPath, Malformed, NotFound
-from workers.cvmfs.hash import Kind
+from workers.cvmfs.values.hash import Kind
 
 PLACE = b"/.flat/ab/abcdef"
 

@@ -14,18 +14,18 @@ import pytest
 
 from tests.support.cvmfs_repository import FQRN, NOW, is_mountpoint, keys
 from workers.cvmfs import LocalStorage, PutLink, Repository
-from workers.cvmfs.deletion import deletion_mark
 from workers.cvmfs.errors import RepositoryBusy, StorageFailed
-from workers.cvmfs.hash import ContentHash
-from workers.cvmfs.stock import StockStorage
-from workers.cvmfs.stock_lock import processes_opening
-from workers.cvmfs.storage import MANIFEST, REFLOG
+from workers.cvmfs.storage.deletion_mark import deletion_mark
+from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.cvmfs.storage.stock_lock import processes_opening
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG
+from workers.cvmfs.values.hash import ContentHash
 
 HOLD = """
 import sys
 from pathlib import Path
 from workers.cvmfs import LocalStorage
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 base, spool, fqrn = sys.argv[1:]
 with StockStorage(LocalStorage(Path(base)), Path(spool), fqrn).lock():
     print("held", flush=True)

@@ -15,7 +15,7 @@ from tests.support.cvmfs_repository import FQRN
 from tests.support.s3 import S3Server, s3_server
 from workers.cvmfs import LocalStorage, S3Storage, Storage
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 
 OBJECT = "data/ab/cdef"
 MUTABLE = ".cvmfspublished"
@@ -40,7 +40,7 @@ HOLD_STOCK = """
 import sys
 from pathlib import Path
 from workers.cvmfs import LocalStorage
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 base, spool = map(Path, sys.argv[1:])
 storage = StockStorage(LocalStorage(base), spool, "test.example.org")
 """

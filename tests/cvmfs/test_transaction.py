@@ -29,8 +29,9 @@ from workers.cvmfs import (
     Repository,
     Tree,
 )
-from workers.cvmfs.catalog import Catalog
-from workers.cvmfs.editor import CatalogEditor
+from workers.cvmfs.catalog.editor import CatalogEditor
+from workers.cvmfs.catalog.prepare import draft_catalog
+from workers.cvmfs.catalog.reader import Catalog
 from workers.cvmfs.errors import (
     InvalidChange,
     InvalidPath,
@@ -39,7 +40,6 @@ from workers.cvmfs.errors import (
     NotFound,
     StorageFailed,
 )
-from workers.cvmfs.prepare import draft_catalog
 
 PLACE = b"/.flat/ab/abcdef"
 

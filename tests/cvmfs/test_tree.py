@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.cvmfs_repository import directory, file
 from workers.cvmfs import Content, Directories, Dirent, Tree
-from workers.cvmfs.objects import EMPTY_CONTENT
+from workers.cvmfs.objects.objects import EMPTY_CONTENT
 
 PATHS = st.sampled_from([b"", b"a", b"a/b", b"c"])
 NAMES = st.sampled_from([b"1", b"2", b"3", b"4"])

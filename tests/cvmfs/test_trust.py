@@ -5,7 +5,7 @@ import pytest
 from tests.support.cvmfs_repository import FQRN, NOW, keys, new_repository
 from workers.cvmfs import LocalStorage, load_head
 from workers.cvmfs.errors import Damaged, NotFound, NotTrusted
-from workers.cvmfs.trust import verify_head
+from workers.cvmfs.signing.trust import verify_head
 
 
 @pytest.fixture

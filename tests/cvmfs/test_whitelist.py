@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from workers.cvmfs import ContentHash
 from workers.cvmfs.errors import FormatError, Malformed, NotTrusted, WhitelistExpired
-from workers.cvmfs.hash import Algorithm
-from workers.cvmfs.keys import KeyRing
-from workers.cvmfs.whitelist import (
+from workers.cvmfs.signing.keys import KeyRing
+from workers.cvmfs.signing.whitelist import (
     Whitelist,
     fingerprint,
     verify_whitelist,
     write_whitelist,
 )
+from workers.cvmfs.values.hash import Algorithm
 
 DAY = 24 * 3600
 

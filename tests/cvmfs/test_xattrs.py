@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.xattrs import decode_xattrs, encode_xattrs
+from workers.cvmfs.values.xattrs import decode_xattrs, encode_xattrs
 
 NAMES = st.binary(min_size=1, max_size=255).filter(lambda name: 0 not in name)
 XATTRS = st.dictionaries(NAMES, st.binary(max_size=255), max_size=8)

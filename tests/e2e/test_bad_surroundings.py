@@ -23,8 +23,8 @@ from tests.support.scene import OPERATOR, Scene, may_mount, mount, one_line, sce
 from tests.support.worker import eventually
 from webhook.first_start import FQRN
 from workers.cvmfs import KeyRing, LocalStorage
-from workers.cvmfs.storage import WHITELIST
-from workers.cvmfs.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.storage.storage import WHITELIST
 
 FORTY_DAYS = 40 * 24 * 3600
 ACCEPTED = 202

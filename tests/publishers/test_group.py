@@ -23,7 +23,7 @@ from tests.support.mortal import (
 from tests.support.redis import RedisServer
 from tests.support.worker import eventually
 from workers.cvmfs import LocalStorage, Repository, RepositoryBusy, StorageFailed
-from workers.cvmfs.storage import Storage
+from workers.cvmfs.storage.storage import Storage
 from workers.ledger import Lease, Ledger
 from workers.plan import (
     Fence,

@@ -11,8 +11,8 @@ import pytest
 from tests.support.cvmfs_repository import FQRN, keys
 from tests.support.redis import RedisServer
 from workers.cvmfs import Dirent, LocalStorage, Repository, StreamedTree, Tree
-from workers.cvmfs.storage import WHITELIST
-from workers.cvmfs.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.storage.storage import WHITELIST
 from workers.ledger import Lease, Ledger
 from workers.plan import (
     Fence,

@@ -13,7 +13,7 @@ from workers.cvmfs import (
     Repository,
     Revision,
 )
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 
 FQRN = f"stock-{os.getpid()}.example.org"
 """Another for each process of a test run: the lock looks at all of the machine's."""

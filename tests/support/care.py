@@ -25,8 +25,8 @@ from workers.cvmfs import (
     Tree,
     collect_garbage,
 )
-from workers.cvmfs.check import check
-from workers.cvmfs.storage import ListedObject, StagedObject
+from workers.cvmfs.checking.check import check
+from workers.cvmfs.storage.storage import ListedObject, StagedObject
 
 IMAGE = b"/.flat/ab/image"
 LATER = NOW + 20 * 24 * 3600  # within the whitelist's time

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from tests.support.cvmfs_repository import FQRN, NOW, keys
 from tests.support.damage import BARE, FILE, LARGE, Damage, at, row, signed
 from tests.support.workbench import IMAGE, OTHER, Workbench
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.keys import KeyRing
-from workers.cvmfs.objects import pack
-from workers.cvmfs.storage import MANIFEST, WHITELIST
-from workers.cvmfs.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.objects.objects import pack
+from workers.cvmfs.signing.keys import KeyRing
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.storage.storage import MANIFEST, WHITELIST
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 
 def _remove(data: bytes, kind: Kind = Kind.BULK) -> Callable[[Workbench], None]:

@@ -3,8 +3,8 @@
 from tests.support.cvmfs_repository import NOW
 from tests.support.damage import Damage, signed
 from tests.support.workbench import Workbench
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.storage import REFLOG
+from workers.cvmfs.storage.storage import REFLOG
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 
 def reflog(name: str, statement: str, *found: str, stock: bool | None = True) -> Damage:

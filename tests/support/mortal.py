@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.cvmfs import LocalStorage
-from workers.cvmfs.storage import StagedObject
+from workers.cvmfs.storage.storage import StagedObject
 
 MORE_THAN_ALL_WRITES = 1000
 

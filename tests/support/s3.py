@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from workers.cvmfs.bucket import BucketAccess
+from workers.cvmfs.storage.bucket import BucketAccess
 
 BUCKET = "cvmfs-bucket"
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"

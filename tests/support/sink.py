@@ -6,7 +6,7 @@ from threading import Lock
 
 from workers.cvmfs import Chunk, Content
 
-_STORED = 1  # workers.cvmfs.dirent: no compression
+_STORED = 1  # workers.cvmfs.values.dirent: no compression
 
 
 class MemorySink:

@@ -18,19 +18,19 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from tests.support.cvmfs_repository import FQRN, NOW, keys
-from workers.cvmfs.catalog import NestedCatalog
-from workers.cvmfs.changes import GraftTree, PutFile, PutLink
-from workers.cvmfs.check import Finding, check
-from workers.cvmfs.database import open_database
-from workers.cvmfs.dirent import STORED, Chunk, Content, Dirent
+from workers.cvmfs.catalog.database import open_database
+from workers.cvmfs.catalog.reader import NestedCatalog
+from workers.cvmfs.checking.check import Finding, check
+from workers.cvmfs.commit.changes import GraftTree, PutFile, PutLink
 from workers.cvmfs.errors import NotFound
-from workers.cvmfs.hash import ContentHash, Kind, path_key
-from workers.cvmfs.local_storage import LocalStorage
-from workers.cvmfs.manifest import RepositoryManifest
-from workers.cvmfs.objects import get_object, pack
+from workers.cvmfs.objects.objects import get_object, pack
 from workers.cvmfs.repository import Repository
-from workers.cvmfs.storage import MANIFEST, REFLOG
-from workers.cvmfs.tree import Tree
+from workers.cvmfs.signing.manifest import RepositoryManifest
+from workers.cvmfs.storage.local import LocalStorage
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG
+from workers.cvmfs.values.dirent import STORED, Chunk, Content, Dirent
+from workers.cvmfs.values.hash import ContentHash, Kind, path_key
+from workers.cvmfs.values.trees import Tree
 
 IMAGE, SHELF, OTHER = b"/image", b"/shelf", b"/shelf/other"
 

@@ -17,7 +17,7 @@ from tests.support.oci import tar_of
 from webhook.cli import main
 from workers.config import load_config
 from workers.cvmfs import PutFile
-from workers.cvmfs.storage import STATUS, WHITELIST
+from workers.cvmfs.storage.storage import STATUS, WHITELIST
 from workers.services import create_repository, open_repository
 
 FQRN = "unpacked.example.org"

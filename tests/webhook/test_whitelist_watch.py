@@ -16,7 +16,7 @@ from tests.support.redis import RedisServer
 from tests.support.site import OPERATOR, TOKEN
 from webhook.app import create_app
 from workers.config import Config, OperatorConfig, QueueConfig, RepositoryConfig, Secret
-from workers.cvmfs.storage import WHITELIST
+from workers.cvmfs.storage.storage import WHITELIST
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile

@@ -8,7 +8,7 @@ from tests.support.cvmfs_repository import FQRN, keys
 from workers import services
 from workers.config import Config, RepositoryConfig, load_config
 from workers.cvmfs import LocalStorage, PutLink, RepositoryBusy, StorageFailed
-from workers.cvmfs.stock import StockStorage
+from workers.cvmfs.storage.shared_with_stock import StockStorage
 from workers.services import create_repository, open_repository
 
 

@@ -21,8 +21,8 @@ from webhook.commands.frame import (
 )
 from workers.config import Config
 from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
-from workers.cvmfs.check import Progress
-from workers.cvmfs.deletion import last_collection
+from workers.cvmfs.checking.check import Progress
+from workers.cvmfs.storage.deletion_mark import last_collection
 from workers.services import check_repository, create_repository, open_repository
 
 _BLOCK = 1 << 20

@@ -2,15 +2,16 @@
 
 Knows nothing of images, registries, Redis or Flask, and imports nothing of ours.
 
-To read on, in this order: ``dirent.py`` (the values), ``storage.py`` (where bytes lie),
-``snapshot.py`` (reading), ``commit.py`` (writing: the whole story of a commit).
+To read on, in this order: ``values/dirent.py`` (one entry), ``storage/storage.py``
+(where bytes lie), ``snapshot.py`` (reading), ``commit/committer.py`` (writing: the
+whole story of a commit).
 """
 
-from workers.cvmfs.auto_tags import AutoTags
-from workers.cvmfs.batch import Batch
-from workers.cvmfs.bucket import BucketAccess
-from workers.cvmfs.catalog import Catalog, NestedCatalog
-from workers.cvmfs.changes import (
+from workers.cvmfs.catalog.prepare import PreparedTree
+from workers.cvmfs.catalog.reader import Catalog, NestedCatalog
+from workers.cvmfs.catalog.tree_reader import StreamedTree
+from workers.cvmfs.commit.batch import Batch
+from workers.cvmfs.commit.changes import (
     Change,
     EditRecords,
     GraftTree,
@@ -19,9 +20,8 @@ from workers.cvmfs.changes import (
     RemovePath,
     RequirePath,
 )
-from workers.cvmfs.collection import Collection, GivenUp, Pile, Stage
-from workers.cvmfs.commit import Committed, Revision
-from workers.cvmfs.dirent import STORED, ZLIB, Chunk, Content, Dirent
+from workers.cvmfs.commit.committer import Committed, Revision
+from workers.cvmfs.commit.transaction import MountpointPolicy
 from workers.cvmfs.errors import (
     ContentCollected,
     Damaged,
@@ -38,25 +38,26 @@ from workers.cvmfs.errors import (
     StorageFailed,
     WhitelistExpired,
 )
-from workers.cvmfs.garbage import collect_garbage
-from workers.cvmfs.hash import ContentHash, Kind, path_key
-from workers.cvmfs.history import Tag
-from workers.cvmfs.keys import KeyRing, parse_public_key
-from workers.cvmfs.local_storage import LocalStorage
-from workers.cvmfs.manifest import RepositoryManifest
-from workers.cvmfs.prepare import PreparedTree
+from workers.cvmfs.garbage.collect import collect_garbage
+from workers.cvmfs.garbage.progress import Collection, GivenUp, Pile, Stage
+from workers.cvmfs.garbage.retention import Retention
+from workers.cvmfs.objects.content_sink import ContentSink
 from workers.cvmfs.repository import Repository
-from workers.cvmfs.retention import Retention
-from workers.cvmfs.s3_storage import S3Storage
-from workers.cvmfs.sink import ContentSink
+from workers.cvmfs.revisions.auto_tags import AutoTags
+from workers.cvmfs.revisions.history import Tag
+from workers.cvmfs.signing.keys import KeyRing, parse_public_key
+from workers.cvmfs.signing.manifest import RepositoryManifest
+from workers.cvmfs.signing.trust import load_head
+from workers.cvmfs.signing.whitelist import Whitelist
 from workers.cvmfs.snapshot import Snapshot
-from workers.cvmfs.storage import CollectableStorage, ObjectSource, Storage
-from workers.cvmfs.transaction import MountpointPolicy
-from workers.cvmfs.tree import Directories, Directory, Tree
-from workers.cvmfs.tree_reader import StreamedTree
-from workers.cvmfs.trust import load_head
-from workers.cvmfs.upkeep import add_tag, remove_tag, roll_back
-from workers.cvmfs.whitelist import Whitelist
+from workers.cvmfs.storage.bucket import BucketAccess
+from workers.cvmfs.storage.local import LocalStorage
+from workers.cvmfs.storage.s3 import S3Storage
+from workers.cvmfs.storage.storage import CollectableStorage, ObjectSource, Storage
+from workers.cvmfs.tagging import add_tag, remove_tag, roll_back
+from workers.cvmfs.values.dirent import STORED, ZLIB, Chunk, Content, Dirent
+from workers.cvmfs.values.hash import ContentHash, Kind, path_key
+from workers.cvmfs.values.trees import Directories, Directory, Tree
 
 __all__ = [
     "STORED",

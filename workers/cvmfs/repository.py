@@ -1,6 +1,6 @@
 """A repository and the keys to it: everything that one can do with it.
 
-How it is made stands in ``creation.py``, the whole story of a commit in ``commit.py``.
+``commit/creation.py`` makes one; ``commit/committer.py`` tells the story of a commit.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,33 +8,33 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from workers.cvmfs.auto_tags import AutoTags
-from workers.cvmfs.batch import Batch
-from workers.cvmfs.catalog import NestedCatalog, load_catalog
-from workers.cvmfs.changes import Change, check_target
-from workers.cvmfs.commit import Committed, Committer, Confirm, Revision
-from workers.cvmfs.creation import sign_whitelist, write_first_revision
-from workers.cvmfs.cutting import DEFAULT_CUT, CutSize
-from workers.cvmfs.deletion import deletion_mark
+from workers.cvmfs.catalog.cutting import DEFAULT_CUT, CutSize
+from workers.cvmfs.catalog.prepare import PreparedTree, draft_tree
+from workers.cvmfs.catalog.reader import NestedCatalog, load_catalog
+from workers.cvmfs.catalog.schema import DEFAULT_TTL_SECONDS
+from workers.cvmfs.catalog.tree_reader import StreamedTree, stream_tree
+from workers.cvmfs.commit.batch import Batch
+from workers.cvmfs.commit.changes import Change, check_target
+from workers.cvmfs.commit.committer import Committed, Committer, Confirm, Revision
+from workers.cvmfs.commit.creation import sign_whitelist, write_first_revision
+from workers.cvmfs.commit.head import load_history
+from workers.cvmfs.commit.required_objects import require_tree
+from workers.cvmfs.commit.transaction import MountpointPolicy
 from workers.cvmfs.errors import ContentCollected, InvalidKeys, RepositoryExists
-from workers.cvmfs.fqrn import check_fqrn
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.history import Tag
-from workers.cvmfs.keys import KeyRing
-from workers.cvmfs.manifest import RepositoryManifest
-from workers.cvmfs.naming import require_tree
-from workers.cvmfs.objects import DEFAULT_LEVEL, put_object
-from workers.cvmfs.prepare import PreparedTree, draft_tree
-from workers.cvmfs.publishing import load_history
-from workers.cvmfs.schema import DEFAULT_TTL_SECONDS
-from workers.cvmfs.sink import ContentSink
+from workers.cvmfs.objects.content_sink import ContentSink
+from workers.cvmfs.objects.objects import DEFAULT_LEVEL, put_object
+from workers.cvmfs.revisions.auto_tags import AutoTags
+from workers.cvmfs.revisions.history import Tag
+from workers.cvmfs.signing.keys import KeyRing
+from workers.cvmfs.signing.manifest import RepositoryManifest
+from workers.cvmfs.signing.trust import load_head
+from workers.cvmfs.signing.whitelist import Whitelist
 from workers.cvmfs.snapshot import Snapshot
-from workers.cvmfs.storage import MANIFEST, Storage
-from workers.cvmfs.transaction import MountpointPolicy
-from workers.cvmfs.tree import Tree
-from workers.cvmfs.tree_reader import StreamedTree, stream_tree
-from workers.cvmfs.trust import load_head
-from workers.cvmfs.whitelist import Whitelist
+from workers.cvmfs.storage.deletion_mark import deletion_mark
+from workers.cvmfs.storage.storage import MANIFEST, Storage
+from workers.cvmfs.values.fqrn import check_fqrn
+from workers.cvmfs.values.hash import ContentHash, Kind
+from workers.cvmfs.values.trees import Tree
 
 
 def _no_mountpoints(_path: bytes) -> bool:

@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from workers.cvmfs.catalog import Catalog, NestedCatalog, load_catalog
-from workers.cvmfs.dirent import Content, Dirent
+from workers.cvmfs.catalog.reader import Catalog, NestedCatalog, load_catalog
+from workers.cvmfs.catalog.rows import Row
+from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import Damaged, Malformed, NotFound
-from workers.cvmfs.hash import ContentHash
-from workers.cvmfs.objects import open_content, read_content
-from workers.cvmfs.paths import check_path, joined_names, parents, printable
-from workers.cvmfs.rows import Row
-from workers.cvmfs.storage import ObjectSource
-from workers.cvmfs.tree import Directory, Tree
-from workers.cvmfs.tree_reader import read_tree
+from workers.cvmfs.objects.objects import open_content, read_content
+from workers.cvmfs.storage.storage import ObjectSource
+from workers.cvmfs.values.dirent import Content, Dirent
+from workers.cvmfs.values.hash import ContentHash
+from workers.cvmfs.values.paths import check_path, joined_names, parents, printable
+from workers.cvmfs.values.trees import Directory, Tree
 
 _OPEN_CATALOGS = 24
 """Catalogs kept open: enough for the path to an image and its neighbours."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from workers.cvmfs import Dirent, Snapshot, Tree
-from workers.cvmfs.xattrs import decode_xattrs, encode_xattrs
+from workers.cvmfs.values.xattrs import decode_xattrs, encode_xattrs
 
 Read = Callable[[Dirent], Iterable[bytes]]
 """Returns the content of a regular file, proven, in blocks."""

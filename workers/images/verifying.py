@@ -23,7 +23,7 @@ from workers.images.layer_tree import LayerTree
 
 _HOPS = 40
 _MARKER = b".cvmfscatalog"
-# What a catalog can hold of an extended attribute (workers/cvmfs/xattrs.py).
+# What a catalog can hold of an extended attribute (workers/cvmfs/values/xattrs.py).
 _XATTR_BYTES = 255
 _XATTRS = 255
 _MOST_SHOWN = 3

@@ -15,7 +15,7 @@ fences are for:
 * Nothing is taken out of the queue before its answer is there. A leader that dies
   leaves the queue as it was, and the lock goes with it: the next one that tries leads.
 * A batch that a dead leader had committed already, or that was committed twice as the
-  queue was away, is in force; committing it again changes nothing (``commit.py``).
+  queue was away, is in force; committing it again changes nothing (``committer.py``).
 """
 
 import json

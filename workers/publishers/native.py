@@ -31,8 +31,8 @@ from workers.cvmfs import (
     Tree,
     WhitelistExpired,
 )
-from workers.cvmfs.objects import BLOCK_BYTES, open_content
-from workers.cvmfs.sink import CHUNK_BYTES
+from workers.cvmfs.objects.content_sink import CHUNK_BYTES
+from workers.cvmfs.objects.objects import BLOCK_BYTES, open_content
 from workers.plan import (
     ContentAt,
     ContentSink,

@@ -1,4 +1,4 @@
-"""The parts of ``check``: one room per thing that can be wrong.
+"""The check of a whole repository: one room per thing that can be wrong.
 
-Read first: ``workers/cvmfs/check.py``, the story they are parts of.
+Read first: ``check.py``, the story that the others are parts of.
 """

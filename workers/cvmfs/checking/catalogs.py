@@ -14,7 +14,9 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from workers.cvmfs.catalog import NestedCatalog
+from workers.cvmfs.catalog.counters import Counters
+from workers.cvmfs.catalog.database import translated
+from workers.cvmfs.catalog.reader import NestedCatalog
 from workers.cvmfs.checking.entries import examine_entries
 from workers.cvmfs.checking.finding import Finding, Findings
 from workers.cvmfs.checking.integrity import all_properties
@@ -35,14 +37,12 @@ from workers.cvmfs.checking.tables import (
     schema_revision,
     stored_counters,
 )
-from workers.cvmfs.counters import Counters
-from workers.cvmfs.database import translated
-from workers.cvmfs.dirent import ZLIB
 from workers.cvmfs.errors import FormatError, StorageFailed
-from workers.cvmfs.hash import ContentHash, Kind, path_key
-from workers.cvmfs.objects import MAX_DATABASE_BYTES, unpack
-from workers.cvmfs.paths import printable
-from workers.cvmfs.storage import ObjectSource
+from workers.cvmfs.objects.objects import MAX_DATABASE_BYTES, unpack
+from workers.cvmfs.storage.storage import ObjectSource
+from workers.cvmfs.values.dirent import ZLIB
+from workers.cvmfs.values.hash import ContentHash, Kind, path_key
+from workers.cvmfs.values.paths import printable
 
 _Result = TypeVar("_Result")
 

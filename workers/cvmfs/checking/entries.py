@@ -9,14 +9,14 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from workers.cvmfs.catalog.schema import COLUMNS, MARKER
 from workers.cvmfs.checking.finding import Finding
 from workers.cvmfs.checking.layout import Key, Layout
 from workers.cvmfs.checking.rules import BROKEN_RULES, TYPES_MASK, broken_rules
 from workers.cvmfs.errors import Malformed
-from workers.cvmfs.hash import path_key
-from workers.cvmfs.paths import is_name
-from workers.cvmfs.schema import COLUMNS, MARKER
-from workers.cvmfs.xattrs import decode_xattrs
+from workers.cvmfs.values.hash import path_key
+from workers.cvmfs.values.paths import is_name
+from workers.cvmfs.values.xattrs import decode_xattrs
 
 _SELECT_BROKEN = f"""
 SELECT rowid, md5path_1, md5path_2, parent_1, parent_2, name, {BROKEN_RULES}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from workers.cvmfs.paths import printable
+from workers.cvmfs.values.paths import printable
 
 _Result = TypeVar("_Result")
 _MAX_CHARACTERS = 4096

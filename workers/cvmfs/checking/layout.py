@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from workers.cvmfs.checking.finding import Finding
-from workers.cvmfs.hash import path_key
-from workers.cvmfs.schema import (
+from workers.cvmfs.catalog.schema import (
     FLAG_BIND_MOUNTPOINT,
     FLAG_MOUNTPOINT,
     LINK_COUNT_MASK,
 )
+from workers.cvmfs.checking.finding import Finding
+from workers.cvmfs.values.hash import path_key
 
 Key = tuple[int, int]
 

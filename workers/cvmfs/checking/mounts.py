@@ -8,17 +8,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from workers.cvmfs.catalog import NestedCatalog
-from workers.cvmfs.checking.finding import Finding, Findings
-from workers.cvmfs.errors import FormatError
-from workers.cvmfs.hash import ContentHash, path_key
-from workers.cvmfs.paths import parent
-from workers.cvmfs.schema import (
+from workers.cvmfs.catalog.reader import NestedCatalog
+from workers.cvmfs.catalog.schema import (
     FLAG_BIND_MOUNTPOINT,
     FLAG_EXTERNAL,
     FLAG_MOUNTPOINT,
     FLAG_NESTED_ROOT,
 )
+from workers.cvmfs.checking.finding import Finding, Findings
+from workers.cvmfs.errors import FormatError
+from workers.cvmfs.values.hash import ContentHash, path_key
+from workers.cvmfs.values.paths import parent
 
 _NO_PARENT = (0, 0)
 _SELECT_ROW = """

@@ -28,11 +28,11 @@ from typing import NamedTuple, Protocol, cast
 from isal import isal_zlib
 
 from workers.cvmfs.checking.finding import Finding, Findings
-from workers.cvmfs.dirent import STORED, ZLIB
 from workers.cvmfs.errors import FormatError, NotFound, StorageFailed
-from workers.cvmfs.hash import Algorithm, ContentHash, Kind, new_hasher
-from workers.cvmfs.objects import BLOCK_BYTES
-from workers.cvmfs.storage import ObjectSource
+from workers.cvmfs.objects.objects import BLOCK_BYTES
+from workers.cvmfs.storage.storage import ObjectSource
+from workers.cvmfs.values.dirent import STORED, ZLIB
+from workers.cvmfs.values.hash import Algorithm, ContentHash, Kind, new_hasher
 
 ANY_SIZE = -1
 _THREADS = 8

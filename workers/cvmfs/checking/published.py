@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from workers.cvmfs.checking.finding import Finding, Findings
 from workers.cvmfs.errors import FormatError
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.keys import parse_certificate, public_key_of
-from workers.cvmfs.manifest import RepositoryManifest, verify_manifest
-from workers.cvmfs.objects import get_object
-from workers.cvmfs.storage import MANIFEST, WHITELIST, ObjectSource
-from workers.cvmfs.whitelist import Whitelist, verify_whitelist
+from workers.cvmfs.objects.objects import get_object
+from workers.cvmfs.signing.keys import parse_certificate, public_key_of
+from workers.cvmfs.signing.manifest import RepositoryManifest, verify_manifest
+from workers.cvmfs.signing.whitelist import Whitelist, verify_whitelist
+from workers.cvmfs.storage.storage import MANIFEST, WHITELIST, ObjectSource
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 
 class Head(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 
+from workers.cvmfs.catalog.database import open_database, translated
 from workers.cvmfs.checking.finding import Finding
 from workers.cvmfs.checking.integrity import (
     all_properties,
@@ -18,12 +19,11 @@ from workers.cvmfs.checking.integrity import (
     table_kinds,
 )
 from workers.cvmfs.checking.proving import Prover, Wanted
-from workers.cvmfs.database import open_database, translated
 from workers.cvmfs.errors import FormatError, NotFound, StorageFailed
-from workers.cvmfs.hash import ContentHash, Kind
-from workers.cvmfs.manifest import RepositoryManifest
-from workers.cvmfs.objects import get_object
-from workers.cvmfs.storage import REFLOG, ObjectSource
+from workers.cvmfs.objects.objects import get_object
+from workers.cvmfs.signing.manifest import RepositoryManifest
+from workers.cvmfs.storage.storage import REFLOG, ObjectSource
+from workers.cvmfs.values.hash import ContentHash, Kind
 
 _REFLOG_KINDS = {
     0: Kind.CATALOG,

@@ -11,7 +11,7 @@ Source: cvmfs/swissknife_check.cc, ``CommandCheck::Find``; cvmfs-format.md secti
 
 from typing import NamedTuple
 
-from workers.cvmfs.schema import COLUMNS
+from workers.cvmfs.catalog.schema import COLUMNS
 
 
 class Rule(NamedTuple):

@@ -6,6 +6,9 @@ Source: cvmfs/catalog_sql.cc; cvmfs-format.md sections 3.1, 3.2 and 3.7.
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 
+from workers.cvmfs.catalog.counters import Counters
+from workers.cvmfs.catalog.database import open_database, translated
+from workers.cvmfs.catalog.schema import COLUMNS, SCHEMA
 from workers.cvmfs.checking.finding import Finding, Findings
 from workers.cvmfs.checking.integrity import (
     all_properties,
@@ -13,11 +16,8 @@ from workers.cvmfs.checking.integrity import (
     number,
     table_kinds,
 )
-from workers.cvmfs.counters import Counters
-from workers.cvmfs.database import open_database, translated
 from workers.cvmfs.errors import FormatError
-from workers.cvmfs.hash import ContentHash
-from workers.cvmfs.schema import COLUMNS, SCHEMA
+from workers.cvmfs.values.hash import ContentHash
 
 _TABLES = {
     "catalog": COLUMNS,
