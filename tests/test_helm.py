@@ -25,9 +25,9 @@ from click.testing import CliRunner
 
 from webhook.cli import main
 from workers.config import load_config
+from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 from workers.policy import parse_policy
-from workers.queue_server import free_port
 
 Object = dict[str, Any]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.documents.quantities import BadQuantity, parse_duration, parse_size
 from workers.policy import (
     ImageLimits,
     Keep,
@@ -22,7 +23,6 @@ from workers.policy import (
     target_repository,
 )
 from workers.policy.image_pattern import ImagePattern, InvalidPattern, is_signature_tag
-from workers.quantities import BadQuantity, parse_duration, parse_size
 from workers.reference import Reference
 
 CONTRACT = """\

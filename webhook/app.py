@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 
 from flask import Flask
 
-from webhook import api, dashboard, files, headers, health, hooks, metrics, queue_pages
+from webhook import dashboard
 from webhook.dashboard.pages import Sources
-from webhook.intake import Carrier, Intake, durability_check
-from webhook.login import Login
-from webhook.publish_request import PublishRequests
+from webhook.intake.intake import Carrier, Intake, durability_check
+from webhook.intake.requests import PublishRequests
+from webhook.web import api, cvmfs_files, headers, health, hooks, metrics, queue_pages
+from webhook.web.login import Login
+from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger, LedgerUnavailable, Looks
 from workers.policy import PolicyFile
 from workers.policy.watching import RECONCILER, overdue
-from workers.whitelist_watch import WhitelistWatch
 
 Problems = Callable[[], Sequence[str]]
 
@@ -93,7 +94,7 @@ def create_app(
             is_durability_trusted=is_trusted,
             has_expired=whitelists.has_expired,
         ),
-        files.blueprint(files.local_roots(config), config.site),
+        cvmfs_files.blueprint(cvmfs_files.local_roots(config), config.site),
     ):
         app.register_blueprint(blueprint)
     headers.init_app(app)

@@ -1,4 +1,4 @@
-"""The command line: the one place that wires front and core.
+"""The command line.
 
 The verbs are a contract with users (design section 5.1); what each does stands in
 ``webhook/commands``.
@@ -7,15 +7,15 @@ The verbs are a contract with users (design section 5.1); what each does stands 
 import click
 
 from webhook.commands.explain import explain
-from webhook.commands.export import export
-from webhook.commands.garbage import gc
 from webhook.commands.images import publish, status
 from webhook.commands.ledger import ledger
 from webhook.commands.policy import policy
-from webhook.commands.pruning import prune
 from webhook.commands.reconcile import reconcile
-from webhook.commands.repository import repository
-from webhook.commands.repository_care import resign_command, rollback, tag
+from webhook.commands.repository.export import export
+from webhook.commands.repository.gc import gc
+from webhook.commands.repository.look import repository
+from webhook.commands.repository.prune import prune
+from webhook.commands.repository.tags import resign_command, rollback, tag
 from webhook.commands.service import serve, up, worker
 from webhook.commands.steering import remove, restore
 

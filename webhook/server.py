@@ -18,16 +18,16 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
-from webhook import hooks
-from webhook.afterwards import Afterwards
 from webhook.app import create_app
+from webhook.intake.deferred_queue import Afterwards
+from webhook.web import hooks
 from webhook.wire import Desk, Door, Head, Speaker, Terms
 from workers.config import Config, ConfigError, Limits, SourceConfig
 from workers.config.values import BadValue, listen_address
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
-from workers.queue_server import connect
 
 _PROCESSES = 2
 # They wait for the queue's disk most of the time; more of them would only stand in

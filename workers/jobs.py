@@ -19,10 +19,10 @@ from workers.jobqueue import worker_name
 from workers.ledger import LedgerUnavailable
 from workers.policy import PolicyFile
 from workers.reference import Reference
-from workers.run.ending import end
 from workers.run.heartbeat import Heartbeat, LeaseLost
+from workers.run.outcomes import end
 from workers.run.run import Run
-from workers.services import Services
+from workers.wiring import Services
 
 log = logging.getLogger(__name__)
 

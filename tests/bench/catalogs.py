@@ -13,11 +13,11 @@ from tests.bench.report import Figure, Settings, median
 from workers.cvmfs import Catalog, Chunk, Content, NestedCatalog, Tree
 from workers.cvmfs.catalog.prepare import draft_catalog
 from workers.cvmfs.catalog.tree_reader import read_tree
-from workers.images.budget import Budget
-from workers.images.content import ContentPool
-from workers.images.layer import read_layer
-from workers.images.layer_tree import LayerTree
-from workers.images.merge import merge
+from workers.images.layers.budget import Budget
+from workers.images.layers.content import ContentPool
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.merge import merge
+from workers.images.layers.read import read_layer
 
 _MOUNTPOINT = b"/.flat/ab/" + b"ab" * 32
 _MERGE_REACH = 150_000

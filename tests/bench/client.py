@@ -23,7 +23,7 @@ from tests.support.distribution import (
 from tests.support.oci import build_image, tar_of, write_layout
 from tests.support.service import Service
 from tests.support.stock_server import stock_server
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 from workers.cvmfs.storage.storage import MANIFEST
 
 _TTL_SECONDS = 5

@@ -16,12 +16,12 @@ from workers.cvmfs import (
     StreamedTree,
     Tree,
 )
-from workers.images.manifest import Platform
-from workers.layout.flat import FlatImage, Placement, plan_flat
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path, is_catalog
-from workers.plan import Plan, TreeAt
-from workers.publishers.native import NativePublisher
+from workers.formats.flat import FlatImage, Placement, plan_flat
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path, is_catalog
+from workers.images.platforms import Platform
+from workers.publishing.native import NativePublisher
+from workers.publishing.plan import Plan, TreeAt
 from workers.reference import Reference
 
 _PLATFORM = Platform("linux", "amd64")

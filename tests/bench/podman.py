@@ -11,9 +11,9 @@ from tests.bench.report import Figure, Settings, median
 from tests.support.cvmfs_repository import FQRN, keys
 from tests.support.s3 import Request, S3Server, StoredObject, s3_server
 from workers.cvmfs import Content, Repository, S3Storage
-from workers.layout.names import is_catalog
-from workers.layout.podman import StoredImage, StoredLayer, put_in_store
-from workers.plan import Plan
+from workers.formats.paths import is_catalog
+from workers.formats.podman import StoredImage, StoredLayer, put_in_store
+from workers.publishing.plan import Plan
 
 _OWN_LAYERS = 3
 _SHARING = 20

@@ -20,8 +20,9 @@ from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median, percentile
 from tests.support.service import Service
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect_url
+from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
-from workers.queue_server import connect_url, free_port
 
 _SAMPLE = Path(__file__).parents[1] / "webhook/samples/distribution-1.json"
 _RATE, _SECONDS = 300, 30

@@ -17,14 +17,15 @@ from pathlib import Path
 from tests.bench.images import LayoutImage
 from tests.support.distribution import distribution_registry, skopeo_copy
 from tests.support.redis import RedisServer
+from workers.care.repository import create_missing_repositories
 from workers.config import Config, load_config
 from workers.cvmfs.storage.storage import MANIFEST
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect
 from workers.jobs import run_job
 from workers.ledger import Ledger, RunRecord
-from workers.queue_server import connect
 from workers.reference import Reference
-from workers.services import Services, create_missing_repositories
+from workers.wiring import Services
 
 FQRN = "bench.example.org"
 HORSE_FUNCTION = "tests.bench.horse.run"

@@ -18,8 +18,8 @@ from tests.support.jobs import Workshop
 from tests.support.layers import Stack
 from tests.support.oci import build_image, digest_of, gzip_layer, write_layout
 from tests.support.unpacking import unpacked
-from workers.layout.layers import layer_path
-from workers.layout.names import image_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import image_path
 from workers.reference import Reference
 
 BARE = tars.character_device(b"d/name", 0, 0, mode=0, mtime=0)

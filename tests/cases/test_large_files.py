@@ -12,13 +12,13 @@ import pytest
 from tests.support import tars
 from tests.support.blocks import Blocks
 from tests.support.jobs import FQRN, Workshop
+from workers.archives.entries import Entry
+from workers.archives.tar import header
+from workers.care.repository import check_repository
 from workers.cvmfs import Content, Dirent, Tree
-from workers.exporting.entries import Entry
-from workers.exporting.tar import header
-from workers.images.tar import TarReader
-from workers.layout.names import flat_path
-from workers.plan import Fence, Plan, TreeAt
-from workers.services import check_repository
+from workers.formats.paths import flat_path
+from workers.images.tar.reader import TarReader
+from workers.publishing.plan import Fence, Plan, TreeAt
 
 FOUR_GIB = 1 << 32
 

@@ -22,7 +22,7 @@ from tests.support.reported_images import REPORTED_IMAGES
 from tests.support.scene import may_mount
 from tests.support.unpacking import held, unpacked
 from workers.exporting import export_directory
-from workers.layout.layers import layer_path
+from workers.formats.layers import layer_path
 
 pytestmark = pytest.mark.skipif(not may_mount(), reason="mounting needs root")
 

@@ -3,7 +3,7 @@
 from tests.support import tars
 from tests.support.jobs import Workshop
 from tests.support.layers import Stack
-from workers.images.names import LONGEST_PATH
+from workers.images.layers.names import LONGEST_PATH
 
 NAME = "atlas/deep"
 PATH = b"a/" * 2047 + b"b"

@@ -8,8 +8,8 @@ from tests.support import tars
 from tests.support.jobs import FQRN, Workshop
 from tests.support.layers import Stack
 from tests.support.unpacking import without_additions
+from workers.care.repository import check_repository
 from workers.ledger import Outcome
-from workers.services import check_repository
 
 MARKER = b".cvmfscatalog"
 BASE = [

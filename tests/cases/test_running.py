@@ -8,7 +8,7 @@ import pytest
 from tests.support import flat_image
 from tests.support.jobs import Workshop
 from workers.exporting import export_directory
-from workers.layout.names import image_path
+from workers.formats.paths import image_path
 from workers.reference import Reference
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root")

@@ -10,12 +10,12 @@ from tests.support.jobs import FQRN, Workshop
 from tests.support.oci import Image, build_image, digest_of, gzip_layer, tar_of
 from tests.support.registry import FakeRegistry
 from webhook.cli import main
+from workers.formats.paths import flat_path, image_path, metadata_path
 from workers.jobs import run_job
-from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import Hint, Outcome, State
 from workers.reference import Reference
 from workers.registry import RegistryClient
-from workers.registry.access import RegistryAccess
+from workers.registry.auth.access import RegistryAccess
 
 NAME = "atlas/analysis:v1"
 LAYERS = [gzip_layer(tar_of({"a": b"a"})), gzip_layer(tar_of({"b": b"b"}))]

@@ -8,12 +8,13 @@ import pytest
 from tests.support.cvmfs_repository import keys
 from tests.support.jobs import FQRN, Workshop
 from tests.support.oci import digest_of, gzip_layer, tar_of
+from workers.care.repository import create_missing_repositories
 from workers.config import load_config
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path, image_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path, image_path
 from workers.ledger import State
 from workers.reference import Reference
-from workers.services import Services, create_missing_repositories, open_repository
+from workers.wiring import Services, open_repository
 
 OTHER = "other.example.org"
 HERE, THERE = "atlas/here:v1", "atlas/there:v1"

@@ -11,8 +11,8 @@ from tests.support.jobs import FQRN, Workshop, workshop_on
 from tests.support.oci import digest_of, gzip_layer
 from tests.support.redis import RedisServer
 from tests.support.stock_server import StockServer, stock_server
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path
 
 pytestmark = pytest.mark.compat
 

@@ -13,7 +13,7 @@ from tests.support.jobs import FQRN, Workshop, workshop_on
 from tests.support.oci import Layer, digest_of, gzip_layer
 from tests.support.redis import RedisServer
 from tests.support.web import served
-from workers.layout.layers import layer_path
+from workers.formats.layers import layer_path
 
 pytestmark = [
     pytest.mark.compat,

@@ -19,7 +19,7 @@ from tests.support.oci import build_image, tar_of, write_layout
 from tests.support.rootfs import debian_image
 from tests.support.service import Service
 from tests.support.unpacking import unpacked, without_additions
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 
 pytestmark = [
     pytest.mark.compat,

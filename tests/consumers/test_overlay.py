@@ -38,8 +38,8 @@ from tests.support.stacking import (
 )
 from tests.support.unpacking import held, unpacked
 from workers.exporting import export_directory
-from workers.layout.layers import layer_path
-from workers.layout.names import metadata_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import metadata_path
 from workers.reference import Reference
 
 MOUNTERS = [ROOT, USER]

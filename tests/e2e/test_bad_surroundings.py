@@ -21,7 +21,7 @@ import requests
 from tests.support.oci import plain_layer, tar_of
 from tests.support.scene import OPERATOR, Scene, may_mount, mount, one_line, scene_in
 from tests.support.worker import eventually
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 from workers.cvmfs import KeyRing, LocalStorage
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST

@@ -19,7 +19,7 @@ from tests.support.distribution import (
 from tests.support.rootfs import debian_image
 from tests.support.service import TOKEN, Service
 from tests.support.unpacking import unpacked, without_additions
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="owners and devices need root"

@@ -14,7 +14,7 @@ from tests.support.distribution import (
 )
 from tests.support.oci import Image, build_image, tar_of, write_layout
 from tests.support.service import Service
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 
 
 @pytest.fixture

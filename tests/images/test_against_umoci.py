@@ -25,8 +25,8 @@ from tests.support.oci import Image, build_image, read_layout, write_layout
 from tests.support.rootfs import debian_image
 from tests.support.sink import MemorySink
 from tests.support.unpacking import unpacked
-from workers.images.budget import Budget
-from workers.images.merge import merge
+from workers.images.layers.budget import Budget
+from workers.images.layers.merge import merge
 
 
 @pytest.fixture(autouse=True)

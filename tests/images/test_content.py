@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.sink import MemorySink
 from workers.cvmfs import Chunk, Content
-from workers.images.content import ContentPool, ContentWriter
+from workers.images.layers.content import ContentPool, ContentWriter
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from isal import igzip
 
 from tests.support.blocks import Blocks
 from workers.errors import PermanentError
-from workers.images.decompress import DamagedLayer, LayerStream
+from workers.images.tar.decompress import DamagedLayer, LayerStream
 
 TEXT = b"".join(b"line %d of a layer\n" % n for n in range(60_000))
 SKIPPABLE = b"\x50\x2a\x4d\x18" + (1000).to_bytes(4, "little") + bytes(1000)

@@ -22,12 +22,12 @@ from tests.support.oci import (
 )
 from tests.support.sink import MemorySink
 from workers.cvmfs import Content, Dirent
-from workers.images import layer as layer_module
-from workers.images.budget import Budget
-from workers.images.content import ContentPool
-from workers.images.layer import read_layer
+from workers.images.layers import read as layer_module
+from workers.images.layers.budget import Budget
+from workers.images.layers.content import ContentPool
+from workers.images.layers.read import read_layer
 from workers.images.rejected import ImageRejected
-from workers.images.tar_fields import DamagedTar
+from workers.images.tar.fields import DamagedTar
 
 MEBIBYTE = 1 << 20
 
@@ -245,7 +245,7 @@ def test_a_bomb_in_an_entry_of_unknown_type_is_refused() -> None:
 def test_names_that_would_fill_the_memory_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.images.budget._METADATA_BYTES", 100_000)
+    monkeypatch.setattr("workers.images.layers.budget._METADATA_BYTES", 100_000)
     match = "names and attributes take more than 100000 bytes"
     deep = b"/".join([b"d"] * 2000)
     exhausted(match, 9, 9, tars.tar(tars.gnu_name(deep, tars.file(b"x"))))
@@ -262,7 +262,7 @@ def test_a_million_tiny_records_are_refused() -> None:
 def test_directories_that_no_member_names_count_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.images.budget._METADATA_BYTES", 10_000)
+    monkeypatch.setattr("workers.images.layers.budget._METADATA_BYTES", 10_000)
     deep = b"/".join([b"d"] * 50)
     match = "names and attributes take more than 10000 bytes"
     exhausted(match, 9, 9, tars.tar(tars.gnu_name(deep, tars.file(b"x"))))

@@ -25,12 +25,11 @@ from workers.images.manifest import (
     Descriptor,
     ImageConfig,
     ImageManifest,
-    Platform,
-    check_platform,
     choose_platform,
     parse_config,
     parse_manifest,
 )
+from workers.images.platforms import Platform, check_platform
 from workers.images.rejected import ImageRejected
 
 LINUX = Platform.parse("linux/amd64")
@@ -278,9 +277,9 @@ def test_what_an_index_calls_its_platforms_cannot_disturb_a_page() -> None:
 
 def test_the_config_has_to_be_for_the_platform_too() -> None:
     config = parse_config(build_image([b"x"], platform="linux/arm64/v8").config, 1)
-    check_platform(config, Platform.parse("linux/aarch64"))
+    check_platform(config.platform, Platform.parse("linux/aarch64"))
     with pytest.raises(ImageRejected, match="is for linux/arm64, not for linux/amd64"):
-        check_platform(config, LINUX)
+        check_platform(config.platform, LINUX)
 
 
 # Configs.

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import tars
 from tests.support.layers import Stack
-from workers.images.merge import merge
+from workers.images.layers.merge import merge
 from workers.images.rejected import ImageRejected
 
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workers.images.manifest import ImageConfig, Platform
-from workers.images.singularity import (
+from workers.formats.singularity import (
     environment_script,
     run_script,
     scripts,
 )
+from workers.images.manifest import ImageConfig
+from workers.images.platforms import Platform
 
 LINUX = Platform.parse("linux/amd64")
 AWKWARD = (

@@ -8,11 +8,12 @@ import pytest
 from tests.support import tars
 from tests.support.layers import Stack
 from workers.cvmfs import Tree
-from workers.images.manifest import ImageConfig, Platform
-from workers.images.singularity import (
+from workers.formats.singularity import (
     MOUNT_POINTS,
     add_singularity,
 )
+from workers.images.manifest import ImageConfig
+from workers.images.platforms import Platform
 
 LINUX = Platform.parse("linux/amd64")
 

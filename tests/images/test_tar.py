@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from tests.support import tars
 from tests.support.blocks import Blocks
 from tests.support.members import read, read_one
-from workers.images import tar
-from workers.images.tar import Member, TarReader
-from workers.images.tar_fields import DamagedTar, parse_records, parse_time
+from workers.images.tar.fields import DamagedTar, parse_records, parse_time
+from workers.images.tar.reader import DIRECTORY, REGULAR, Member, TarReader
 
 MEBIBYTE = 1 << 20
 
@@ -19,7 +18,7 @@ def test_a_plain_entry_gives_all_that_its_header_says() -> None:
     member, content = read_one(entry)
     assert content == b"data"
     assert member == Member(
-        b"a/b", tar.REGULAR, 0o4755, 7, 8, 4, 9, 0, b"", (0, 0), (), None
+        b"a/b", REGULAR, 0o4755, 7, 8, 4, 9, 0, b"", (0, 0), (), None
     )
 
 
@@ -113,14 +112,14 @@ def test_slashes_at_the_end_of_a_name_are_not_part_of_it() -> None:
 
 def test_before_posix_a_slash_made_a_directory() -> None:
     entry = tars.member(b"d/", b"\0", magic=tars.OLD)
-    assert read_one(entry)[0].kind == tar.DIRECTORY
+    assert read_one(entry)[0].kind == DIRECTORY
     entry = tars.member(b"f", b"\0", b"old", magic=tars.OLD)
-    assert read_one(entry)[0].kind == tar.REGULAR
+    assert read_one(entry)[0].kind == REGULAR
 
 
 def test_contiguous_files_are_files() -> None:
     member, content = read_one(tars.member(b"c", b"7", b"data"))
-    assert (member.kind, content) == (tar.REGULAR, b"data")
+    assert (member.kind, content) == (REGULAR, b"data")
 
 
 @pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"5", b"6"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support import tars
 from tests.support.members import read, read_one
 from workers.errors import PermanentError
-from workers.images.tar_fields import DamagedTar
+from workers.images.tar.fields import DamagedTar
 
 
 @pytest.mark.parametrize("length", [1, 511, 513, 1023, 1500])

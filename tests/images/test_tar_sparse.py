@@ -8,9 +8,8 @@ import pytest
 from tests.support import tars
 from tests.support.blocks import Blocks
 from tests.support.members import read, read_one
-from workers.images import tar
-from workers.images.tar import TarReader
-from workers.images.tar_fields import DamagedTar
+from workers.images.tar.fields import DamagedTar
+from workers.images.tar.reader import DIRECTORY, REGULAR, TarReader
 
 MEBIBYTE = 1 << 20
 
@@ -46,7 +45,7 @@ def test_holes_of_sparse_files_are_filled(sparse: Sparse, extent_count: int) -> 
     size = 1000 * extent_count + 5000
     entry = sparse(b"dir/sparse", size, extents)
     [(member, content), (after, _)] = read(tars.tar(entry, tars.file(b"after")))
-    assert (member.name, member.kind) == (b"dir/sparse", tar.REGULAR)
+    assert (member.name, member.kind) == (b"dir/sparse", REGULAR)
     assert member.size == size
     assert content == expanded(size, extents)
     assert after.name == b"after"
@@ -119,4 +118,4 @@ def test_sparse_names_of_gnu_count_before_all_others() -> None:
 def test_sparse_records_mean_nothing_but_for_files() -> None:
     records = {b"GNU.sparse.map": b"0,1", b"GNU.sparse.size": b"9"}
     member, _ = read_one(tars.pax(records, tars.directory(b"d/")))
-    assert (member.kind, member.extents) == (tar.DIRECTORY, None)
+    assert (member.kind, member.extents) == (DIRECTORY, None)

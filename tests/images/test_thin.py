@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.oci import tar_of
-from workers.images.thin import ThinImage, ThinLayer, make_thin, read_thin
+from workers.formats.thin_manifest import ThinImage, ThinLayer, make_thin, read_thin
 
 ORIGIN = "https://registry.example.org/atlas/analysis:v1"
 URL = "cvmfs://unpacked.example.org/.layers/aa/aaaa/layerfs"

@@ -13,7 +13,7 @@ from tests.support.cvmfs_repository import streamed
 from tests.support.drawn_layers import DrawnLayers
 from tests.support.layers import Stack
 from workers.cvmfs import Content, Dirent, Tree
-from workers.images.verifying import VerificationFailed, verify
+from workers.images.layers.verify import VerificationFailed, verify
 
 
 @given(st.data())

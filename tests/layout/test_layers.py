@@ -15,10 +15,7 @@ from tests.support.drawn_layers import DrawnLayers
 from tests.support.layers import Stack, layer
 from tests.support.sink import MemorySink
 from workers.cvmfs import Dirent, Tree
-from workers.images.layer_tree import LayerTree
-from workers.images.merge import merge
-from workers.images.verifying import VerificationFailed, verify_layer
-from workers.layout.layers import (
+from workers.formats.layers import (
     LAYERFS,
     METADATA,
     RECORD,
@@ -28,6 +25,9 @@ from workers.layout.layers import (
     read_layer_tree,
     unwrapped,
 )
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.merge import merge
+from workers.images.layers.verify import VerificationFailed, verify_layer
 
 BASE = [
     tars.directory(b"etc", mode=0o711, uid=3),

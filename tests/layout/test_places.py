@@ -1,5 +1,5 @@
 from tests.support.ledger import D1
-from workers.layout.places import places
+from workers.formats.shown_paths import places
 from workers.reference import Reference
 
 IMAGE = Reference.parse("docker.io/atlas/analysis:v1")

@@ -24,8 +24,10 @@ from tests.support.redis import RedisServer
 from tests.support.worker import eventually
 from workers.cvmfs import LocalStorage, Repository, RepositoryBusy, StorageFailed
 from workers.cvmfs.storage.storage import Storage
+from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger
-from workers.plan import (
+from workers.publishing.native import NativePublisher
+from workers.publishing.plan import (
     Fence,
     FileAt,
     LinkAt,
@@ -36,9 +38,7 @@ from workers.plan import (
     Step,
     TreeAt,
 )
-from workers.publishers.native import NativePublisher
-from workers.queue_server import connect_url
-from workers.ready_queue import ReadyBatches, fence_token
+from workers.publishing.ready_queue import ReadyBatches, fence_token
 
 READY = f"cvmfs-webhook:ready:{FQRN}"
 

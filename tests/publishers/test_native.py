@@ -14,7 +14,9 @@ from workers.cvmfs import Dirent, LocalStorage, Repository, StreamedTree, Tree
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST
 from workers.ledger import Lease, Ledger
-from workers.plan import (
+from workers.publishing.group import ReadyQueue
+from workers.publishing.native import NativePublisher
+from workers.publishing.plan import (
     Fence,
     FileAt,
     LinkAt,
@@ -25,9 +27,7 @@ from workers.plan import (
     Step,
     TreeAt,
 )
-from workers.publishers.group import ReadyQueue
-from workers.publishers.native import NativePublisher
-from workers.ready_queue import ReadyBatches, fence_token
+from workers.publishing.ready_queue import ReadyBatches, fence_token
 
 ROOT = Dirent(stat.S_IFDIR | 0o755)
 LOCK = "data/txn/publish.lock"

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from workers.registry.addresses import AddressGuard, RefusedAddress, is_public, look_up
+from workers.registry.transport.addresses import (
+    AddressGuard,
+    RefusedAddress,
+    is_public,
+    look_up,
+)
 
 PRIVATE = [
     "127.0.0.1",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import PermanentError, TransientError
-from workers.registry.answers import (
+from workers.registry.transport.answers import (
     AccessDenied,
     ImageNotFound,
     Refusal,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.registry.challenge import (
+from workers.registry.auth.challenge import (
     Challenge,
     MalformedChallenge,
     parse_challenges,

@@ -26,8 +26,8 @@ from workers.registry import (
     Timeouts,
     UnsupportedManifest,
 )
-from workers.registry.docker_hub import namespace_path, parse_namespace
-from workers.registry.paging import list_namespace
+from workers.registry.listing.docker_hub import namespace_path, parse_namespace
+from workers.registry.listing.pages import list_namespace
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
@@ -488,7 +488,7 @@ def test_pages_without_end_are_refused(
     reference: Reference,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.registry.paging._MOST_PAGES", 3)
+    monkeypatch.setattr("workers.registry.listing.pages._MOST_PAGES", 3)
     link = {"Link": f'</v2/{NAME}/tags/list?n=1>; rel="next"'}
     registry.change_headers("GET", "/tags/", link)
     with pytest.raises(RegistryProtocolError, match="more than 3 pages"):

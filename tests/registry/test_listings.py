@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.registry.answers import RegistryProtocolError
-from workers.registry.listings import next_page, parse_repositories, parse_tags
+from workers.registry.listing.answers import next_page, parse_repositories, parse_tags
+from workers.registry.transport.answers import RegistryProtocolError
 
 URL = "https://r.example/v2/a/b/tags/list?n=2"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.registry.origin import InvalidUrl, Origin, host_and_port
+from workers.registry.transport.origin import InvalidUrl, Origin, host_and_port
 
 
 @pytest.mark.parametrize(

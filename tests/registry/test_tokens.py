@@ -17,8 +17,8 @@ from workers.registry import (
     RegistryUnavailable,
     UntrustedRealm,
 )
-from workers.registry.access import Credentials
-from workers.registry.tokens import TokenCache, TokenKey, trusted_realm
+from workers.registry.auth.access import Credentials
+from workers.registry.auth.tokens import TokenCache, TokenKey, trusted_realm
 
 NAME = "atlas/analysis"
 

@@ -23,8 +23,8 @@ from workers.registry import (
     Timeouts,
     UntrustedCertificate,
 )
-from workers.registry.addresses import AddressGuard
-from workers.registry.transport import Transport
+from workers.registry.transport.addresses import AddressGuard
+from workers.registry.transport.transport import Transport
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])

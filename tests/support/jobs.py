@@ -22,14 +22,15 @@ from tests.support.ledger import Clock
 from tests.support.misbehaving import Reply
 from tests.support.redis import RedisServer
 from tests.support.registry import FakeRegistry
+from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.cvmfs import Content, Dirent, Repository
+from workers.formats.paths import flat_path, image_path
 from workers.jobs import run_job
-from workers.layout.names import flat_path, image_path
 from workers.ledger import Accepted, Hint, ImageRecord, Ledger, Outcome, RunRecord
-from workers.plan import Fence, Plan, Publication, Publisher
+from workers.publishing.plan import Fence, Plan, Publication, Publisher
 from workers.reference import Reference
-from workers.services import Services, create_missing_repositories, open_repository
+from workers.wiring import Services, open_repository
 
 FQRN = "unpacked.example.org"
 PASSWORD = "s3cret-password"  # the one that FakeRegistry knows

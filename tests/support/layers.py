@@ -5,11 +5,11 @@ from tests.support.blocks import Blocks
 from tests.support.compare import Entry, Listing, list_tree
 from tests.support.sink import MemorySink
 from workers.cvmfs import Dirent, Tree
-from workers.images.budget import Budget
-from workers.images.content import ContentPool
-from workers.images.layer import read_layer
-from workers.images.layer_tree import LayerTree
-from workers.images.merge import merge
+from workers.images.layers.budget import Budget
+from workers.images.layers.content import ContentPool
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.merge import merge
+from workers.images.layers.read import read_layer
 
 SIZE_LIMIT, FILES_LIMIT = 1 << 30, 10_000
 

@@ -2,15 +2,14 @@
 
 from tests.support import tars
 from tests.support.blocks import Blocks
-from workers.images import tar
-from workers.images.tar import Member, TarReader
+from workers.images.tar.reader import REGULAR, Member, TarReader
 
 
 def read(data: bytes, block: int = 1 << 20) -> list[tuple[Member, bytes]]:
     """Return the members of a tar with their contents."""
     reader = TarReader(Blocks(data, block))
     return [
-        (member, reader.read_content(member) if member.kind == tar.REGULAR else b"")
+        (member, reader.read_content(member) if member.kind == REGULAR else b"")
         for member in reader
     ]
 

@@ -16,9 +16,10 @@ from flask import Flask
 from webhook.app import create_app
 from workers.config import load_config
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect
+from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
-from workers.queue_server import connect, free_port
 
 DEADLINE_SECONDS = 30.0
 CONFIG = """\

@@ -19,8 +19,9 @@ from typing import Literal, Self
 import redis
 
 from workers.config import Config, QueueConfig, Secret
-from workers.lifetime import dies_with_parent
-from workers.queue_server import EmbeddedServer, connect_url, free_port
+from workers.jobqueue.connection import connect_url
+from workers.jobqueue.embedded_server import EmbeddedServer, free_port
+from workers.jobqueue.parent_death import dies_with_parent
 
 Flavour = Literal["redis", "valkey"]
 DEADLINE_SECONDS = 30.0

@@ -23,10 +23,10 @@ from tests.support.oci import Image, Layer, tar_of
 from tests.support.registry import FakeRegistry
 from tests.support.service import SECRET, TOKEN, Service
 from tests.support.worker import eventually
-from webhook.first_start import FQRN
-from webhook.up import welcome
+from webhook.machine.first_start import FQRN
+from webhook.machine.up import welcome
 from workers.config import load_config
-from workers.queue_server import queue_url
+from workers.jobqueue.connection import queue_url
 
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 EVENTS = "application/vnd.docker.distribution.events.v1+json"

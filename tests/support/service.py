@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from tests.support.distribution import NotificationEndpoint, free_port
-from webhook.first_start import FQRN
+from webhook.machine.first_start import FQRN
 
 SECRET = "a secret of the tests"
 TOKEN = "a token of the tests"

@@ -10,7 +10,7 @@ _STORED = 1  # workers.cvmfs.values.dirent: no compression
 
 
 class MemorySink:
-    """Keeps what it is given, by its SHA-1; a ``workers.plan.ContentSink``.
+    """Keeps what it is given, by its SHA-1; a ``workers.publishing.plan.ContentSink``.
 
     Attributes:
         piece_size: see ``ContentSink``; small ones make small files large.

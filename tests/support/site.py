@@ -10,10 +10,11 @@ from flask.testing import FlaskClient
 
 from tests.support.ledger import Bench, bench_on
 from tests.support.redis import RedisServer
-from webhook import api, dashboard, headers, health, metrics, queue_pages
+from webhook import dashboard
 from webhook.dashboard.pages import Sources
-from webhook.login import Login
-from webhook.publish_request import PublishRequests
+from webhook.intake.requests import PublishRequests
+from webhook.web import api, headers, health, metrics, queue_pages
+from webhook.web.login import Login
 from workers.config import Secret
 from workers.jobqueue import JobQueue
 from workers.policy import PolicyFile

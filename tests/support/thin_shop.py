@@ -10,14 +10,13 @@ from tests.support.jobs import FQRN, Workshop, workshop_on
 from tests.support.oci import Image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from tests.support.writable_registry import WritableRegistry
-from workers.images.thin import read_thin
-from workers.layout.flat import RECEIPT
-from workers.layout.names import metadata_path
+from workers.formats.flat import RECEIPT
+from workers.formats.paths import metadata_path
+from workers.formats.receipt import Receipt, read_receipt, receipt_bytes
+from workers.formats.thin_manifest import read_thin
 from workers.ledger import RunRecord
-from workers.plan import Fence, FileAt, Plan
-from workers.receipts import Receipt, read_receipt, receipt_bytes
-from workers.reference import Reference
-from workers.reference_template import ReferenceTemplate
+from workers.publishing.plan import Fence, FileAt, Plan
+from workers.reference import Reference, ReferenceTemplate
 from workers.registry import RegistryAccess, RegistryClient
 
 NAME = "atlas/analysis:v1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.compare import Listing, list_directory
 from tests.support.distribution import tool
-from workers.images.singularity import FOLDER, LINKS, MOUNT_POINTS, MOUNTED_FILES
+from workers.formats.singularity import FOLDER, LINKS, MOUNT_POINTS, MOUNTED_FILES
 
 _MARKER = b".cvmfscatalog"
 # What a catalog can hold of an attribute; the job tells how many it could not.

@@ -18,8 +18,8 @@ from tests.support.ledger import D1
 from tests.support.redis import DEADLINE_SECONDS
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue import JobQueue, run_worker, worker_name
+from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger, LedgerUnavailable, Outcome
-from workers.queue_server import connect_url
 
 _URL, _FOLDER = "TEST_QUEUE_URL", "TEST_FOLDER"
 LEASE_SECONDS = 2.0

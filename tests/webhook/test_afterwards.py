@@ -9,10 +9,10 @@ import pytest
 from tests.support.ledger import Bench, bench_on
 from tests.support.redis import RedisServer
 from tests.support.worker import eventually
-from webhook.afterwards import Afterwards
+from webhook.intake.deferred_queue import Afterwards
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect_url
 from workers.ledger import Accepted, Verdict
-from workers.queue_server import connect_url
 
 
 @pytest.fixture(scope="module")

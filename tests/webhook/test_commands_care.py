@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from tests.support.jobs import Workshop
 from tests.support.oci import tar_of
 from webhook.cli import main
+from workers.care.repository import create_repository
 from workers.config import load_config
 from workers.cvmfs import PutFile
 from workers.cvmfs.storage.storage import STATUS, WHITELIST
-from workers.services import create_repository, open_repository
+from workers.wiring import open_repository
 
 FQRN = "unpacked.example.org"
 
@@ -118,7 +119,7 @@ def test_the_plan_names_the_revisions_that_go_before_anything_goes(
     for number in range(8):
         operator.publish(b"%d" % number)
     later = int(time.time()) + 10 * 24 * 3600
-    monkeypatch.setattr("workers.repository_care._now", lambda: later)
+    monkeypatch.setattr("workers.care.repository._now", lambda: later)
     for path in (operator.storage / "data").glob("??/*"):
         os.utime(path, (1, 1))
     old = operator.storage / "data" / "txn" / "put-0123-1-0"
@@ -159,7 +160,7 @@ def test_one_command_takes_out_what_nobody_uses_and_deletes_it(
     shop.registry.push_image("atlas/analysis", "v1", [tar_of({"motd": b"new"})])
     shop.publish("atlas/analysis:v1")
     later = int(time.time()) + 10 * 24 * 3600
-    monkeypatch.setattr("workers.repository_care._now", lambda: later)
+    monkeypatch.setattr("workers.care.repository._now", lambda: later)
     for path in (shop.services.config.state / "cvmfs" / "data").glob("??/*"):
         os.utime(path, (1, 1))
     # What was live a moment ago can be restored, for a month.

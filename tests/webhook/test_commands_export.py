@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from webhook.cli import main
+from workers.care.repository import create_repository
 from workers.config import load_config
-from workers.services import create_repository
 
 FQRN = "unpacked.example.org"
 

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.door import OpenDoor, open_door
-from webhook import files, headers
+from webhook.web import cvmfs_files, headers
 from workers.config import Config, RepositoryConfig, SiteConfig
 
 FQRN = "unpacked.example.org"
@@ -37,7 +37,7 @@ def storage(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(storage: Path) -> Iterator[FlaskClient]:
     app = Flask("webhook", static_folder=None)
-    app.register_blueprint(files.blueprint({FQRN: storage}, SITE))
+    app.register_blueprint(cvmfs_files.blueprint({FQRN: storage}, SITE))
     headers.init_app(app)
     with app.test_client() as made:
         yield made
@@ -203,7 +203,7 @@ def test_a_server_sends_one_file_after_another_over_one_connection(
 def serving(storage: Path) -> Iterator[OpenDoor]:
     """Serve a repository on a socket."""
     app = Flask("webhook", static_folder=None)
-    app.register_blueprint(files.blueprint({FQRN: storage}, SITE))
+    app.register_blueprint(cvmfs_files.blueprint({FQRN: storage}, SITE))
     with open_door(app) as door:
         yield door
 
@@ -225,7 +225,7 @@ def test_only_repositories_in_local_storage_are_served() -> None:
             fqrn: RepositoryConfig(fqrn, storage) for fqrn, storage in named.items()
         }
     )
-    assert files.local_roots(config) == {
+    assert cvmfs_files.local_roots(config) == {
         "a.example.org": Path("/srv/cvmfs/a b"),
         "c.example.org": Path("/srv/c"),
     }

@@ -320,7 +320,9 @@ def test_the_log_has_one_line_and_no_secret(
     for path, told in expected:
         caplog.clear()
         hub(receiver, path)
-        lines = [r.getMessage() for r in caplog.records if r.name == "webhook.hooks"]
+        lines = [
+            r.getMessage() for r in caplog.records if r.name == "webhook.web.hooks"
+        ]
         assert len(lines) == 1
         assert told in lines[0]
         assert "s3cret" not in caplog.text

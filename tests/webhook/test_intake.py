@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.ledger import D1, D2, Clock
 from tests.support.redis import RedisServer
-from webhook.event import PushEvent
-from webhook.intake import DurabilityCheck, Intake, NotKept
+from webhook.intake.intake import DurabilityCheck, Intake, NotKept
+from webhook.senders.event import PushEvent
 from workers.errors import TransientError
 from workers.jobqueue import JobQueue
 from workers.ledger import Accepted, Ledger, Outcome, Verdict, orders

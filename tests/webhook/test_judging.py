@@ -2,8 +2,8 @@
 
 import pytest
 
-from webhook.event import PushEvent
-from webhook.judging import MANIFEST_TYPES, Judgement, judge
+from webhook.intake.judging import MANIFEST_TYPES, Judgement, judge
+from webhook.senders.event import PushEvent
 from workers.ledger import Verdict
 from workers.policy import parse_policy
 

@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 
 from tests.support.redis import RedisServer
 from tests.support.site import OPERATOR, TOKEN, Site, site_on
-from webhook.attempts import Attempts
-from webhook.login import Login, local_path
+from webhook.web.attempts import Attempts
+from webhook.web.login import Login, local_path
 from workers.config import Secret
 
 

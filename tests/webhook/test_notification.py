@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.notification import (
+from webhook.senders import SENDERS
+from webhook.senders.notification import (
     UnreadableNotification,
     parse_json,
     read_notification,
 )
-from webhook.senders import SENDERS
 from workers.config import Limits, Secret, SourceConfig
 
 

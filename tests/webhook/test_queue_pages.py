@@ -16,8 +16,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.support.browser import browser, complaints, serving, wait_for
 from tests.support.redis import RedisServer
 from tests.support.site import OPERATOR, TOKEN, Site, site_on
-from webhook import queue_pages
-from webhook.login import Login
+from webhook.web import queue_pages
+from webhook.web.login import Login
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 

@@ -9,9 +9,9 @@ from tests.support.jobs import Workshop
 from tests.support.misbehaving import Reply
 from tests.support.oci import Image, build_image, tar_of
 from webhook.cli import main
-from webhook.intake import Intake, NotKept
-from webhook.looking import Found, Looker
-from webhook.reconcile import Reconciler
+from webhook.intake.intake import Intake, NotKept
+from webhook.reconcile.look import Found, Looker
+from webhook.reconcile.reconciler import Reconciler
 from workers.ledger import Looks, Outcome, State, orders
 from workers.policy import parse_policy
 from workers.policy.watching import RECONCILER, overdue
@@ -326,7 +326,7 @@ def test_a_mistake_of_ours_ends_nothing(
 ) -> None:
     publish(shop, "v1")
     with monkeypatch.context() as patched:
-        patched.setattr("webhook.looking.findings", None)
+        patched.setattr("webhook.reconcile.look.findings", None)
         (found,) = watch.look()
     assert found.problem == "internal error (TypeError)"
     assert watch.found().problem is None

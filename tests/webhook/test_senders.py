@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.event import PushEvent
-from webhook.notification import UnreadableNotification, read_notification
 from webhook.senders import SENDERS, IncomingRequest
+from webhook.senders.event import PushEvent
+from webhook.senders.notification import UnreadableNotification, read_notification
 from workers.config import Limits, Secret, SourceConfig
 
 SAMPLES = Path(__file__).parent / "samples"

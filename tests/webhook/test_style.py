@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from webhook import dashboard
-from webhook.badge import _BUSY, _COLOURS
+from webhook.web.badge import _BUSY, _COLOURS
 
 STYLE = (Path(dashboard.__file__).parent / "static" / "style.css").read_text()
 TONES = ("good", "busy", "idle", "warn", "bad", "gone")

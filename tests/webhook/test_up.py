@@ -19,15 +19,16 @@ import requests
 import yaml
 
 from tests.support.worker import eventually
-from webhook.first_start import FQRN, write_first_files
-from webhook.supervisor import Child, Errand, Supervisor
-from webhook.up import _supervisor as children_of
+from webhook.machine.first_start import FQRN, write_first_files
+from webhook.machine.supervisor import Child, Errand, Supervisor
+from webhook.machine.up import _supervisor as children_of
+from workers.care.repository import create_missing_repositories
 from workers.config import load_config
+from workers.jobqueue.connection import connect
+from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
-from workers.queue_server import connect, free_port
 from workers.reference import Reference
-from workers.services import create_missing_repositories
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
 # Printed last, so all that an operator needs stands before it.

@@ -15,13 +15,14 @@ from tests.support.ledger import Clock
 from tests.support.redis import RedisServer
 from tests.support.site import OPERATOR, TOKEN
 from webhook.app import create_app
+from workers.care.repository import create_repository
+from workers.care.whitelists import WhitelistWatch, renew_whitelists
 from workers.config import Config, OperatorConfig, QueueConfig, RepositoryConfig, Secret
 from workers.cvmfs.storage.storage import WHITELIST
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
-from workers.services import create_repository, open_repository, renew_whitelists
-from workers.whitelist_watch import WhitelistWatch
+from workers.wiring import open_repository
 
 FQRN = "unpacked.example.org"
 DAY = 24 * 3600.0

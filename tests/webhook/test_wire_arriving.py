@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.wire.arriving import LONGEST_HEAD, Arriving, Head, TooLarge
+from webhook.wire.request import LONGEST_HEAD, Arriving, Head, TooLarge
 
 MANY = 1_000_000
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"

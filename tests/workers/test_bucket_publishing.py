@@ -12,24 +12,19 @@ from tests.support.jobs import workshop_on
 from tests.support.oci import tar_of
 from tests.support.redis import RedisServer
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
-from webhook.files import local_roots
-from webhook.up import welcome
+from webhook.machine.up import welcome
+from webhook.web.cvmfs_files import local_roots
+from workers.care.repository import check_repository, create_missing_repositories
 from workers.config import Config, load_config
 from workers.cvmfs import FormatError
+from workers.formats.paths import image_path
 from workers.jobqueue import JobQueue
-from workers.layout.names import image_path
 from workers.ledger import Ledger
-from workers.plan import Fence, FileAt, LinkAt, Plan, RepositoryUnavailable
-from workers.publishers.native import NativePublisher
-from workers.ready_queue import fence_token
+from workers.publishing.native import NativePublisher
+from workers.publishing.plan import Fence, FileAt, LinkAt, Plan, RepositoryUnavailable
+from workers.publishing.ready_queue import fence_token
 from workers.reference import Reference
-from workers.services import (
-    Front,
-    check_repository,
-    create_missing_repositories,
-    open_publisher,
-    open_repository,
-)
+from workers.wiring import Front, open_publisher, open_repository
 
 FQRN = "unpacked.example.org"
 

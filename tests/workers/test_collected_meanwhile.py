@@ -5,9 +5,9 @@ import time
 
 from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import tar_of
+from workers.care.repository import collect_garbage
 from workers.cvmfs import Retention
 from workers.ledger import Outcome, State
-from workers.repository_care import collect_garbage
 
 
 def test_what_a_job_had_stored_is_stored_again(shop: Workshop) -> None:

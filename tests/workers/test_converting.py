@@ -18,18 +18,18 @@ from tests.support.oci import (
     plain_layer,
     tar_of,
 )
-from workers.images.manifest import Platform
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path
+from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path
 from workers.ledger import Progress
-from workers.plan import TreeAt
 from workers.policy import ImageLimits
+from workers.publishing.plan import TreeAt
 from workers.reference import Reference
 from workers.registry import AccessDenied, DigestMismatch, RegistryUnavailable
-from workers.resolving import fetch_images, resolve_digest
 from workers.run.converting import Shelf, convert, no_layers
 from workers.run.heartbeat import Overtaken
+from workers.run.resolving import fetch_images, resolve_digest
 
 NAME = "atlas/analysis:v1"
 NOISE = bytes(range(256)) * 40_000
@@ -91,7 +91,7 @@ def test_an_image_of_many_entries_becomes_the_same_trees(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = converted(shop, [LARGE, SMALL])
-    monkeypatch.setattr("workers.images.budget.USUAL_FILES", 0)
+    monkeypatch.setattr("workers.images.layers.budget.USUAL_FILES", 0)
     large = converted(shop, [LARGE, SMALL])
     assert [(one.path, one.tree) for one in large] == [
         (one.path, one.tree) for one in usual
@@ -103,9 +103,9 @@ def test_a_layer_of_many_entries_becomes_the_same_tree(
 ) -> None:
     many = gzip_layer(tar_of({f"d{n % 7}/f{n}": b"%d" % n for n in range(300)}))
     usual = converted(shop, [many])
-    monkeypatch.setattr("workers.images.budget.USUAL_FILES", 50)
-    monkeypatch.setattr("workers.images.layer._FEW_LOOSE", 10)
-    monkeypatch.setattr("workers.images.layer._MEMBERS_WAITING", 5)
+    monkeypatch.setattr("workers.images.layers.budget.USUAL_FILES", 50)
+    monkeypatch.setattr("workers.images.layers.read._FEW_LOOSE", 10)
+    monkeypatch.setattr("workers.images.layers.read._MEMBERS_WAITING", 5)
     large = converted(shop, [many])
     assert [(one.path, one.tree) for one in large] == [
         (one.path, one.tree) for one in usual

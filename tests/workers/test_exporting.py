@@ -19,6 +19,7 @@ from tests.support.jobs import Workshop, workshop_on
 from tests.support.oci import Image, build_image, write_layout
 from tests.support.redis import RedisServer
 from tests.support.unpacking import unpacked, without_additions
+from workers.archives.squashfs import ProgramMissing
 from workers.exporting import (
     ExportFailed,
     PublishedImage,
@@ -29,9 +30,8 @@ from workers.exporting import (
     find_image,
     specification,
 )
-from workers.exporting.squashfs import ProgramMissing
-from workers.images.manifest import Platform
-from workers.layout.names import flat_path
+from workers.formats.paths import flat_path
+from workers.images.platforms import Platform
 from workers.reference import Reference
 
 needs_root = pytest.mark.skipif(

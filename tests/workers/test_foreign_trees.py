@@ -10,8 +10,8 @@ import pytest
 from tests.support.jobs import Workshop
 from tests.support.oci import Image, digest_of, gzip_layer, tar_of
 from workers.cvmfs import Change, PutFile
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path
 from workers.ledger import Outcome
 
 LAYER = gzip_layer(tar_of({"ours": b"ours"}))

@@ -14,16 +14,16 @@ from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, build_image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from workers import jobs
+from workers.formats.flat import RECEIPT
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path, image_path, metadata_path
 from workers.jobqueue import JOB_FUNCTION, JobQueue, OutOfTime
-from workers.layout.flat import RECEIPT
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path, image_path, metadata_path
 from workers.ledger import LedgerUnavailable, Outcome, State
 from workers.policy import PolicyFile
-from workers.publishers.native import NativePublisher
+from workers.publishing.native import NativePublisher
 from workers.reference import Reference
-from workers.run import place
-from workers.services import open_repository
+from workers.run import assemble
+from workers.wiring import open_repository
 
 NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
 FIRST = [tar_of({"etc/motd": b"first"})]
@@ -159,13 +159,13 @@ def test_an_image_by_an_older_converter_is_converted_again(
 ) -> None:
     push(shop, FIRST)
     shop.publish(NAME)
-    monkeypatch.setattr(place, "CONVERTER", place.CONVERTER + 1)
+    monkeypatch.setattr(assemble, "CONVERTER", assemble.CONVERTER + 1)
     shop.want(NAME)
     run = shop.run(NAME)
     assert run.outcome is Outcome.PUBLISHED
     assert State.CONVERTING in run.seconds_by_stage
     receipt = json.loads(metadata(shop, RECEIPT))
-    assert receipt["converter"] == place.CONVERTER
+    assert receipt["converter"] == assemble.CONVERTER
 
 
 def test_a_changed_rule_makes_an_image_not_unchanged(shop: Workshop) -> None:

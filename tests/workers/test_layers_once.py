@@ -11,9 +11,9 @@ from tests.support import tars
 from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.oci import Image, Layer, digest_of, gzip_layer, tar_of
 from tests.support.redis import RedisServer
-from workers.images.verifying import VerificationFailed
-from workers.layer_claims import LayerClaims
-from workers.layout.layers import layer_path
+from workers.formats.layers import layer_path
+from workers.images.layers.verify import VerificationFailed
+from workers.jobqueue.layer_claims import LayerClaims
 from workers.ledger import Outcome
 
 BASE = gzip_layer(

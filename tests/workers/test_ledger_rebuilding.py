@@ -12,7 +12,7 @@ from tests.support.oci import tar_of
 from tests.support.redis import RedisServer
 from webhook.cli import main
 from workers.cvmfs import PutFile, PutLink, RemovePath
-from workers.layout.names import image_path, metadata_path, reference_at
+from workers.formats.paths import image_path, metadata_path, reference_at
 from workers.ledger import Change, Outcome, Published, Rebuilder, State
 from workers.reference import Reference
 

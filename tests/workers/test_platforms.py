@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.jobs import Workshop
 from tests.support.oci import Image, build_image, digest_of, tar_of
-from workers.layout.names import flat_path, image_path, is_catalog
+from workers.formats.paths import flat_path, image_path, is_catalog
 from workers.ledger import Outcome
 from workers.reference import Reference
 

@@ -12,9 +12,9 @@ from tests.support.jobs import Between, Workshop, workshop_on
 from tests.support.oci import build_image, digest_of, tar_of
 from tests.support.redis import RedisServer
 from workers.cvmfs import Snapshot
-from workers.layout.layers import layer_path
+from workers.formats.layers import layer_path
 from workers.ledger import Outcome
-from workers.plan import Publisher
+from workers.publishing.plan import Publisher
 
 NAME = "atlas/analysis"
 LAYERS = [tar_of({"a": b"1"}), tar_of({"b": b"22"})]

@@ -20,12 +20,12 @@ from workers.cvmfs import (
     Retention,
     collect_garbage,
 )
+from workers.formats.history import former_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path, squashed_path
 from workers.images.manifest import parse_manifest
-from workers.layout.former import former_path
-from workers.layout.layers import layer_path
-from workers.layout.names import flat_path, squashed_path
 from workers.ledger import Outcome, State, orders
-from workers.pruning import NotUnderstood, TooBusy, find_unused, prune
+from workers.published.unused import NotUnderstood, TooBusy, find_unused, prune
 from workers.reference import Reference
 
 NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"

@@ -14,15 +14,13 @@ import redis
 from tests.support.redis import Flavour, RedisServer
 from tests.support.worker import eventually
 from workers.config import Config, QueueConfig, Secret
-from workers.ledger import Delivery, Hint, Ledger, LedgerUnavailable, Verdict, Wanted
-from workers.queue_server import (
+from workers.jobqueue.connection import NoQueue, connect, connect_url, queue_url
+from workers.jobqueue.embedded_server import (
     EmbeddedServer,
     QueueServerFailed,
-    connect,
-    connect_url,
     free_port,
-    queue_url,
 )
+from workers.ledger import Delivery, Hint, Ledger, LedgerUnavailable, Verdict, Wanted
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def test_the_url_is_the_configurations_or_the_embedded_servers(
     tmp_path: Path, embedded: EmbeddedServer
 ) -> None:
     config = Config(state=tmp_path)
-    with pytest.raises(QueueServerFailed, match=r"queue\.url"):
+    with pytest.raises(NoQueue, match=r"queue\.url"):
         queue_url(config)
     embedded.configure()
     assert queue_url(config) == embedded.url

@@ -8,10 +8,10 @@ import redis
 
 from tests.support.ledger import Clock
 from tests.support.redis import RedisServer
+from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger
-from workers.publishers.group import CALLED, QueueAway
-from workers.queue_server import connect_url
-from workers.ready_queue import ReadyBatches, fence_token
+from workers.publishing.group import CALLED, QueueAway
+from workers.publishing.ready_queue import ReadyBatches, fence_token
 
 FQRN = "test.example.org"
 

@@ -10,8 +10,9 @@ from tests.support.misbehaving import Reply
 from tests.support.oci import build_image, build_index, digest_of, tar_of
 from tests.support.registry import FakeRegistry
 from workers.errors import PermanentError
-from workers.images.manifest import Platform
+from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
+from workers.images.resolved import ResolvedImage
 from workers.ledger import Hint
 from workers.reference import Reference
 from workers.registry import (
@@ -22,8 +23,8 @@ from workers.registry import (
     RegistryClient,
     RegistryUnavailable,
 )
-from workers.resolving import ResolvedImage, fetch_images, resolve_digest
 from workers.run.heartbeat import Overtaken
+from workers.run.resolving import fetch_images, resolve_digest
 
 NAME, TAG = "atlas/analysis", "v1"
 AMD64 = Platform("linux", "amd64")

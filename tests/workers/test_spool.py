@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.cvmfs_repository import FQRN, keys
-from workers import services
+from workers import wiring
+from workers.care.repository import create_repository
 from workers.config import Config, RepositoryConfig, load_config
 from workers.cvmfs import LocalStorage, PutLink, RepositoryBusy, StorageFailed
 from workers.cvmfs.storage.shared_with_stock import StockStorage
-from workers.services import create_repository, open_repository
+from workers.wiring import open_repository
 
 
 def config(tmp_path: Path, spool: Path | None = None) -> Config:
@@ -33,7 +34,7 @@ def test_the_configuration_may_name_it(tmp_path: Path) -> None:
 def test_without_a_spool_there_is_nothing_to_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "_SPOOLS", tmp_path / "spools")
+    monkeypatch.setattr(wiring, "_SPOOLS", tmp_path / "spools")
     made = create_repository(config(tmp_path), FQRN)
     assert isinstance(made.storage, LocalStorage)
 
@@ -43,7 +44,7 @@ def test_the_stock_tools_own_place_is_looked_at_unasked(
 ) -> None:
     spool = tmp_path / "spools" / FQRN
     spool.mkdir(parents=True)
-    monkeypatch.setattr(services, "_SPOOLS", spool.parent)
+    monkeypatch.setattr(wiring, "_SPOOLS", spool.parent)
     create_repository(config(tmp_path), FQRN)
     opened = open_repository(config(tmp_path), FQRN)
     assert isinstance(opened.storage, StockStorage)

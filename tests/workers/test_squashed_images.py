@@ -14,7 +14,7 @@ from tests.support.jobs import Workshop, workshop_on
 from tests.support.oci import Image, Layer, digest_of
 from tests.support.redis import RedisServer
 from workers.exporting import export_squashfs, find_image
-from workers.layout.names import flat_path, squashed_path
+from workers.formats.paths import flat_path, squashed_path
 from workers.ledger import Outcome
 from workers.reference import Reference
 

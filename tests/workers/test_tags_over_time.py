@@ -7,19 +7,19 @@ import pytest
 from tests.support.jobs import FQRN, Between, Workshop
 from tests.support.ledger import D3
 from tests.support.oci import Image, build_image, tar_of
-from workers.images.manifest import parse_manifest
-from workers.jobs import run_job
-from workers.layout.former import former_path
-from workers.layout.layers import layer_path
-from workers.layout.names import (
+from workers.formats.history import former_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import (
     FORMER,
     flat_path,
     image_path,
     is_catalog,
     metadata_path,
 )
+from workers.images.manifest import parse_manifest
+from workers.jobs import run_job
 from workers.ledger import Outcome, Rebuilder, RunRecord, State, orders
-from workers.published import published_images
+from workers.published.images import published_images
 from workers.reference import Reference
 
 NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"

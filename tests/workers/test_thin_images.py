@@ -13,12 +13,11 @@ from tests.support.oci import digest_of, tar_of
 from tests.support.redis import RedisServer
 from tests.support.thin_shop import name_thin, thin_shop
 from tests.support.writable_registry import WritableRegistry
-from workers.layout.layers import layer_path
-from workers.layout.names import metadata_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import metadata_path
 from workers.ledger import Outcome
-from workers.published import published_images
-from workers.reference import InvalidReference, Reference
-from workers.reference_template import ReferenceTemplate
+from workers.published.images import published_images
+from workers.reference import InvalidReference, Reference, ReferenceTemplate
 
 NAME = "atlas/analysis:v1"
 LAYERS = [tar_of({"motd": b"hello"}), tar_of({"bin/run": b"#!/bin/sh\n"})]

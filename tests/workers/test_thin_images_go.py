@@ -40,7 +40,7 @@ from tests.support.thin_shop import (
     thin_shop,
 )
 from tests.support.writable_registry import WritableRegistry
-from workers.images.thin import make_thin
+from workers.formats.thin_manifest import make_thin
 from workers.ledger import Outcome, State, orders
 from workers.reference import Reference
 from workers.registry import ImageNotFound

@@ -28,7 +28,7 @@ from tests.support.thin_shop import (
 from tests.support.writable_registry import WritableRegistry
 from workers.jobs import run_job
 from workers.ledger import Outcome, orders
-from workers.registry.transport import Answer, Transport
+from workers.registry.transport.transport import Answer, Transport
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from webhook.commands.frame import (
     read_policy,
     reports_errors,
 )
-from webhook.image_json import iso_time
-from webhook.judging import Judgement, judge
-from webhook.notification import UnreadableNotification, read_notification
+from webhook.intake.judging import Judgement, judge
 from webhook.senders import SENDERS
+from webhook.senders.notification import UnreadableNotification, read_notification
+from webhook.web.image_json import iso_time
 from workers.config import ConfigError
 
 

@@ -14,9 +14,9 @@ import click
 
 from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
+from workers.documents.quantities import BadQuantity, parse_duration
 from workers.errors import TransientError, WorkerError
 from workers.policy import PolicyError, PolicyFile
-from workers.quantities import BadQuantity, parse_duration
 from workers.reference import InvalidReference
 
 P = ParamSpec("P")

@@ -17,12 +17,12 @@ from webhook.commands.frame import (
     read_policy,
     reports_errors,
 )
-from webhook.image_json import cvmfs_places, image_json, live_json, run_json
-from webhook.publish_request import PublishRequests
+from webhook.intake.requests import PublishRequests
+from webhook.web.image_json import cvmfs_places, image_json, live_json, run_json
 from workers.config import Config
 from workers.ledger import ImageRecord, Ledger, LiveRecord, State
 from workers.reference import Reference
-from workers.services import Front
+from workers.wiring import Front
 
 _POLL_SECONDS = 0.2
 _DIGEST_WIDTH = 19  # sha256: and twelve digits

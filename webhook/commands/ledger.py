@@ -12,8 +12,8 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
+from workers.care.repository import Rebuilt, rebuild_ledger
 from workers.ledger import Change
-from workers.repository_care import Rebuilt, rebuild_ledger
 
 _SAID = {
     Change.LIVE: "live",

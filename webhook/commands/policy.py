@@ -15,7 +15,7 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
-from workers.exporting.squashfs import can_squash
+from workers.archives.squashfs import can_squash
 from workers.policy import Policy, parse_policy
 from workers.reference import DOCKER_HUB, Reference
 

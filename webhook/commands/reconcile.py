@@ -19,14 +19,14 @@ from webhook.commands.frame import (
     reports_errors,
     start_logging,
 )
-from webhook.intake import Intake, durability_check
-from webhook.looking import Found, Looker
-from webhook.reconcile import Reconciler
+from webhook.intake.intake import Intake, durability_check
+from webhook.reconcile.look import Found, Looker
+from webhook.reconcile.reconciler import Reconciler
 from workers.config import Config
 from workers.errors import TransientError
 from workers.ledger import Looks
 from workers.policy import PolicyFile
-from workers.services import Front, open_registry
+from workers.wiring import Front, open_registry
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,12 @@ from webhook.commands.frame import (
     reports_errors,
     start_logging,
 )
+from webhook.machine.up import up as run_everything
 from webhook.server import listening_on, run_server
-from webhook.up import up as run_everything
 from workers import jobs
+from workers.care.repository import create_missing_repositories
+from workers.care.whitelists import renew_whitelists
 from workers.jobqueue import run_worker
-from workers.services import create_missing_repositories, renew_whitelists
 
 listen_option = click.option(
     "--listen", metavar="HOST:PORT", help="Instead of the configuration's."

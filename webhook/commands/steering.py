@@ -17,12 +17,12 @@ from webhook.commands.frame import (
     reports_errors,
 )
 from webhook.commands.images import follow, ttls
-from webhook.image_json import image_json
-from webhook.publish_request import PublishRequests
+from webhook.intake.requests import PublishRequests
+from webhook.web.image_json import image_json
 from workers.ledger import Outcome, State
 from workers.policy import PolicyFile
 from workers.reference import Reference
-from workers.services import Front
+from workers.wiring import Front
 
 _wait_option = click.option("--wait", is_flag=True, help="Return when it is done.")
 

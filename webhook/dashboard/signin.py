@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from webhook.login import Login, local_path
+from webhook.web.login import Login, local_path
 
 LONGEST_FORM = 4096
 STALE_FORM = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from webhook.dashboard import words
-from webhook.image_json import cvmfs_places, visible_by
+from webhook.web.image_json import cvmfs_places, visible_by
 from workers.ledger import ImageRecord, LiveRecord, Progress, RunRecord, State
 from workers.reference import InvalidReference, Reference
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from webhook.event import PushEvent
 from webhook.senders import envelope
+from webhook.senders.event import PushEvent
 from webhook.senders.sender import IncomingRequest, authorized_by_header
 from workers.config import SourceConfig
-from workers.schema_check import load_schema, validator
+from workers.documents.schema_check import load_schema, validator
 
 CONTENT_TYPES = envelope.CONTENT_TYPES
 _SCHEMA = ("webhook.senders", "distribution.schema.json")

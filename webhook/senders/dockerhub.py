@@ -14,10 +14,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from webhook.event import PushEvent, seconds
+from webhook.senders.event import PushEvent, seconds
 from webhook.senders.sender import JSON, IncomingRequest, is_one_of
 from workers.config import SourceConfig
-from workers.schema_check import validator
+from workers.documents.schema_check import validator
 
 CONTENT_TYPES = frozenset({JSON})
 

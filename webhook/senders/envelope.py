@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from webhook.event import PushEvent, timestamp
+from webhook.senders.event import PushEvent, timestamp
 from webhook.senders.sender import JSON
 from workers.config import SourceConfig
-from workers.schema_check import schema_problems
+from workers.documents.schema_check import schema_problems
 
 # 2.x and GitLab send the first, 3.x the second.
 EVENTS_V1 = "application/vnd.docker.distribution.events.v1+json"

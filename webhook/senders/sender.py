@@ -12,7 +12,7 @@ from typing import Protocol
 
 from jsonschema import Draft202012Validator
 
-from webhook.event import PushEvent
+from webhook.senders.event import PushEvent
 from workers.config import Secret, SourceConfig
 
 JSON = "application/json"

@@ -10,9 +10,9 @@ A thread of a lane is taken only while a request is worked on, from its last byt
 the moment at which its answer is handed to the kernel or to the other waiting thread.
 """
 
-from webhook.wire.arriving import Head
-from webhook.wire.door import Door
-from webhook.wire.speaking import Speaker
-from webhook.wire.terms import Desk, Terms
+from webhook.wire.gunicorn_bridge import Speaker
+from webhook.wire.limits import Desk, Terms
+from webhook.wire.request import Head
+from webhook.wire.server import Door
 
 __all__ = ["Desk", "Door", "Head", "Speaker", "Terms"]

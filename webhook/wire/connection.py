@@ -7,8 +7,8 @@ from enum import Enum
 from queue import SimpleQueue
 from threading import Thread
 
-from webhook.wire.arriving import Arriving
-from webhook.wire.leaving import Address, Leaving
+from webhook.wire.request import Arriving
+from webhook.wire.response import Address, Leaving
 
 
 class State(Enum):

@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workers.config.values import BadValue, expand
+from workers.documents.schema_check import (
+    Problem,
+    load_schema,
+    schema_problems,
+    validator,
+)
+from workers.documents.yaml_document import (
+    KeyPath,
+    UnreadableYaml,
+    YamlDocument,
+    parse_yaml,
+)
 from workers.errors import PermanentError
-from workers.schema_check import Problem, load_schema, schema_problems, validator
-from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
 
 _SCHEMA = ("workers.config", "config.schema.json")
 _LARGEST_FILE_BYTES = 1_048_576

@@ -20,12 +20,11 @@ from workers.config.sections import (
     SourceConfig,
 )
 from workers.config.values import Secret
+from workers.documents.quantities import parse_duration
+from workers.documents.schema_check import Problem
+from workers.documents.yaml_document import KeyPath
 from workers.errors import PermanentError
-from workers.quantities import parse_duration
-from workers.reference import DOCKER_HUB, parse_registry
-from workers.reference_template import ReferenceTemplate
-from workers.schema_check import Problem
-from workers.yaml_document import KeyPath
+from workers.reference import DOCKER_HUB, ReferenceTemplate, parse_registry
 
 T = TypeVar("T")
 

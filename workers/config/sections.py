@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from workers.config.values import Secret
-from workers.reference_template import ReferenceTemplate
+from workers.reference import ReferenceTemplate
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ To read on: ``entries.py`` (what there is to write, in which order), then one fi
 each form: ``directory.py``, ``tar.py``, ``squashfs.py``, ``oci.py``, ``shrinkwrap.py``.
 """
 
+from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.exporting.destination import STANDARD_OUTPUT, new_file
 from workers.exporting.directory import export_directory
 from workers.exporting.oci import export_oci
 from workers.exporting.one_file import export_squashfs, export_tar
-from workers.exporting.outcome import Export, ExportFailed, Tell
-from workers.exporting.published_image import PublishedImage, find_image
 from workers.exporting.shrinkwrap import specification
+from workers.published.find import PublishedImage, find_image
 
 __all__ = [
     "STANDARD_OUTPUT",

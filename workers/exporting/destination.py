@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
-from workers.exporting.outcome import ExportFailed
+from workers.archives.outcome import ExportFailed
 
 STANDARD_OUTPUT = Path("-")
 

@@ -13,11 +13,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from workers.archives.ahead import with_contents
+from workers.archives.entries import Entry, published, reader
+from workers.archives.outcome import Export, Tell
 from workers.cvmfs import Dirent, Snapshot
-from workers.exporting.ahead import with_contents
 from workers.exporting.destination import new_directory
-from workers.exporting.entries import Entry, published, reader
-from workers.exporting.outcome import Export, Tell
 
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.E2BIG})
 

@@ -18,15 +18,15 @@ from tempfile import NamedTemporaryFile
 
 from isal import isal_zlib
 
+from workers.archives.entries import Entry, linked, reader, walk
+from workers.archives.outcome import Export, ExportFailed, Tell
+from workers.archives.tar import write_tar
 from workers.cvmfs import Dirent, NotFound, Snapshot
 from workers.exporting.destination import new_directory
-from workers.exporting.entries import Entry, linked, reader, walk
-from workers.exporting.outcome import Export, ExportFailed, Tell
-from workers.exporting.published_image import PublishedImage
-from workers.exporting.tar import write_tar
-from workers.images.layer_tree import LayerTree
-from workers.images.names import join
-from workers.layout.layers import LAYERFS, NotOurLayer, layer_path, read_layer_tree
+from workers.formats.layers import LAYERFS, NotOurLayer, layer_path, read_layer_tree
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.names import join
+from workers.published.find import PublishedImage
 
 _TYPE = "application/vnd.oci.image"
 _LEVEL = 2

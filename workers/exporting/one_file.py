@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from workers.archives.entries import published, reader
+from workers.archives.outcome import Export, ExportFailed, Tell
+from workers.archives.squashfs import require_program, write_squashfs
+from workers.archives.tar import write_tar
 from workers.cvmfs import Snapshot
 from workers.exporting.destination import STANDARD_OUTPUT, new_file
-from workers.exporting.entries import published, reader
-from workers.exporting.outcome import Export, ExportFailed, Tell
-from workers.exporting.squashfs import require_program, write_squashfs
-from workers.exporting.tar import write_tar
 
 
 def export_tar(

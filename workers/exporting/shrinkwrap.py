@@ -8,8 +8,8 @@ Source: cvmfs/shrinkwrap/spec_tree.cc; cvmfs-format.md 12.
 from collections.abc import Iterator
 
 from workers.cvmfs import Snapshot
-from workers.exporting.published_image import PublishedImage, platform_links
-from workers.layout.names import METADATA, image_path
+from workers.formats.paths import METADATA, image_path
+from workers.published.find import PublishedImage, platform_links
 
 
 def specification(snapshot: Snapshot, image: PublishedImage) -> Iterator[bytes]:

@@ -10,9 +10,9 @@ Read first: https://github.com/opencontainers/image-spec, ``image-index.md``,
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from workers.errors import PermanentError
+from workers.images.platforms import Platform, choose, no_platform
 from workers.images.rejected import ImageRejected, printable
 from workers.reference import parse_digest
 
@@ -40,75 +40,6 @@ _MANIFEST_TYPES = frozenset(
 )
 # image-spec, descriptor.md: sizes are int64.
 _LARGEST = (1 << 63) - 1
-
-
-class WrongPlatform(ImageRejected):
-    """An image that was not built for what it is wanted for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What an image runs on, as ``os/architecture[/variant]``, in its normal form."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    @classmethod
-    def of(cls, system: str, architecture: str, variant: str = "") -> Self:
-        """Return the normal form of what tools call a platform.
-
-        Source: containerd/platforms, ``normalizeArch``.
-        """
-        architecture, variant = architecture.lower(), variant.lower()
-        architecture, implied = _ALIASES.get(architecture, (architecture, variant))
-        variant = variant or implied or _DEFAULT_VARIANTS.get(architecture, "")
-        if variant.isdigit():
-            variant = f"v{variant}"
-        if (architecture, variant) in _NEEDLESS_VARIANTS:
-            variant = ""
-        return cls(system.lower(), architecture, variant)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse ``linux/amd64`` or ``linux/arm64/v8``."""
-        system, _, rest = text.partition("/")
-        architecture, _, variant = rest.partition("/")
-        return cls.of(system, architecture, variant)
-
-    def __str__(self) -> str:
-        variant = f"/{self.variant}" if self.variant else ""
-        return f"{self.os}/{self.architecture}{variant}"
-
-    def suitable(self) -> tuple["Platform", ...]:
-        """Return the platforms whose images run on this one, the best first.
-
-        An image for an older variant of the same architecture does. One for another
-        architecture (386 on amd64) may, but nobody who asks for amd64 means it.
-
-        Source: containerd/platforms, ``platformVector``.
-        """
-        lowest = _LOWEST_VARIANTS.get(self.architecture)
-        number = (self.variant or _DEFAULT_VARIANTS.get(self.architecture, ""))[1:]
-        if lowest is None or not number.isdecimal():
-            return (self,)
-        return tuple(
-            Platform.of(self.os, self.architecture, f"v{older}")
-            for older in range(int(number), lowest - 1, -1)
-        )
-
-
-_ALIASES = {
-    "i386": ("386", ""),
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "aarch64": ("arm64", ""),
-    "armhf": ("arm", "v7"),
-    "armel": ("arm", "v6"),
-}
-_DEFAULT_VARIANTS = {"arm": "v7"}
-_LOWEST_VARIANTS = {"amd64": 1, "arm": 5, "arm64": 8}
-_NEEDLESS_VARIANTS = frozenset({("amd64", "v1"), ("arm64", "v8")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +112,12 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
         platform = _platform(_object(described, "platform"))
         if platform.os != "unknown":
             offered.setdefault(platform, descriptor)
-    for platform in wanted.suitable():
-        if platform in offered:
-            return offered[platform]
-    if len(unsaid) == 1:
-        return unsaid[0]
-    names = printable(", ".join(sorted(map(str, offered))))[1:-1] or "none"
-    raise WrongPlatform(
-        f"the image has no platform {wanted}; it has {names}: build it for {wanted}"
-    )
+    chosen = choose(offered, wanted)
+    if chosen is None and len(unsaid) == 1:
+        [chosen] = unsaid
+    if chosen is None:
+        raise no_platform(offered, wanted)
+    return chosen
 
 
 def parse_manifest(raw: bytes) -> ImageManifest:
@@ -240,15 +168,6 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
         {_whole(name): _whole(str(value)) for name, value in labels.items()},
         _whole(str(settings.get("WorkingDir") or "")),
     )
-
-
-def check_platform(config: ImageConfig, wanted: Platform) -> None:
-    """Refuse an image that was built for another platform."""
-    if config.platform not in wanted.suitable():
-        built_for = printable(str(config.platform))[1:-1]
-        raise WrongPlatform(
-            f"the image is for {built_for}, not for {wanted}: build it for {wanted}"
-        )
 
 
 def _why_not(media_type: str) -> str:

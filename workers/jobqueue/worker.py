@@ -38,9 +38,9 @@ from workers.jobqueue.carrying import (
     SHOWN_SECONDS,
     JobQueue,
 )
+from workers.jobqueue.connection import connect
+from workers.jobqueue.parent_death import dies_with_parent
 from workers.ledger import Accepted, Ledger, LedgerUnavailable
-from workers.lifetime import dies_with_parent
-from workers.queue_server import connect
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.documents.schema_check import Problem, schema_problems, validator
+from workers.documents.yaml_document import (
+    KeyPath,
+    UnreadableYaml,
+    YamlDocument,
+    parse_yaml,
+)
 from workers.errors import PermanentError
 from workers.policy.image_pattern import is_signature_tag
 from workers.policy.rule import Rule, read_rule
 from workers.reference import Reference
-from workers.schema_check import Problem, schema_problems, validator
-from workers.yaml_document import KeyPath, UnreadableYaml, YamlDocument, parse_yaml
 
 logger = logging.getLogger(__name__)
 

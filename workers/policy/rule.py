@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from workers.documents.quantities import parse_duration, parse_size
+from workers.documents.schema_check import Problem
 from workers.errors import PermanentError
 from workers.policy.image_pattern import image_pattern, tag_matches
-from workers.quantities import parse_duration, parse_size
 from workers.reference import Reference
-from workers.schema_check import Problem
 
 T = TypeVar("T")
 

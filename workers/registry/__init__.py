@@ -6,19 +6,11 @@ answers a registry's challenge, ``blob`` streams, resumes and verifies, ``manife
 says which documents are believed, ``answers`` turns every refusal into our errors.
 """
 
-from workers.registry.access import Credentials, RegistryAccess
-from workers.registry.addresses import RefusedAddress
-from workers.registry.answers import (
-    AccessDenied,
-    ImageNotFound,
-    RegistryProtocolError,
-    RegistryUnavailable,
-)
+from workers.registry.auth.access import Credentials, RegistryAccess
+from workers.registry.auth.challenge import MalformedChallenge
+from workers.registry.auth.tokens import UntrustedRealm
 from workers.registry.blob import BlobStream, Patience
-from workers.registry.challenge import MalformedChallenge
 from workers.registry.client import RegistryClient
-from workers.registry.connections import UntrustedCertificate
-from workers.registry.deleting import DeletionRefused
 from workers.registry.digests import DigestMismatch
 from workers.registry.manifests import (
     DOCKER_MANIFEST,
@@ -31,8 +23,16 @@ from workers.registry.manifests import (
     FetchedManifest,
     UnsupportedManifest,
 )
-from workers.registry.tokens import UntrustedRealm
-from workers.registry.transport import Timeouts
+from workers.registry.transport.addresses import RefusedAddress
+from workers.registry.transport.answers import (
+    AccessDenied,
+    ImageNotFound,
+    RegistryProtocolError,
+    RegistryUnavailable,
+)
+from workers.registry.transport.connections import UntrustedCertificate
+from workers.registry.transport.transport import Timeouts
+from workers.registry.writing.delete import DeletionRefused
 
 __all__ = [
     "DOCKER_MANIFEST",

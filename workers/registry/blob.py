@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.registry.answers import RegistryUnavailable
 from workers.registry.digests import Verifier
-from workers.registry.transport import Answer
+from workers.registry.transport.answers import RegistryUnavailable
+from workers.registry.transport.transport import Answer
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _OK = 200

@@ -15,16 +15,12 @@ from workers.reference import (
     Reference,
     parse_digest,
 )
-from workers.registry.access import RegistryAccess
-from workers.registry.addresses import AddressGuard, LookUp, look_up
-from workers.registry.answers import (
-    AccessDenied,
-    ImageNotFound,
-)
+from workers.registry.auth.access import RegistryAccess
+from workers.registry.auth.tokens import Authenticator, TokenCache
 from workers.registry.blob import BlobStream, Patience
-from workers.registry.deleting import delete
 from workers.registry.digests import Verifier
-from workers.registry.docker_hub import HUB_HOST
+from workers.registry.listing.docker_hub import HUB_HOST
+from workers.registry.listing.pages import list_namespace, list_repositories, list_tags
 from workers.registry.manifests import (
     ACCEPT,
     LARGEST_MANIFEST_BYTES,
@@ -33,12 +29,16 @@ from workers.registry.manifests import (
     media_type_of,
     verified_manifest,
 )
-from workers.registry.origin import DEFAULT_PORTS, host_and_port
-from workers.registry.paging import list_namespace, list_repositories, list_tags
-from workers.registry.pushing import push
-from workers.registry.session import RegistrySession, Request
-from workers.registry.tokens import Authenticator, TokenCache
-from workers.registry.transport import Answer, Timeouts, Transport
+from workers.registry.transport.addresses import AddressGuard, LookUp, look_up
+from workers.registry.transport.answers import (
+    AccessDenied,
+    ImageNotFound,
+)
+from workers.registry.transport.origin import DEFAULT_PORTS, host_and_port
+from workers.registry.transport.session import RegistrySession, Request
+from workers.registry.transport.transport import Answer, Timeouts, Transport
+from workers.registry.writing.delete import delete
+from workers.registry.writing.push import push
 
 _OK = 200
 _PARTIAL = 206

@@ -5,11 +5,11 @@ registry and the image itself can say.
 """
 
 from workers.errors import PermanentError, TransientError
-from workers.plan import Publisher
+from workers.images.resolved import ResolvedImage
 from workers.policy import PolicyFile, Rule
+from workers.publishing.plan import Publisher
 from workers.reference import Reference
 from workers.registry import RegistryClient
-from workers.resolving import ResolvedImage
 
 
 class Refused(PermanentError):

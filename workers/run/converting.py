@@ -14,20 +14,8 @@ from functools import partial
 from threading import Event, Lock
 
 from workers.cvmfs import StreamedTree
-from workers.images.budget import Budget, check_layers
-from workers.images.content import ContentPool
-from workers.images.decompress import DamagedLayer
-from workers.images.exact_reader import ByteStream, CutShort
-from workers.images.layer import read_layer
-from workers.images.layer_tree import LayerTree
-from workers.images.manifest import Descriptor
-from workers.images.merge import Merger
-from workers.images.rejected import ImageRejected
-from workers.images.singularity import add_singularity
-from workers.images.tar_fields import DamagedTar
-from workers.images.verifying import verify, verify_layer
-from workers.layout.flat_record import RECORD_PATH, FlatRecord
-from workers.layout.layers import (
+from workers.formats.flat_record import RECORD_PATH, FlatRecord
+from workers.formats.layers import (
     NotOurLayer,
     layer_path,
     publishable,
@@ -35,13 +23,25 @@ from workers.layout.layers import (
     record_path,
     unwrapped,
 )
-from workers.layout.names import flat_path
-from workers.layout.opaque_root import with_root_deleted
+from workers.formats.opaque_root import with_root_deleted
+from workers.formats.paths import flat_path
+from workers.formats.singularity import add_singularity
+from workers.images.layers.budget import Budget, check_layers
+from workers.images.layers.content import ContentPool
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.merge import Merger
+from workers.images.layers.read import read_layer
+from workers.images.layers.verify import verify, verify_layer
+from workers.images.manifest import Descriptor
+from workers.images.rejected import ImageRejected
+from workers.images.resolved import ResolvedImage
+from workers.images.tar.decompress import DamagedLayer
+from workers.images.tar.exact_reader import ByteStream, CutShort
+from workers.images.tar.fields import DamagedTar
 from workers.ledger import Progress
-from workers.plan import Publisher, TreeAt
 from workers.policy import Rule
+from workers.publishing.plan import Publisher, TreeAt
 from workers.registry import RegistryClient
-from workers.resolving import ResolvedImage
 
 log = logging.getLogger(__name__)
 

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
-from workers.images.manifest import Platform
+from workers.formats.receipt import HELD, digest_of, read_receipt
+from workers.formats.thin import keep_thin, thin_entries
+from workers.images.platforms import Platform
 from workers.ledger import Outcome, State
-from workers.receipts import HELD, digest_of, read_receipt
 from workers.registry import ImageNotFound
-from workers.resolving import fetch_images, resolve_digest
 from workers.run.admitting import check_labels, check_private, decide
+from workers.run.assemble import place, receipt_for
 from workers.run.heartbeat import Ending
-from workers.run.place import place, receipt_for
 from workers.run.remove import gone
+from workers.run.resolving import fetch_images, resolve_digest
 from workers.run.run import Run
-from workers.run.thin_images import keep_thin, thin_entries
 
 
 def publish(run: Run) -> Ending:
@@ -38,13 +38,13 @@ def publish(run: Run) -> Ending:
     platforms = [Platform.parse(platform) for platform in rule.platforms]
     receipt = receipt_for(run.digest, platforms, rule)
     live = read_receipt(publisher, reference)
-    receipt |= thin_entries(run, rule, live)
+    receipt |= thin_entries(run.outside(fqrn), rule, live)
     if live == receipt and not lease.forced:
-        told = keep_thin(run, fqrn, live)
+        told = keep_thin(run.outside(fqrn), live)
         return run.unchanged(rule, told)
     if live.get(HELD) == run.digest and not lease.forced:
         held, run.digest = run.digest, digest_of(live)
-        told = keep_thin(run, fqrn, live)
+        told = keep_thin(run.outside(fqrn), live)
         return replace(run.unchanged(rule, told), held=held)
     check_private(client, reference, rule)
     images, missing = fetch_images(client, reference, descriptor, platforms)
@@ -54,7 +54,7 @@ def publish(run: Run) -> Ending:
         check_labels(image, rule)
     heartbeat.check()
     publication = place(run, rule, images, receipt, live)
-    told = keep_thin(run, fqrn, receipt)
+    told = keep_thin(run.outside(fqrn), receipt)
     return Ending(
         Outcome.PUBLISHED,
         run.digest,

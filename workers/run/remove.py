@@ -3,18 +3,18 @@
 import time
 
 from workers.errors import PermanentError, TransientError, WorkerError
-from workers.layout.former import removals
-from workers.layout.names import image_path, metadata_path
+from workers.formats.history import removals
+from workers.formats.paths import image_path, metadata_path
+from workers.formats.podman import forget_podman
+from workers.formats.receipt import digest_of, platforms_of, read_receipt, remember
+from workers.formats.thin import delete_thin, thin_names
 from workers.ledger import Outcome, State
-from workers.plan import Plan, Step
 from workers.policy import Rule
-from workers.receipts import digest_of, platforms_of, read_receipt, remember
+from workers.publishing.plan import Plan, Step
 from workers.registry import ImageNotFound
 from workers.run.heartbeat import Ending
-from workers.run.podman_images import forget_podman
 from workers.run.retrying import is_last
 from workers.run.run import Run
-from workers.run.thin_images import delete_thin, thin_names
 
 
 class TagAppears(TransientError):
@@ -45,10 +45,11 @@ def remove(run: Run, reason: str) -> Ending:
         run.heartbeat.check()
         # Before the receipt goes, which alone says where it is: what fails here is then
         # found again by the next try.
-        stays += delete_thin(run, fqrn, thin_names(run, fqrn, live), told=told)
+        outside = run.outside(fqrn)
+        stays += delete_thin(outside, thin_names(outside, live), told=told)
         steps: tuple[Step, ...] = (
             *remember(publisher, reference, live),
-            *forget_podman(reference, live).steps,
+            *forget_podman(reference, live),
             *removals(reference, platforms_of(live)),
         )
         plan = Plan(str(reference), steps)

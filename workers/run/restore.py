@@ -4,17 +4,17 @@ import logging
 from dataclasses import replace
 
 from workers.errors import PermanentError, WorkerError
-from workers.images.manifest import Platform
+from workers.formats.receipt import HELD, read_receipt, remembered
+from workers.formats.thin import keep_thin, thin_entries
+from workers.images.platforms import Platform
 from workers.ledger import Outcome, State
-from workers.receipts import HELD, read_receipt, remembered
+from workers.published.reusable import wanted
 from workers.registry import ImageNotFound
-from workers.resolving import fetch_images
 from workers.run.admitting import check_private, decide
+from workers.run.assemble import place, receipt_for
 from workers.run.heartbeat import Ending
-from workers.run.held import wanted
-from workers.run.place import place, receipt_for
+from workers.run.resolving import fetch_images
 from workers.run.run import Run
-from workers.run.thin_images import keep_thin, thin_entries
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ def restore(run: Run, digest: str) -> Ending:
     if held is not None:
         receipt[HELD] = held
     live = read_receipt(publisher, reference)
-    receipt |= thin_entries(run, rule, live)
+    receipt |= thin_entries(run.outside(fqrn), rule, live)
     if live == receipt and not run.lease.forced:
         run.digest = digest
-        told = keep_thin(run, fqrn, live)
+        told = keep_thin(run.outside(fqrn), live)
         return replace(run.unchanged(rule, told), held=held)
     heartbeat.stage(State.FETCHING, digest=upstream)
     pinned = replace(reference, tag=None, digest=digest)
@@ -64,7 +64,7 @@ def restore(run: Run, digest: str) -> Ending:
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
             f" more and the registry has lost it; push it again ({error})"
         ) from error
-    told = keep_thin(run, fqrn, receipt)
+    told = keep_thin(run.outside(fqrn), receipt)
     return Ending(
         Outcome.PUBLISHED,
         digest,

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from workers.formats.history import MANIFEST
+from workers.formats.paths import metadata_path
+from workers.formats.receipt import read_receipt, thin_of
+from workers.formats.shown_paths import places
+from workers.formats.thin import Outside
 from workers.images.manifest import parse_manifest
-from workers.layout.former import MANIFEST
-from workers.layout.names import metadata_path
-from workers.layout.places import places
 from workers.ledger import Lease, Outcome
-from workers.plan import Fence
 from workers.policy import Rule
-from workers.ready_queue import fence_token
-from workers.receipts import read_receipt, thin_of
+from workers.publishing.plan import Fence
+from workers.publishing.ready_queue import fence_token
 from workers.reference import Reference
 from workers.run.heartbeat import Ending, Heartbeat
-from workers.services import Services
+from workers.wiring import Services
 
 
 @dataclass(slots=True)
@@ -43,6 +44,19 @@ class Run:
     def fence(self) -> Fence:
         """Return what must hold when something is published."""
         return Fence(self.heartbeat.check, fence_token(self.lease))
+
+    def outside(self, fqrn: str) -> Outside:
+        """Return what lies outside one of the repositories for the name."""
+        services = self.services
+        return Outside(
+            self.reference,
+            fqrn,
+            services.publishers[fqrn],
+            services.registry,
+            services.config.repositories[fqrn].thin,
+            self.heartbeat.check,
+            self.fence(),
+        )
 
     def places(self, rule: Rule) -> dict[str, str]:
         """Return where the image is, once it is published as its rule says."""

@@ -1,0 +1,1 @@
+"""The verbs of ``cvmfs-webhook repository``: the native repository's tools."""

@@ -1,0 +1,215 @@
+"""``repository …``: the native repository's tools, and looks inside."""
+
+import os
+import posixpath
+import stat
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from webhook.commands.frame import (
+    DONE,
+    FAILED,
+    config_option,
+    iso_time,
+    json_option,
+    print_json,
+    read_config,
+    reports_errors,
+)
+from webhook.commands.progress_line import ProgressLine
+from workers.care.repository import check_repository, create_repository
+from workers.config import Config
+from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
+from workers.cvmfs.checking.check import Progress
+from workers.cvmfs.storage.deletion_mark import last_collection
+from workers.wiring import open_repository
+
+_BLOCK = 1 << 20
+
+
+@click.group()
+def repository() -> None:
+    """Look inside a native CVMFS repository, take out, and verify."""
+
+
+@repository.command()
+@click.argument("fqrn")
+@config_option
+@reports_errors
+def init(fqrn: str, *, config_path: Path | None) -> int:
+    """Create the repository FQRN of the configuration, with fresh keys."""
+    config = read_config(config_path)
+    made = create_repository(config, fqrn)
+    click.echo(f"{fqrn}: revision {made.head().revision}")
+    click.echo(f"clients need {config.repositories[fqrn].keys / fqrn}.pub")
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@json_option
+@config_option
+@reports_errors
+def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
+    """Show the revision of FQRN and what it holds."""
+    opened = _open(config_path, fqrn)
+    head = opened.head()
+    totals = opened.read().root_catalog.statistics.total
+    whitelist = opened.whitelist()
+    facts: dict[str, object] = {
+        "repository": fqrn,
+        "revision": head.revision,
+        "root_catalog": str(head.root_catalog),
+        "published": iso_time(head.timestamp),
+        "tags": len(opened.tags()),
+        "last_gc": last_collection(opened.storage) or "never",
+        "ttl": head.ttl,
+        "whitelist_expires": iso_time(whitelist.ends),
+        "files": totals.regular,
+        "directories": totals.dir,
+        "symlinks": totals.symlink,
+        "special_files": totals.special,
+        "nested_catalogs": totals.nested,
+        "bytes": totals.file_size,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name.replace('_', ' ') + ':':20}{value}")
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.option(
+    "--quick", is_flag=True, help="See only that objects are there, do not read them."
+)
+@json_option
+@config_option
+@reports_errors
+def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) -> int:
+    """Find everything that is wrong with FQRN; read-only."""
+    config = read_config(config_path)
+    line, done = ProgressLine(), Progress()
+
+    def tell(progress: Progress) -> None:
+        nonlocal done
+        done = progress
+        line.show(f"{done.catalogs} catalogs, {done.objects} objects")
+
+    findings = []
+    for finding in check_repository(config, fqrn, contents=not quick, tell=tell):
+        findings.append(finding)
+        if not as_json:
+            line.clear()
+            click.echo(str(finding))
+    line.clear()
+    if as_json:
+        print_json(
+            {
+                "repository": fqrn,
+                "catalogs": done.catalogs,
+                "entries": done.entries,
+                "objects": done.objects,
+                "findings": [
+                    {"where": finding.where, "what": finding.what}
+                    for finding in findings
+                ],
+            }
+        )
+    else:
+        verdict = f"{len(findings)} problems" if findings else "no problems"
+        click.echo(
+            f"{fqrn}: {verdict} in {done.catalogs} catalogs, {done.entries} entries "
+            f"and {done.objects} objects"
+        )
+    return FAILED if findings else DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.argument("path", default="/")
+@json_option
+@config_option
+@reports_errors
+def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
+    """List PATH in FQRN, as `ls -l` would on a mount."""
+    snapshot = _open(config_path, fqrn).read()
+    place = _resolve(snapshot, fqrn, path)
+    dirent = snapshot.lookup(place)
+    if dirent is not None and not stat.S_ISDIR(dirent.mode):
+        entries: Directory = {place.rpartition(b"/")[2]: dirent}
+    else:
+        entries = snapshot.listdir(place)
+    if as_json:
+        print_json([_entry(name, entry) for name, entry in entries.items()])
+        return DONE
+    for name, entry in entries.items():
+        shown = name.decode(errors="backslashreplace")
+        if entry.target:
+            shown += f" -> {entry.target.decode(errors='backslashreplace')}"
+        size = entry.content.size if entry.content else 0
+        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.mtime))
+        click.echo(
+            f"{stat.filemode(entry.mode)} {entry.uid:>5} {entry.gid:>5} "
+            f"{size:>12} {moment} {shown}"
+        )
+    return DONE
+
+
+@repository.command()
+@click.argument("fqrn")
+@click.argument("path")
+@config_option
+@reports_errors
+def cat(fqrn: str, path: str, *, config_path: Path | None) -> int:
+    """Print the file PATH in FQRN, verified while it is read."""
+    snapshot = _open(config_path, fqrn).read()
+    dirent = snapshot.lookup(_resolve(snapshot, fqrn, path))
+    if dirent is None or dirent.content is None:
+        raise NotFound(f"{path} is no regular file in {fqrn}")
+    with snapshot.open(dirent) as content:
+        while block := content.read(_BLOCK):
+            sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()
+    return DONE
+
+
+def _open(config_path: Path | None, fqrn: str) -> Repository:
+    config: Config = read_config(config_path)
+    return open_repository(config, fqrn)
+
+
+def _resolve(snapshot: Snapshot, fqrn: str, path: str) -> bytes:
+    """Return a path as the repository has it.
+
+    It may be written as on a mount, ``/cvmfs/<fqrn>/…``.
+
+    Raises:
+        NotFound: it is another repository's, or there is nothing.
+    """
+    raw = posixpath.normpath(b"/" + os.fsencode(path).lstrip(b"/"))
+    match raw.split(b"/", 3)[1:]:
+        case [b"cvmfs", name, *rest] if name == fqrn.encode():
+            raw = b"/" + b"".join(rest)
+        case [b"cvmfs", *_] if snapshot.lookup(b"/cvmfs") is None:
+            raise NotFound(f"{path} is no path of {fqrn}: give it from the root there")
+        case _:
+            pass
+    return snapshot.resolve(raw) if raw != b"/" else b""
+
+
+def _entry(name: bytes, entry: Dirent) -> dict[str, object]:
+    return {
+        "name": name.decode(errors="backslashreplace"),
+        "mode": stat.filemode(entry.mode),
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "size": entry.content.size if entry.content else 0,
+        "mtime": entry.mtime,
+        "target": entry.target.decode(errors="backslashreplace") or None,
+    }

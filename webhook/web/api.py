@@ -1,0 +1,337 @@
+"""The JSON interface under ``/api/v1``, and the badge: thin, the ledger does the work.
+
+Anybody may read about images. Deliveries, events and asking for an image are the
+operator's. Errors are ``{"error": "one line"}`` with the code that fits.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, abort, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from webhook.intake.requests import NotLiveBefore, PublishRequests
+from webhook.web.badge import badge_svg
+from webhook.web.image_json import (
+    Json,
+    event_json,
+    image_json,
+    iso_time,
+    live_json,
+    run_json,
+)
+from webhook.web.login import Login
+from workers.ledger import DeliveryRecord, Ledger, LedgerUnavailable, State
+from workers.policy import PolicyFile
+from workers.reference import InvalidReference, Reference
+
+log = logging.getLogger(__name__)
+
+PAGE_LENGTH = 50
+LONGEST_PAGE = 500
+LONGEST_SEARCH = 300
+LONGEST_BODY = 16_384
+LATEST_RUNS = 20
+LATEST_LIVES = 20
+_CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
+# A route that is added and not named here is the operator's.
+OPEN_TO_ALL = frozenset({"api.images", "api.image", "api.badge", "api.nothing_here"})
+
+
+def blueprint(
+    *,
+    ledger: Ledger,
+    policy: PolicyFile,
+    requests: PublishRequests,
+    login: Login,
+    ttls: Mapping[str, int],
+) -> Blueprint:
+    """Return the routes of the API.
+
+    Args:
+        ledger: what is answered from.
+        policy: says what would become of an image that nobody pushed yet.
+        requests: where requests for an image go.
+        login: knows the operator.
+        ttls: seconds, by repository.
+    """
+    pages = Blueprint("api", __name__)
+    _add_images(pages, ledger, policy, ttls)
+    _add_badge(pages, ledger)
+    _add_operators(pages, ledger, requests, login)
+    _add_steering(pages, requests, login)
+    _add_errors(pages)
+    return pages
+
+
+def _add_images(
+    pages: Blueprint, ledger: Ledger, policy: PolicyFile, ttls: Mapping[str, int]
+) -> None:
+    @pages.get("/api/v1/images")
+    def images() -> Response:
+        offset = _number("offset", 0, 0, 10**9)
+        limit = _number("limit", PAGE_LENGTH, 1, LONGEST_PAGE)
+        page = ledger.images(
+            offset, limit, state=_state(), search=_text("q", LONGEST_SEARCH)
+        )
+        following = None
+        if offset + limit < page.total:
+            query = {**request.args, "offset": offset + limit, "limit": limit}
+            following = f"{request.path}?{urlencode(query)}"
+        return _revalidated(
+            {
+                "total": page.total,
+                "offset": offset,
+                "limit": limit,
+                "next": following,
+                "counts": {s.value: n for s, n in ledger.counts().items()},
+                "images": [image_json(image, ttls) for image in page.images],
+            }
+        )
+
+    @pages.get("/api/v1/images/<path:reference>")
+    def image(reference: str) -> Response:
+        parsed = Reference.parse(reference)
+        found = ledger.image(str(parsed))
+        decision = policy.current().decide(parsed)
+        decided: Json = {"allowed": decision.allowed, "reason": decision.reason}
+        if found is None:
+            error = f"nobody has pushed {parsed} since we listen"
+            answer = jsonify(error=error, policy=decided)
+            answer.status_code = 404
+            answer.headers["Cache-Control"] = "no-store"
+            return answer
+        runs = ledger.runs(str(parsed), LATEST_RUNS)
+        lives = ledger.lives(str(parsed), LATEST_LIVES)
+        return _revalidated(
+            {
+                **image_json(found, ttls),
+                "policy": decided,
+                "runs": [run_json(run) for run in runs],
+                "lives": [live_json(live) for live in lives],
+            }
+        )
+
+
+def _add_badge(pages: Blueprint, ledger: Ledger) -> None:
+    @pages.get("/badge/<path:reference>.svg")
+    def badge(reference: str) -> Response:
+        found = ledger.image(str(Reference.parse(reference)))
+        answer = Response(
+            badge_svg(None if found is None else found.state),
+            content_type="image/svg+xml; charset=utf-8",
+        )
+        # It is made to be shown on other sites, whose proxies keep pictures for hours
+        # unless told otherwise.
+        answer.headers["Cache-Control"] = "max-age=30"
+        answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        answer.headers["Content-Security-Policy"] = "default-src 'none'"
+        return answer
+
+
+def _add_operators(
+    pages: Blueprint, ledger: Ledger, requests: PublishRequests, login: Login
+) -> None:
+    @pages.get("/api/v1/deliveries")
+    def deliveries() -> Response:
+        found = ledger.deliveries(_number("limit", PAGE_LENGTH, 1, LONGEST_PAGE))
+        return _fresh({"deliveries": [_delivery_json(each) for each in found]})
+
+    @pages.get("/api/v1/events")
+    def events() -> Response:
+        after = _text("after", 40)
+        if after is not None and not _CURSOR.fullmatch(after):
+            abort(400, "after is the cursor of an earlier answer")
+        limit = _number("limit", PAGE_LENGTH, 1, LONGEST_PAGE)
+        found = ledger.events(after, limit)
+        return _fresh(
+            {
+                "events": [event_json(each) for each in found],
+                # Hand it back as ``after``; it stays where it is when nothing is new.
+                "cursor": found[-1].id if found else after,
+            }
+        )
+
+    @pages.post("/api/v1/images")
+    def ask() -> Response:
+        _check_session(login)
+        reference, forced = _asked()
+        decision = requests.submit(reference, forced=forced)
+        content: Json = {
+            "reference": decision.reference,
+            "decision": "queued" if decision.allowed else "refused",
+            "reason": decision.reason,
+        }
+        if not decision.allowed:
+            content["error"] = decision.reason
+        answer = _fresh(content)
+        answer.status_code = 202 if decision.allowed else 403
+        return answer
+
+    @pages.before_request
+    def guard() -> Response | None:
+        return None if request.endpoint in OPEN_TO_ALL else login.guard_json()
+
+
+def _add_steering(pages: Blueprint, requests: PublishRequests, login: Login) -> None:
+    @pages.delete("/api/v1/images/<path:reference>")
+    def remove(reference: str) -> Response:
+        _check_session(login)
+        parsed = Reference.parse(reference)
+        requests.remove(parsed)
+        answer = _fresh({"reference": str(parsed), "decision": "queued"})
+        answer.status_code = 202
+        return answer
+
+    @pages.post("/api/v1/images/<path:reference>/restore")
+    def restore(reference: str) -> Response:
+        _check_session(login)
+        content = _json_body('send {"digest": "sha256:…"}, or {} for the one before')
+        digest = content.pop("digest", None)
+        if content or not isinstance(digest, str | None):
+            abort(400, "send a digest, a text, or nothing for the one before")
+        wish = requests.restore(Reference.parse(reference), digest)
+        is_allowed = wish.decision.allowed
+        answer = _fresh(
+            {
+                "reference": wish.decision.reference,
+                "decision": "queued" if is_allowed else "refused",
+                "reason": wish.decision.reason,
+                "digest": wish.digest,
+            }
+        )
+        answer.status_code = 202 if is_allowed else 403
+        return answer
+
+
+def _check_session(login: Login) -> None:
+    if not login.check_form(request.headers.get("X-CSRF-Token", "")):
+        abort(403, "a session needs the X-CSRF-Token of one of its pages")
+
+
+def _add_errors(pages: Blueprint) -> None:
+    @pages.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        return _error(error.code or 500, error.description or error.name)
+
+    @pages.errorhandler(InvalidReference)
+    def misnamed(error: InvalidReference) -> Response:
+        return _error(400, str(error))
+
+    @pages.errorhandler(NotLiveBefore)
+    def unknown(error: NotLiveBefore) -> Response:
+        return _error(404, str(error))
+
+    @pages.errorhandler(LedgerUnavailable)
+    def unavailable(error: LedgerUnavailable) -> Response:
+        log.error("ledger unavailable path=%r: %s", request.path, error)
+        answer = _error(503, "the queue server does not answer; try again later")
+        answer.headers["Retry-After"] = "5"
+        return answer
+
+    @pages.route("/api/", defaults={"rest": ""})
+    @pages.route("/api/<path:rest>")
+    def nothing_here(rest: str) -> Response:
+        return _error(404, f"there is nothing at /api/{rest[:100]}")
+
+
+def _error(code: int, line: str) -> Response:
+    answer = jsonify(error=" ".join(line.split()))
+    answer.status_code = code
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _fresh(content: Json) -> Response:
+    answer = jsonify(content)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _revalidated(content: Json) -> Response:
+    """Answer 304 to who has this already: pages look every few seconds."""
+    answer = jsonify(content)
+    answer.add_etag()
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.make_conditional(request)
+    return answer
+
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    # isdecimal alone would let the digits of every script pass.
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(most)):
+        abort(400, f"{name} is a number from {least} to {most}")
+    number = int(text)
+    if not least <= number <= most:
+        abort(400, f"{name} is a number from {least} to {most}")
+    return number
+
+
+def _text(name: str, longest: int) -> str | None:
+    text = request.args.get(name, "").strip()
+    if len(text) > longest:
+        abort(400, f"{name} has at most {longest} characters")
+    return text or None
+
+
+def _state() -> State | None:
+    text = request.args.get("state", "")
+    if not text:
+        return None
+    try:
+        return State(text)
+    except ValueError:
+        abort(400, f"state is one of {', '.join(State)}")
+
+
+def _json_body(mend: str) -> Json:
+    """Read the body, a JSON object; ``mend`` says what to send."""
+    if request.mimetype != "application/json":
+        abort(415, "send application/json")
+    request.max_content_length = LONGEST_BODY
+    try:
+        content = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        abort(400, f"the body is not JSON; {mend}")
+    if not isinstance(content, dict):
+        abort(400, mend)
+    return content
+
+
+def _asked() -> tuple[Reference, bool]:
+    """Read the body of a request for an image: ``{"reference": …, "force": false}``."""
+    content = _json_body('send {"reference": "registry/name:tag"}')
+    reference = content.pop("reference", None)
+    forced = content.pop("force", False)
+    if content:
+        abort(400, f"unknown key {min(content)[:50]!r}; send reference and force only")
+    if not isinstance(reference, str) or not isinstance(forced, bool):
+        abort(400, "reference is a text, and force is true or false")
+    return Reference.parse(reference), forced
+
+
+def _delivery_json(delivery: DeliveryRecord) -> Json:
+    return {
+        "id": delivery.id,
+        "source": delivery.source,
+        "time": iso_time(delivery.time),
+        "sender": delivery.sender,
+        "events": [
+            {
+                "reference": event.reference,
+                "action": event.action,
+                "digest": event.digest,
+                "event_id": event.event_id,
+                "actor": event.actor,
+                "verdict": event.verdict.value,
+                "reason": event.reason,
+            }
+            for event in delivery.events
+        ],
+    }

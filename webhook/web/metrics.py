@@ -1,0 +1,198 @@
+"""``/metrics`` for Prometheus: computed from Redis at each scrape.
+
+There are several receiver processes and several workers, and none of them counts in its
+own memory: what is shown is the same whichever process answers, and survives all of
+them. Label sets are fixed (state, stage, outcome, kind, verdict, repository); the name
+of an image is never one, for there is no end of them.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from webhook.web.login import Login
+from workers.care.whitelists import WhitelistStanding
+from workers.jobqueue import JobQueue
+from workers.ledger import (
+    Counters,
+    Ledger,
+    LedgerUnavailable,
+    Outcome,
+    State,
+    Verdict,
+)
+from workers.policy import PolicyFile
+
+PREFIX = "cvmfs_webhook"
+_STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
+
+
+def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its name
+    *,
+    ledger: Ledger,
+    queue: JobQueue,
+    policy: PolicyFile,
+    login: Login,
+    kinds: Mapping[str, str] = MappingProxyType({}),
+    whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
+    last_asked: Callable[[], float | None] = lambda: None,
+    clock: Callable[[], float] = time.time,
+) -> Blueprint:
+    """Return the route; it is the operator's (``authorization`` in a scrape config).
+
+    Args:
+        ledger: has states and counters.
+        queue: has the jobs that wait.
+        policy: may be broken.
+        login: knows the operator.
+        kinds: of the configured sources, by name; others count as ``other``.
+        whitelists: what is known of those of the repositories.
+        last_asked: when the registries were asked last.
+        clock: seconds since the epoch.
+    """
+    pages = Blueprint("metrics", __name__)
+    registry = CollectorRegistry()
+    registry.register(
+        _Collector(ledger, queue, policy, kinds, whitelists, last_asked, clock)
+    )
+    pages.before_request(login.guard_json)
+
+    @pages.get("/metrics")
+    def metrics() -> Response:
+        answer = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return pages
+
+
+class _Collector(Collector):
+    """Asks ledger, queue and policy whenever Prometheus asks us."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: JobQueue,
+        policy: PolicyFile,
+        kinds: Mapping[str, str],
+        whitelists: Callable[[], Sequence[WhitelistStanding]],
+        last_asked: Callable[[], float | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._kinds = kinds
+        self._ledger = ledger
+        self._queue = queue
+        self._policy = policy
+        self._whitelists = whitelists
+        self._last_asked = last_asked
+        self._clock = clock
+
+    def describe(self) -> list[Metric]:
+        """Return nothing, so that registering does not ask Redis already."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each family; without Redis only the ones that do not need it."""
+        rules = len(self._policy.current().rules)
+        yield _gauge("policy_rules", "Rules of the policy in force.", rules)
+        yield _gauge(
+            "policy_ok",
+            "1 when the policy file as it is now is in force, 0 when an older one is.",
+            self._policy.problem is None,
+        )
+        ends = GaugeMetricFamily(
+            f"{PREFIX}_whitelist_ends_timestamp_seconds",
+            "When the whitelist of a repository holds no more; 0: it cannot be read.",
+            labels=["repository"],
+        )
+        for standing in self._whitelists():
+            ends.add_metric([standing.fqrn], standing.ends or 0.0)
+        yield ends
+        is_durable = self._ledger.durability_problem() is None
+        yield _gauge(
+            "redis_durable", "1 when what Redis accepts is on disk.", is_durable
+        )
+        try:
+            families = list(self._from_redis())
+        except LedgerUnavailable:
+            families = []
+        yield _gauge("redis_up", "1 when Redis answers.", bool(families))
+        yield from families
+
+    def _from_redis(self) -> Iterator[Metric]:
+        counts = self._ledger.counts()
+        images = GaugeMetricFamily(
+            f"{PREFIX}_images", "Images by state.", labels=["state"]
+        )
+        for state in State:
+            images.add_metric([state.value], counts[state])
+        yield images
+        counters = self._ledger.counters()
+        yield from _run_counters(counters)
+        yield from self._delivery_counters(counters)
+        yield _gauge(
+            "registries_asked_timestamp_seconds",
+            "When the registries were asked last for what is watched; 0: never.",
+            self._last_asked() or 0.0,
+        )
+        yield _gauge("queue_jobs", "Jobs that wait for a worker.", self._queue.depth())
+        yield _gauge(
+            "oldest_waiting_seconds",
+            "For how long the image that waits longest has waited; 0: none waits.",
+            self._longest_wait(counts[State.QUEUED]),
+        )
+
+    def _delivery_counters(self, counters: Counters) -> Iterator[Metric]:
+        """Yield what came in by the kind of its source, for sources come and go."""
+        kinds = {*self._kinds.values(), "other"}
+        deliveries = dict.fromkeys(kinds, 0)
+        for source, number in counters.deliveries.items():
+            deliveries[self._kinds.get(source, "other")] += number
+        family = CounterMetricFamily(
+            f"{PREFIX}_deliveries", "Authenticated notifications.", labels=["kind"]
+        )
+        for kind in sorted(kinds):
+            family.add_metric([kind], deliveries[kind])
+        yield family
+        events = {(kind, verdict): 0 for kind in sorted(kinds) for verdict in Verdict}
+        for (source, verdict), number in counters.events.items():
+            events[self._kinds.get(source, "other"), verdict] += number
+        family = CounterMetricFamily(
+            f"{PREFIX}_events",
+            "Events in notifications, by what became of them.",
+            labels=["kind", "verdict"],
+        )
+        for (kind, verdict), number in events.items():
+            family.add_metric([kind, verdict.value], number)
+        yield family
+
+    def _longest_wait(self, waiting: int) -> float:
+        if not waiting:
+            return 0.0
+        last = self._ledger.images(waiting - 1, 1, state=State.QUEUED).images
+        return max(0.0, self._clock() - last[0].since) if last else 0.0
+
+
+def _run_counters(counters: Counters) -> Iterator[Metric]:
+    runs = CounterMetricFamily(
+        f"{PREFIX}_runs", "Runs that ended, by outcome.", labels=["outcome"]
+    )
+    for outcome in Outcome:
+        runs.add_metric([outcome.value], counters.runs[outcome])
+    yield runs
+    seconds = CounterMetricFamily(
+        f"{PREFIX}_stage_seconds", "Time that runs spent, by stage.", labels=["stage"]
+    )
+    for stage in _STAGES:
+        seconds.add_metric([stage.value], counters.seconds.get(stage, 0.0))
+    yield seconds
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))

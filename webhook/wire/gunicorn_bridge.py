@@ -1,0 +1,144 @@
+"""One request that is there, put through the application; its answer, ready to leave.
+
+Parsing, the WSGI environment and the form of the answer are gunicorn's. Nothing here
+reads from a socket or writes to one.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.http import errors, wsgi
+from gunicorn.http.parser import RequestParser
+
+from webhook.wire.response import Address, Leaving
+
+log = logging.getLogger(__name__)
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+# As what gunicorn's parser refuses is answered; everything else is a plain 400.
+_STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (errors.LimitRequestLine, 414),
+    (errors.LimitRequestHeaders, 431),
+    (errors.UnsupportedTransferCoding, 501),
+    (errors.ExpectationFailed, 417),
+)
+_RETRY_SECONDS = 5
+
+
+_create: Any = wsgi.create
+
+
+class NotAllThere(OSError):
+    """The application reads a body that was not waited for."""
+
+
+def refusal(status: int, reason: str) -> bytes:
+    """Return an answer of our own, after which the connection ends."""
+    body = json.dumps({"error": reason}).encode() + b"\n"
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+    ]
+    if status in {429, 503}:
+        lines.append(f"Retry-After: {_RETRY_SECONDS}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Speaker:
+    """Answers requests. May be called by many threads.
+
+    Args:
+        settings: gunicorn's, for its parser.
+        application: WSGI.
+    """
+
+    def __init__(self, settings: Config, application: Application) -> None:
+        self._settings = settings
+        self._application = application
+
+    def answer(
+        self,
+        request: bytes,
+        leaving: Leaving,
+        *,
+        peer: Address,
+        here: Address,
+        is_whole: bool,
+        may_stay: bool,
+    ) -> bool:
+        """Answer one request; True when the connection may be used for another.
+
+        Args:
+            request: its bytes.
+            leaving: takes the answer.
+            peer: who asks.
+            here: the address of ours that was asked.
+            is_whole: ``request`` has all of the body.
+            may_stay: there may be another request after this one.
+        """
+        # The published types are those of an older gunicorn.
+        parser: Any = RequestParser(self._settings, _source(request, is_whole), peer)
+        try:
+            stays: bool = self._speak(
+                parser, leaving, peer, here, is_whole and may_stay
+            )
+            # If gunicorn sees the end of the request elsewhere, it is not used again.
+            return (
+                stays and parser.finish_body() and not parser.unreader.take_buffered()
+            )
+        except (errors.ParseException, errors.NoMoreData) as exc:
+            # Its text may hold the path, and with it a secret.
+            log.warning("sender=%s unreadable: %s", peer[0], type(exc).__name__)
+            status = next(
+                (code for kind, code in _STATUSES if isinstance(exc, kind)), 400
+            )
+            answer = refusal(status, "the request is not readable")
+        except Exception:
+            log.exception("sender=%s not answered", peer[0])
+            answer = refusal(503, "try again later")
+        leaving.close()
+        leaving.sendall(answer)
+        return False
+
+    def _speak(
+        self,
+        parser: Any,
+        leaving: Leaving,
+        peer: Address,
+        here: Address,
+        may_stay: bool,  # noqa: FBT001 - computed
+    ) -> bool:
+        request = next(parser)
+        # The door has said so already, if it waited for the body.
+        request._expected_100_continue = False  # noqa: SLF001
+        response, environ = _create(request, leaving, peer, here, self._settings)
+        environ["wsgi.multithread"] = True
+        if not may_stay:
+            response.force_close()
+        parts = self._application(environ, response.start_response)
+        try:
+            if isinstance(parts, wsgi.FileWrapper):
+                response.write_file(parts)
+            else:
+                for part in parts:
+                    response.write(part)
+            response.close()
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        return not response.should_close()
+
+
+def _source(request: bytes, is_whole: bool) -> Iterator[bytes]:  # noqa: FBT001
+    yield request
+    if not is_whole:
+        raise NotAllThere("the body was not waited for")

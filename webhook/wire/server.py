@@ -1,0 +1,374 @@
+"""Who looks after all connections of a process.
+
+A connection belongs to exactly one party at a time: to the door while a request comes
+in (``ARRIVING``), to a thread of a lane while it is worked on (``WORKING``), to the
+outbox while the answer goes out (``LEAVING``). Each hands it on and does not touch it
+again. The kernel tells the door of a connection once and then no more until it is asked
+to (EPOLLONESHOT), so that whoever is done with an answer can give the connection back
+without waking the door.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from webhook.wire.connection import Connection, Lane, State
+from webhook.wire.gunicorn_bridge import Speaker, refusal
+from webhook.wire.limits import Desk, Terms
+from webhook.wire.request import Head, TooLarge
+from webhook.wire.response import Outbox
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES = 65_536
+_ONCE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# A body of up to this size is worth no account.
+_SMALL_BYTES = 65_536
+_OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Door:
+    """Accepts connections and answers what comes over them, until it is stopped.
+
+    Args:
+        listeners: bound and listening.
+        speaker: answers requests.
+        desk: decides what is worth waiting for.
+        terms: what a peer may take.
+        urgent_threads: for the requests that are urgent.
+        other_threads: for the others.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        speaker: Speaker,
+        desk: Desk,
+        terms: Terms,
+        *,
+        urgent_threads: int,
+        other_threads: int,
+    ) -> None:
+        self._listeners = {each.fileno(): each for each in listeners}
+        self._speaker = speaker
+        self._desk = desk
+        self._terms = terms
+        self._poll = select.epoll()
+        self._there: dict[int, Connection] = {}
+        self._promised = 0
+        self._lock = Lock()
+        self._is_stopping = False
+        self._outbox: Outbox[Connection] = Outbox(
+            self._answered,
+            self._drop,
+            linger_seconds=terms.linger_seconds,
+            tick_seconds=terms.tick_seconds,
+        )
+        self._urgent = Lane("urgent", urgent_threads, self._work)
+        self._others = Lane("other", other_threads, self._work)
+
+    def run(
+        self,
+        is_wanted: Callable[[], bool],
+        *,
+        wake: int,
+        grace_seconds: float,
+    ) -> None:
+        """Work until ``is_wanted`` says no; then answer what is there already.
+
+        Args:
+            is_wanted: asked again and again; at the latest after a tick.
+            wake: a file descriptor; when something can be read there, ask at once.
+            grace_seconds: how long requests that are being worked on may take then.
+        """
+        self._poll.register(wake, select.EPOLLIN)
+        for listener in self._listeners.values():
+            listener.setblocking(False)
+            self._poll.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        tick = 0.0
+        while is_wanted():
+            self._turn(wake)
+            if time.monotonic() >= tick:
+                tick = time.monotonic() + self._terms.tick_seconds
+                self._look_at_deadlines()
+        self._is_stopping = True
+        for listener in self._listeners.values():
+            self._poll.unregister(listener)
+        deadline = time.monotonic() + grace_seconds
+        while self._are_busy() and time.monotonic() < deadline:
+            self._turn(wake)
+            self._look_at_deadlines()
+        self._urgent.close()
+        self._others.close()
+        self._outbox.close()
+        for connection in list(self._there.values()):
+            self._drop(connection)
+        self._poll.close()
+
+    def _turn(self, wake: int) -> None:
+        for number, _ in self._poll.poll(self._terms.tick_seconds):
+            if number == wake:
+                with contextlib.suppress(OSError):
+                    os.read(wake, 4096)
+            elif number in self._listeners:
+                self._accept(self._listeners[number])
+            else:
+                connection = self._there.get(number)
+                if connection is not None and connection.state is State.ARRIVING:
+                    self._read_or_drop(connection)
+
+    def _are_busy(self) -> bool:
+        """Whether anybody is in the middle of something; who only stays is sent off."""
+        for connection in list(self._there.values()):
+            if connection.state is State.ARRIVING and not connection.arriving:
+                self._drop(connection)
+        return bool(self._there)
+
+    # Coming.
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            if exc.errno in _OUT_OF_FILES:
+                log.warning("out of files or memory; the slowest peer is given up")
+                self._give_up_somebody()
+            return
+        sock.setblocking(False)
+        connection = Connection(sock, peer)
+        if len(self._there) >= self._terms.connections and not self._give_up_somebody():
+            with contextlib.suppress(OSError):
+                sock.send(refusal(503, "too many connections; try again later"))
+            sock.close()
+            return
+        connection.deadline = connection.since + self._terms.head_seconds
+        self._there[sock.fileno()] = connection
+        try:
+            self._poll.register(sock, _ONCE)
+        except OSError as exc:
+            log.warning("a connection cannot be looked after: %s", exc)
+            self._drop(connection)
+
+    def _read_or_drop(self, connection: Connection) -> None:
+        """Have one connection end for a fault of ours, and no other."""
+        try:
+            self._read(connection)
+        except Exception:
+            log.exception("sender=%s dropped", connection.peer[0])
+            self._drop(connection)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._listen(connection)
+            return
+        except OSError:
+            data = b""
+        if not data:
+            if connection.arriving:
+                log.info("sender=%s broke off", connection.peer[0])
+            self._drop(connection)
+            return
+        if not connection.arriving:
+            connection.since = time.monotonic()
+            connection.deadline = connection.since + self._terms.head_seconds
+        self._go_on(connection, data)
+
+    def _go_on(self, connection: Connection, data: bytes) -> None:
+        """Take what came, and have it worked on if it is enough."""
+        arriving = connection.arriving
+        is_new = arriving.head is None
+        try:
+            arriving.feed(data)
+            head = arriving.head
+            if head is None:
+                self._listen(connection)
+                return
+            largest = self._desk.body_bytes(head)
+            is_whole = arriving.is_whole(largest)
+        except TooLarge as exc:
+            self._refuse(connection, exc.status, "the request is too large")
+            return
+        is_welcome = largest if head.length is None else 0 < head.length <= largest
+        if is_whole or not is_welcome:
+            self._hand_on(connection, head, is_whole=is_whole)
+            return
+        if is_new:
+            self._wait_for_body(connection, head, largest)
+        else:
+            self._listen(connection)
+
+    def _wait_for_body(self, connection: Connection, head: Head, largest: int) -> None:
+        size = largest if head.length is None else head.length
+        if size > _SMALL_BYTES and not self._promise(connection, size):
+            self._refuse(connection, 503, "too much at once; try again later")
+            return
+        connection.deadline = time.monotonic() + self._terms.body_seconds
+        if head.is_asking:
+            with contextlib.suppress(OSError):
+                connection.sock.send(_CONTINUE)
+        self._listen(connection)
+
+    def _hand_on(self, connection: Connection, head: Head, *, is_whole: bool) -> None:
+        connection.is_whole = is_whole and head.is_plain
+        connection.state = State.WORKING
+        lane = self._urgent if self._desk.is_urgent(head) else self._others
+        lane.put(connection)
+
+    def _listen(self, connection: Connection) -> None:
+        """Wait for more; whoever calls this lets go of the connection."""
+        try:
+            connection.state = State.ARRIVING
+            self._poll.modify(connection.sock, _ONCE)
+        except (OSError, ValueError):
+            # Given up meanwhile.
+            self._drop(connection)
+
+    def _promise(self, connection: Connection, size: int) -> bool:
+        with self._lock:
+            if self._promised + size > self._terms.bodies_bytes:
+                return False
+            self._promised += size
+            connection.promised = size
+            return True
+
+    def _redeem(self, connection: Connection) -> None:
+        if connection.promised:
+            with self._lock:
+                self._promised -= connection.promised
+                connection.promised = 0
+
+    # Working, in a thread of a lane.
+
+    def _work(self, connection: Connection) -> None:
+        try:
+            connection.stays = self._speaker.answer(
+                connection.arriving.take(),
+                connection.leaving,
+                peer=connection.peer,
+                here=connection.here,
+                is_whole=connection.is_whole,
+                may_stay=not self._is_stopping,
+            )
+            self._redeem(connection)
+            self._send(connection)
+        except Exception:
+            log.exception("sender=%s not answered", connection.peer[0])
+            self._drop(connection)
+
+    def _send(self, connection: Connection) -> None:
+        """Send the answer now, or have it sent."""
+        try:
+            is_out = connection.leaving.push(connection.sock)
+        except OSError:
+            self._drop(connection)
+            return
+        if is_out:
+            self._answered(connection)
+            return
+        connection.since = time.monotonic()
+        connection.deadline = (
+            connection.since
+            + self._terms.answer_seconds
+            + len(connection.leaving) / self._terms.slowest_rate
+        )
+        connection.state = State.LEAVING
+        self._outbox.take(connection)
+
+    # Going; in whichever thread has sent the last byte of an answer.
+
+    def _answered(self, connection: Connection) -> None:
+        if not connection.stays:
+            self._part(connection)
+            return
+        connection.since = time.monotonic()
+        if connection.arriving:
+            # The next request has come together with this one.
+            connection.deadline = connection.since + self._terms.head_seconds
+            self._go_on(connection, b"")
+        else:
+            connection.deadline = connection.since + self._terms.idle_seconds
+            self._listen(connection)
+
+    def _part(self, connection: Connection) -> None:
+        if connection.is_whole:
+            # All that came was read, so nothing of the answer gets lost.
+            self._drop(connection)
+            return
+        connection.since = time.monotonic()
+        connection.state = State.LEAVING
+        self._outbox.part(connection)
+
+    def _refuse(self, connection: Connection, status: int, reason: str) -> None:
+        """Answer without having asked anybody, and end."""
+        log.warning("sender=%s status=%d %s", connection.peer[0], status, reason)
+        connection.stays = connection.is_whole = False
+        connection.leaving.sendall(refusal(status, reason))
+        self._send(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        with self._lock:
+            if connection.state is State.GONE:
+                return
+            connection.state = State.GONE
+            self._there.pop(connection.sock.fileno(), None)
+        self._redeem(connection)
+        connection.sock.close()
+        connection.leaving.close()
+
+    # Giving up those who take too long.
+
+    def _look_at_deadlines(self) -> None:
+        now = time.monotonic()
+        slow: defaultdict[str, list[Connection]] = defaultdict(list)
+        for connection in list(self._there.values()):
+            if connection.state is not State.ARRIVING:
+                continue
+            if now >= connection.deadline:
+                if connection.arriving:
+                    self._refuse(connection, 408, "the request took too long")
+                else:
+                    self._drop(connection)
+            elif (
+                connection.arriving
+                and now - connection.since > self._terms.slow_seconds
+            ):
+                slow[connection.peer[0]].append(connection)
+        for those in slow.values():
+            those.sort(key=lambda each: each.since)
+            for connection in those[: -self._terms.slow_per_address]:
+                self._refuse(connection, 429, "too many slow requests at once")
+
+    def _give_up_somebody(self) -> bool:
+        """Make room for one; False when everybody is being worked for."""
+        idle = [
+            each
+            for each in list(self._there.values())
+            if each.state in {State.ARRIVING, State.LEAVING}
+        ]
+        if not idle:
+            return False
+        held = Counter(each.peer[0] for each in idle)
+        victim = min(idle, key=lambda each: (-held[each.peer[0]], each.since))
+        if victim.state is State.LEAVING:
+            # It is the outbox's, which will see it and drop it.
+            with contextlib.suppress(OSError):
+                victim.sock.shutdown(socket.SHUT_RDWR)
+        else:
+            if victim.arriving:
+                # Who has not begun to ask would take it for the answer to what follows.
+                with contextlib.suppress(OSError):
+                    victim.sock.send(refusal(408, "others are waiting"))
+            self._drop(victim)
+        return True

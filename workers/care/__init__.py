@@ -1,0 +1,1 @@
+"""What an operator and a timer do to repositories, besides publishing to them."""

@@ -1,0 +1,218 @@
+"""What an operator does to a configured native repository, besides publishing to it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from workers import cvmfs
+from workers.config import Config
+from workers.cvmfs import (
+    CollectableStorage,
+    Collection,
+    KeyRing,
+    Repository,
+    RepositoryManifest,
+    Retention,
+    Tag,
+    Whitelist,
+    parse_public_key,
+)
+from workers.cvmfs.checking.check import Finding, Tell, check
+from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.cvmfs.storage.storage import MANIFEST
+from workers.errors import PermanentError
+from workers.formats.paths import is_catalog
+from workers.ledger import Change, Rebuilder
+from workers.published.images import published_images
+from workers.published.unused import Pruning, find_unused, prune
+from workers.wiring import (
+    Front,
+    NoSuchRepository,
+    configured,
+    open_repository,
+    open_storage,
+)
+
+log = logging.getLogger(__name__)
+
+_REST_SECONDS = 0.6
+"""Who waits for a lock looks at it every half a second, or more often."""
+
+
+class NotCollectable(PermanentError):
+    """A repository whose storage cannot be listed."""
+
+
+def create_repository(config: Config, fqrn: str) -> Repository:
+    """Create one configured native repository, its keys too if there are none.
+
+    Raises:
+        RepositoryExists: it is there already.
+    """
+    repository = configured(config, fqrn)
+    now = int(time.time())
+    return Repository.create(
+        fqrn,
+        open_storage(config, fqrn),
+        KeyRing.load_or_create(fqrn, repository.keys, now=now),
+        now=now,
+        ttl=repository.ttl,
+        is_mountpoint=is_catalog,
+    )
+
+
+def create_missing_repositories(config: Config) -> None:
+    """Create the configured repositories that are not there yet.
+
+    Raises:
+        StorageFailed: a storage is not fit for a repository.
+    """
+    for fqrn, repository in config.repositories.items():
+        storage = open_storage(config, fqrn)
+        # Whatever is wrong with a bucket is found now, not with the first commit.
+        if repository.storage.startswith("s3://"):
+            storage.prepare()
+        if not storage.exists(MANIFEST):
+            create_repository(config, fqrn)
+            log.info("repository=%s created", fqrn)
+
+
+def check_repository(
+    config: Config, fqrn: str, *, contents: bool, tell: Tell
+) -> Iterator[Finding]:
+    """Yield everything that is wrong with one configured native repository."""
+    repository = configured(config, fqrn)
+    key = repository.keys / f"{fqrn}.pub"
+    try:
+        public_key = parse_public_key(key.read_bytes())
+    except OSError as error:
+        raise NoSuchRepository(f"{key}: {error.strerror}") from error
+    storage = open_storage(config, fqrn)
+    now = int(time.time())
+    return check(
+        storage,
+        fqrn,
+        [public_key],
+        now=now,
+        contents=contents,
+        reflog_checksum=(
+            storage.reflog_checksum() if isinstance(storage, StockStorage) else None
+        ),
+        tell=tell,
+    )
+
+
+def collect_garbage(
+    config: Config,
+    fqrn: str,
+    retention: Retention,
+    *,
+    dry_run: bool,
+    tell: Callable[[Collection], None],
+) -> Collection:
+    """Delete what no kept revision has a use for; see ``cvmfs.collect_garbage``.
+
+    Raises:
+        NotCollectable: its storage cannot be listed.
+    """
+    opened = open_repository(config, fqrn)
+    storage = opened.storage
+    if not isinstance(storage, CollectableStorage):
+        raise NotCollectable(f"{fqrn}: {storage!r} cannot be listed")
+    return cvmfs.collect_garbage(
+        fqrn,
+        storage,
+        opened.keys,
+        now=_now(),
+        stored_now=storage.clock(),
+        retention=retention,
+        dry_run=dry_run,
+        tell=tell,
+        rest=lambda: time.sleep(_REST_SECONDS),
+    )
+
+
+def prune_repository(
+    config: Config, fqrn: str, *, grace_seconds: int, dry_run: bool
+) -> tuple[Pruning, int]:
+    """Take out what no name leads to, and what was live before the grace time.
+
+    Returns:
+        What it is, and the revision without it; the present one for a dry run.
+
+    Raises:
+        WorkerError, FormatError: nothing was taken out.
+    """
+    repository = open_repository(config, fqrn)
+    since = time.time() - grace_seconds
+    if dry_run:
+        found = find_unused(repository.read(), fqrn, since=since)
+        return found, found.revision
+    return prune(repository, fqrn, since=since)
+
+
+def add_tag(config: Config, fqrn: str, name: str, description: str) -> Tag:
+    """Name the current revision."""
+    opened = open_repository(config, fqrn)
+    return cvmfs.add_tag(
+        fqrn, opened.storage, opened.keys, name, now=_now(), description=description
+    )
+
+
+def remove_tag(config: Config, fqrn: str, name: str) -> None:
+    """Take a name away."""
+    opened = open_repository(config, fqrn)
+    cvmfs.remove_tag(fqrn, opened.storage, opened.keys, name, now=_now())
+
+
+def roll_back(config: Config, fqrn: str, target: str) -> RepositoryManifest:
+    """Publish an old revision again; ``target`` is a tag or its number."""
+    opened = open_repository(config, fqrn)
+    return cvmfs.roll_back(fqrn, opened.storage, opened.keys, target, now=_now())
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of the ledger's records of one repository.
+
+    Attributes:
+        fqrn: the repository.
+        revision: of it, that was read.
+        changes: by reference.
+        unreadable: paths in it that look like images and are not live.
+    """
+
+    fqrn: str
+    revision: int
+    changes: Mapping[str, Change]
+    unreadable: tuple[str, ...]
+
+
+def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
+    """Let the ledger say of one repository what that says itself.
+
+    Raises:
+        LedgerUnavailable: there is no ledger to be reached.
+        FormatError: the repository cannot be read.
+    """
+    snapshot = open_repository(config, fqrn).read()
+    revision = snapshot.revision
+    found = published_images(snapshot)
+    with Front.open(config) as front:
+        rebuilder = Rebuilder(front.connection)
+        changes = dict(rebuilder.rebuild(fqrn, revision, found.images))
+    return Rebuilt(fqrn, revision, changes, found.unreadable)
+
+
+def resign(config: Config, fqrn: str) -> Whitelist:
+    """Sign the whitelist for another thirty days.
+
+    Raises:
+        InvalidKeys: the master key is not here.
+    """
+    return open_repository(config, fqrn).renew_whitelist(now=_now())
+
+
+def _now() -> int:
+    return int(time.time())

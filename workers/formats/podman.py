@@ -1,0 +1,307 @@
+"""An additional image store for podman and CRI-O, over the layers that are there.
+
+``/podmanStore`` is what containers-storage calls a store of the overlay driver. It
+holds no files of images, only what leads to ``/.layers``:
+
+* ``overlay/<layer>/``: ``diff`` leads to the layer, ``lower`` names those below it by
+  short paths, ``link`` is its own;
+* ``overlay-images/<image>/``: manifest and config, as the registry has them;
+* ``overlay-layers/layers.json`` and ``overlay-images/images.json`` list all of them.
+
+A layer's name depends on those below it, as its ``lower`` does. It is computed as
+podman computes it, so that an image that is pulled finds the layers here that it
+shares, and fetches the others only.
+
+The lists grow with the number of images. They hold only what podman has to know before
+it looks into an image's own folder; see ``RecordsAt`` for how they are changed.
+
+So do the two directories in which podman looks for layers and for images, and a commit
+rewrites the catalog of a directory as a whole. So they hold one link for each, to a
+folder in one of 256 shards, where also the short paths are. Podman would have these in
+``overlay/l``, but takes any that lead from there to a link.
+
+Source: containers/storage, ``drivers/overlay/overlay.go`` (folders; ``getLower`` and
+``getLowerDirs`` for what a link may be), ``layers.go`` and ``images.go`` (lists);
+containers/image, ``storage/storage_dest.go`` (names of layers).
+"""
+
+import base64
+import hashlib
+import json
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from workers.formats.layers import LAYERFS, layer_path, record_path
+from workers.formats.paths import PODMAN, link_target
+from workers.images.resolved import ResolvedImage
+from workers.policy import Rule
+from workers.publishing.plan import (
+    FileAt,
+    LinkAt,
+    Plan,
+    Publisher,
+    RecordsAt,
+    Step,
+    TreeAt,
+)
+from workers.reference import Reference
+
+_OVERLAY = PODMAN + b"/overlay"
+_LAYERS = PODMAN + b"/overlay-layers"
+_IMAGES = PODMAN + b"/overlay-images"
+# Opened for reading by who cannot write here, and locked.
+_LOCKS = (_LAYERS + b"/layers.lock", _IMAGES + b"/images.lock")
+
+Record = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer of an image, as it is published.
+
+    Attributes:
+        digest: of the compressed blob, by which it lies in ``/.layers``.
+        compressed_size: of the blob, in bytes.
+        diff_id: of the tar.
+        size: of its files, in bytes.
+    """
+
+    digest: str
+    compressed_size: int
+    diff_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One platform of an image.
+
+    Attributes:
+        digest: of its manifest.
+        manifest: the manifest's own bytes.
+        config_digest: whose hex digits are podman's ``IMAGE ID``.
+        config: the config's own bytes.
+        layers: lowest first.
+    """
+
+    digest: str
+    manifest: bytes
+    config_digest: str
+    config: bytes
+    layers: Sequence[StoredLayer]
+
+
+def put_in_store(
+    reference: Reference, digest: str, images: Sequence[StoredImage]
+) -> Iterator[Step]:
+    """Yield the steps that make an image known to podman by its name.
+
+    An image that had the name before is found by its digest from then on.
+
+    Args:
+        reference: the name that it was pushed as.
+        digest: of what was pushed; of the index, if it is one.
+        images: one for each platform. The first one gets the name, as there can be one
+            only; the others are found by their digests.
+    """
+    for lock in _LOCKS:
+        yield FileAt(lock, b"")
+    layers: dict[str, Record] = {}
+    for image in images:
+        chain: list[str] = []
+        stack: list[StoredLayer] = []
+        for layer in image.layers:
+            chain.insert(0, _layer_id(chain, layer.diff_id))
+            stack.insert(0, layer)
+            yield from _layer_folder(chain, stack)
+            layers[chain[0]] = _layer_record(chain, layer)
+        yield from _image_folder(image)
+        yield RecordsAt(_LAYERS + b"/layers.json", tuple(map(_text, layers.values())))
+    first = images[0]
+    records = [
+        _image_record(
+            image,
+            [_by_digest(reference, image.digest)]
+            + ([str(reference), _by_digest(reference, digest)] * (image is first)),
+        )
+        for image in images
+    ]
+    names = (str(reference), _by_digest(reference, digest))
+    yield RecordsAt(_IMAGES + b"/images.json", tuple(map(_text, records)), names)
+
+
+def take_from_store(reference: Reference) -> Iterator[Step]:
+    """Yield the steps after which podman knows no image by a name any more.
+
+    By its digest it is still found.
+    """
+    yield RecordsAt(_IMAGES + b"/images.json", (), (str(reference),))
+
+
+def plan_podman(
+    reference: Reference,
+    rule: Rule,
+    images: Sequence[ResolvedImage],
+    trees: Sequence[TreeAt],
+    publisher: Publisher,
+    live: Mapping[str, object],
+) -> Plan:
+    """Return the steps that put an image into podman's store, if its rule says so.
+
+    Args:
+        reference: the name that it was pushed as.
+        rule: of the policy.
+        images: its platforms, the one that gets the name first.
+        trees: that are published with it; all other layers are there.
+        publisher: has them.
+        live: the receipt of what the name led to before.
+    """
+    if "podman" not in rule.formats:
+        return Plan(str(reference), tuple(forget_podman(reference, live)))
+    made = {tree.path: tree for tree in trees}
+    stored = [
+        StoredImage(
+            image.manifest_digest,
+            image.raw_manifest,
+            image.manifest.config.digest,
+            image.raw_config,
+            [
+                StoredLayer(
+                    layer.digest,
+                    layer.size,
+                    diff_id,
+                    _size(layer.digest, made.get(layer_path(layer.digest)), publisher),
+                )
+                for layer, diff_id in zip(
+                    image.manifest.layers, image.config.diff_ids, strict=True
+                )
+            ],
+        )
+        for image in images
+    ]
+    steps = put_in_store(reference, images[0].digest, stored)
+    return Plan(str(reference), tuple(steps))
+
+
+def forget_podman(reference: Reference, live: Mapping[str, object]) -> Iterator[Step]:
+    """Yield the steps after which podman knows no image by a name.
+
+    Args:
+        reference: the name.
+        live: the receipt of what it leads to.
+    """
+    formats = live.get("formats")
+    is_known = isinstance(formats, list) and "podman" in formats
+    if is_known:
+        yield from take_from_store(reference)
+
+
+def image_id(config_digest: str) -> str:
+    """Return podman's name of an image."""
+    return config_digest.partition(":")[2]
+
+
+def _layer_id(below: Sequence[str], diff_id: str) -> str:
+    """Return podman's name of a layer, by those below it, highest first."""
+    encoded = diff_id.partition(":")[2]
+    if not below:
+        return encoded
+    return hashlib.sha256(f"{below[0]}+{encoded}".encode()).hexdigest()
+
+
+def _sharded(own: str) -> bytes:
+    """Return where the folder of a layer or an image is, from where podman looks."""
+    return f"{own[:2]}/{own}".encode()
+
+
+def _short_path(layer_id: str) -> bytes:
+    """Return a path of 29 letters for a layer: mounts take one page of options only."""
+    digest = hashlib.sha256(layer_id.encode()).digest()[:16]
+    letters = base64.b32encode(digest).decode().rstrip("=")
+    return f"{layer_id[:2]}/{letters}".encode()
+
+
+def _layer_folder(chain: Sequence[str], stack: Sequence[StoredLayer]) -> Iterator[Step]:
+    """Yield the folder of the first layer of a chain; the others are below it."""
+    own, layer = chain[0], stack[0]
+    # An overlay refuses a directory twice (ELOOP), and what a layer has, deletes and
+    # hides shows no more of itself from further down.
+    highest = {each.digest: number for number, each in reversed([*enumerate(stack)])}
+    below = [chain[number] for number in sorted(highest.values())[1:]]
+    short, folder = _short_path(own), b"%s/%s" % (_OVERLAY, _sharded(own))
+    diff = folder + b"/diff"
+    tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
+    yield LinkAt(diff, link_target(diff, tree))
+    yield FileAt(folder + b"/link", b"../" + short)
+    if below:
+        yield FileAt(folder + b"/lower", b":".join(map(_short_path, below)))
+    yield LinkAt(b"%s/%s" % (_OVERLAY, short), b"../%s/diff" % own.encode())
+    yield LinkAt(b"%s/%s" % (_OVERLAY, own.encode()), _sharded(own))
+
+
+def _layer_record(chain: Sequence[str], layer: StoredLayer) -> Record:
+    # Without sizes, podman would count all files to say how large an image is.
+    record: Record = {
+        "id": chain[0],
+        "compressed-diff-digest": layer.digest,
+        "compressed-size": layer.compressed_size,
+        "diff-digest": layer.diff_id,
+        "diff-size": layer.size,
+    }
+    return record | ({"parent": chain[1]} if chain[1:] else {})
+
+
+def _image_folder(image: StoredImage) -> Iterator[Step]:
+    own = image_id(image.config_digest)
+    folder = b"%s/%s" % (_IMAGES, _sharded(own))
+    encoded = base64.b64encode(image.config_digest.encode())
+    yield FileAt(folder + b"/manifest", image.manifest)
+    yield FileAt(folder + b"/=" + encoded, image.config)
+    yield LinkAt(b"%s/%s" % (_IMAGES, own.encode()), _sharded(own))
+
+
+def _image_record(image: StoredImage, names: Sequence[str]) -> Record:
+    chain: list[str] = []
+    for layer in image.layers:
+        chain.insert(0, _layer_id(chain, layer.diff_id))
+    record: Record = {
+        "id": image_id(image.config_digest),
+        "digest": image.digest,
+        "names": sorted(set(names)),
+        "layer": chain[0],
+    }
+    created = _created(image.config)
+    return record | ({"created": created} if created else {})
+
+
+def _created(config: bytes) -> str | None:
+    """Return when an image was made; one wrong time would spoil the whole list."""
+    try:
+        moment = datetime.fromisoformat(json.loads(config)["created"])
+        return moment.astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _by_digest(reference: Reference, digest: str) -> str:
+    return f"{reference.name}@{digest}"
+
+
+def _text(record: Record) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"))
+
+
+def _size(digest: str, made: TreeAt | None, publisher: Publisher) -> int:
+    """Return the bytes of a layer's files."""
+    if made is None:
+        record = publisher.read(record_path(digest))
+        return int(json.loads(record)["size"]) if record is not None else 0
+    return sum(
+        dirent.content.size
+        for path, entries in made.tree.directories.items()
+        if path == LAYERFS or path.startswith(LAYERFS + b"/")
+        for dirent in entries.values()
+        if stat.S_ISREG(dirent.mode) and dirent.content is not None
+    )

@@ -1,0 +1,1 @@
+"""Complete lists of tags and repositories, page by page."""

@@ -1,0 +1,1 @@
+"""One request to one checked address, and what its answer means."""

@@ -1,0 +1,117 @@
+"""Connections that go where an ``AddressGuard`` says, under TLS that is verified."""
+
+import socket
+import ssl
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests.adapters
+import requests.utils
+import urllib3
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+
+from workers.errors import PermanentError
+from workers.registry.transport.addresses import AddressGuard
+
+# Layers of one image are fetched side by side; nobody uses more connections than this.
+_KEPT_CONNECTIONS = 16
+
+
+class UntrustedCertificate(PermanentError):
+    """TLS works, but who answered cannot show to be who we meant."""
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the system, requests' own list, and ``ca_file``.
+
+    ``ca_file`` comes on top because a registry with a private authority may redirect
+    to a storage with a public one.
+
+    Raises:
+        UntrustedCertificate: ``ca_file`` cannot be read.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise UntrustedCertificate(
+                f"{ca_file}: cannot be read as certificates ({error.strerror}); give "
+                "a PEM file as ca_file"
+            ) from error
+    return context
+
+
+class CheckedAdapter(requests.adapters.HTTPAdapter):
+    """requests' adapter, its every connection opened by a guard."""
+
+    def __init__(self, guard: AddressGuard, tls: ssl.SSLContext | None) -> None:
+        """Make an adapter.
+
+        Args:
+            guard: opens the connections.
+            tls: None for an adapter that is used for plain HTTP only.
+        """
+        super().__init__()
+        self.poolmanager = urllib3.PoolManager(
+            num_pools=_KEPT_CONNECTIONS,
+            maxsize=_KEPT_CONNECTIONS,
+            ssl_context=tls,
+        )
+        self.poolmanager.pool_classes_by_scheme = _checked_pools(guard)
+
+    def cert_verify(
+        self, conn: Any, _url: object, _verify: object, _cert: object
+    ) -> None:
+        """Demand a certificate; called by requests for every request.
+
+        requests would have its own list of authorities read again into the context for
+        every new connection. The context has all that it needs.
+        """
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
+def _checked_pools(
+    guard: AddressGuard,
+) -> dict[str, type[urllib3.connectionpool.HTTPConnectionPool]]:
+    """Return urllib3's pools by scheme, over connections that ``guard`` opens.
+
+    urllib3 hands a connection its arguments through a key of fixed fields, which has no
+    place for the guard; so it comes by closure.
+    """
+
+    def connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
+        host, port = connection.host.strip("[]"), connection.port
+        # Always a number here: Transport gives every request its timeouts.
+        seconds = connection.timeout
+        assert isinstance(seconds, int | float)  # noqa: S101 - for mypy
+        try:
+            sock = guard.connect(host, port, seconds)
+        except TimeoutError as error:
+            raise urllib3.exceptions.ConnectTimeoutError(connection, host) from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(connection, host) from error
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+        sys.audit("http.client.connect", connection, connection.host, port)
+        return sock
+
+    class PlainConnection(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connect(self)
+
+    class TlsConnection(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return connect(self)
+
+    class PlainPool(urllib3.connectionpool.HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}

@@ -1,0 +1,232 @@
+"""What a job and an operator's command work with, built once from the configuration.
+
+The one place of the core that introduces the configuration to those who do the work.
+"""
+
+import logging
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from workers.config import (
+    Config,
+    RegistryConfig,
+    RepositoryConfig,
+    S3Config,
+    allowed_hosts,
+)
+from workers.config.values import storage_bucket, storage_folder
+from workers.cvmfs import (
+    AutoTags,
+    BucketAccess,
+    LocalStorage,
+    Repository,
+    S3Storage,
+    StorageFailed,
+)
+from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.errors import PermanentError
+from workers.formats.paths import is_catalog
+from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect
+from workers.jobqueue.layer_claims import LayerClaims
+from workers.ledger import Ledger
+from workers.policy import PolicyFile, Rule, target_repository
+from workers.publishing.native import NativePublisher
+from workers.publishing.plan import Publisher
+from workers.publishing.ready_queue import ReadyBatches
+from workers.registry import RegistryAccess, RegistryClient
+
+log = logging.getLogger(__name__)
+
+_SPOOLS = Path("/var/spool/cvmfs")
+"""Where ``cvmfs_server`` keeps what belongs to the repositories of this machine."""
+
+
+class NoSuchRepository(PermanentError):
+    """A CVMFS repository that the configuration does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The records and the queue: what it takes to ask for work and see how it goes."""
+
+    connection: redis.Redis
+    ledger: Ledger
+    queue: JobQueue
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Connect to the Redis of the configuration."""
+        connection = connect(config)
+        return cls(connection, Ledger(connection), JobQueue(connection))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a job touches outside."""
+
+    config: Config
+    front: Front
+    policy: PolicyFile
+    registry: RegistryClient
+    claims: LayerClaims
+    publishers: Mapping[str, Publisher]
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Connect to what the configuration names; nothing is created."""
+        front = Front.open(config)
+        return cls(
+            config,
+            front,
+            PolicyFile(config.policy),
+            open_registry(config),
+            LayerClaims(front.connection),
+            {fqrn: open_publisher(config, fqrn, front) for fqrn in config.repositories},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.registry.close()
+        self.front.connection.close()
+
+    def publisher(self, rule: Rule) -> tuple[str, Publisher]:
+        """Return the name and the publisher of the repository of a rule."""
+        fqrn = target_repository(rule, self.publishers)
+        return fqrn, self.publishers[fqrn]
+
+
+def open_registry(config: Config) -> RegistryClient:
+    """Return a client for the registries of the configuration."""
+    hosts = allowed_hosts(config)
+    accesses = {
+        host: _access(config.registries.get(host, RegistryConfig(host)))
+        for host in hosts
+    }
+    return RegistryClient(accesses, internal_hosts=hosts)
+
+
+def open_publisher(config: Config, fqrn: str, front: Front) -> Publisher:
+    """Return the publisher of one configured repository."""
+    queue = ReadyBatches(front.connection, front.ledger, fqrn)
+    return NativePublisher(fqrn, lambda: open_repository(config, fqrn), queue)
+
+
+def configured(config: Config, fqrn: str) -> RepositoryConfig:
+    """Return what the configuration says of a repository.
+
+    Raises:
+        NoSuchRepository: nothing.
+    """
+    repository = config.repositories.get(fqrn)
+    if repository is None:
+        known = ", ".join(config.repositories) or "none"
+        raise NoSuchRepository(
+            f"repository {fqrn!r} is not configured; there is {known}"
+        )
+    return repository
+
+
+def open_repository(config: Config, fqrn: str) -> Repository:
+    """Open one configured native repository."""
+    repository = configured(config, fqrn)
+    return Repository.open(
+        fqrn,
+        _storage(repository),
+        repository.keys,
+        ttl=repository.ttl,
+        is_mountpoint=is_catalog,
+        auto_tags=_auto_tags(repository),
+    )
+
+
+def open_storage(config: Config, fqrn: str) -> LocalStorage | S3Storage | StockStorage:
+    """Return where one configured repository lies, whether it is there or not.
+
+    Behind the stock tools' locks where they have any here.
+
+    Raises:
+        NoSuchRepository: the configuration does not have it.
+        StorageFailed: the folder of their locks cannot be looked at.
+    """
+    return _storage(configured(config, fqrn))
+
+
+def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:
+    wanted = repository.auto_tags
+    if wanted is None:
+        return None
+    return AutoTags(wanted.keep_seconds, wanted.every_seconds, wanted.most)
+
+
+def _storage(repository: RepositoryConfig) -> LocalStorage | S3Storage | StockStorage:
+    storage = _plain_storage(repository)
+    spool = repository.spool or _SPOOLS / repository.fqrn
+    try:
+        is_shared = stat.S_ISDIR(spool.stat().st_mode)
+    except FileNotFoundError:
+        is_shared = False
+    except OSError as error:
+        raise StorageFailed(
+            f"{spool}: {error.strerror}; run as the repository's owner, or root"
+        ) from error
+    if is_shared:
+        return StockStorage(storage, spool, repository.fqrn)
+    if repository.spool is not None:
+        raise StorageFailed(
+            f"{spool} is no folder: mend `spool` of {repository.fqrn} in the"
+            " configuration, or leave it out"
+        )
+    return storage
+
+
+def _plain_storage(repository: RepositoryConfig) -> LocalStorage | S3Storage:
+    if not repository.storage.startswith("s3://"):
+        return LocalStorage(storage_folder(repository.storage))
+    s3 = repository.s3 or S3Config()
+    bucket, prefix = storage_bucket(repository.storage)
+    access = BucketAccess(
+        bucket,
+        prefix,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key=s3.access_key.reveal() if s3.access_key else None,
+        secret_key=s3.secret_key.reveal() if s3.secret_key else None,
+        is_path_style=s3.path_style,
+    )
+    return S3Storage(access)
+
+
+def _access(registry: RegistryConfig) -> RegistryAccess:
+    return RegistryAccess(
+        registry.host,
+        plain_http=registry.plain_http,
+        username=registry.username,
+        password=registry.password.reveal() if registry.password else None,
+        ca_file=registry.ca_file,
+        token_hosts=registry.token_hosts,
+    )
