@@ -19,9 +19,9 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
 from webhook.app import create_app
-from webhook.intake.deferred_queue import Afterwards
+from webhook.intake.deferred_queue import DeferredQueue
 from webhook.web import hooks
-from webhook.wire import Desk, Door, Head, Speaker, Terms
+from webhook.wire import HttpServer, PeerLimits, RequestHead, RequestPolicy, WsgiRunner
 from workers.config import Config, ConfigError, Limits, SourceConfig
 from workers.config.values import BadValue, listen_address
 from workers.jobqueue import JobQueue
@@ -53,11 +53,11 @@ class _Worker(Worker):
         # for some 70 ms, once in some thousand notifications.
         gc.collect()
         gc.freeze()
-        door = Door(
+        door = HttpServer(
             self.sockets,
-            Speaker(self.cfg, self.wsgi),
+            WsgiRunner(self.cfg, self.wsgi),
             self.app.desk,
-            Terms(),
+            PeerLimits(),
             urgent_threads=_URGENT_THREADS,
             other_threads=_OTHER_THREADS,
         )
@@ -74,7 +74,7 @@ class _Server(BaseApplication):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._afterwards: Afterwards | None = None
+        self._afterwards: DeferredQueue | None = None
         self.desk = desk(config.sources, config.limits)
         super().__init__()
 
@@ -104,7 +104,7 @@ class _Server(BaseApplication):
         """Connect and build the application, in each process after its fork."""
         connection = connect(self._config)
         queue = JobQueue(connection)
-        self._afterwards = Afterwards(queue)
+        self._afterwards = DeferredQueue(queue)
         return create_app(
             self._config,
             Ledger(connection),
@@ -119,17 +119,17 @@ class _Server(BaseApplication):
             self._afterwards.close()
 
 
-def desk(sources: Mapping[str, SourceConfig], limits: Limits) -> Desk:
+def desk(sources: Mapping[str, SourceConfig], limits: Limits) -> RequestPolicy:
     """Return what is decided of a request before its body is there."""
 
-    def body_bytes(head: Head) -> int:
+    def body_bytes(head: RequestHead) -> int:
         known = hooks.body_bytes(sources, limits, head)
         return _PAGE_BODY_BYTES if known is None else known
 
-    def is_urgent(head: Head) -> bool:
+    def is_urgent(head: RequestHead) -> bool:
         return head.path.startswith("/hooks/") or head.path in _PROBES
 
-    return Desk(body_bytes, is_urgent)
+    return RequestPolicy(body_bytes, is_urgent)
 
 
 def run_server(config: Config) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support import tars
 from tests.support.blocks import Blocks
 from tests.support.jobs import FQRN, Workshop
-from workers.archives.entries import Entry
+from workers.archives.entries import ArchiveEntry
 from workers.archives.tar import header
 from workers.care.repository import check_repository
 from workers.cvmfs import Content, Dirent, Tree
@@ -104,7 +104,7 @@ def test_a_tar_may_have_a_file_of_more_than_8_gib(entry: bytes) -> None:
 
 def test_an_exported_tar_says_the_size_of_a_file_of_more_than_8_gib() -> None:
     content = Content(b"", SIZE)
-    entry = Entry(b"large", Dirent(stat.S_IFREG | 0o644, content=content))
+    entry = ArchiveEntry(b"large", Dirent(stat.S_IFREG | 0o644, content=content))
     with tarfile.open(fileobj=io.BytesIO(header(entry))) as tar:
         member = tar.next()
     assert member is not None

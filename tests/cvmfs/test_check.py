@@ -22,7 +22,7 @@ from tests.support.damaged_catalogs import BIND, BOUND
 from tests.support.damages import DAMAGES
 from tests.support.workbench import IMAGE, OTHER, Workbench, sound
 from workers.cvmfs.catalog.counters import Counters
-from workers.cvmfs.checking.check import Progress, check
+from workers.cvmfs.checking.check import CheckProgress, check
 from workers.cvmfs.objects.objects import get_object, pack
 from workers.cvmfs.signing.keys import KeyRing
 from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
@@ -227,7 +227,7 @@ def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
 
 
 def test_the_progress_only_grows_and_ends_with_all_there_is(bench: Workbench) -> None:
-    told: list[Progress] = []
+    told: list[CheckProgress] = []
 
     bench.check(contents=True, tell=told.append)
 

@@ -10,7 +10,7 @@ from tests.support.cvmfs_repository import FQRN, NOW, keys
 from tests.support.damage import FILE, at
 from tests.support.workbench import IMAGE, OTHER, Shelf, Workbench, sound
 from workers.cvmfs.checking import proving
-from workers.cvmfs.checking.check import Progress, check
+from workers.cvmfs.checking.check import CheckProgress, check
 from workers.cvmfs.errors import StorageFailed
 from workers.cvmfs.objects.objects import pack
 from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
@@ -138,7 +138,7 @@ def test_many_objects_are_asked_for_once_each(
     monkeypatch.setattr(proving, "_BATCH", 2)
     monkeypatch.setattr(proving, "_WINDOW", 6)
     monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
-    told: list[Progress] = []
+    told: list[CheckProgress] = []
     storage = Counting(bench.files)
 
     found = list(check(storage, FQRN, [keys().public_key], now=NOW, tell=told.append))

@@ -25,7 +25,7 @@ from workers.cvmfs import (
     Catalog,
     ContentCollected,
     ContentHash,
-    ContentSink,
+    ContentStore,
     Directory,
     GraftTree,
     Kind,
@@ -75,7 +75,7 @@ class Store(dict[ContentHash, bytes]):
         return Catalog(self[reference.hash], reference.path)
 
 
-def wide_tree(sink: ContentSink, text: bytes = b"text", files: int = 4) -> Tree:
+def wide_tree(sink: ContentStore, text: bytes = b"text", files: int = 4) -> Tree:
     """Return a tree of five directories, each with as many files and one deep down."""
     content = sink.put_bytes(text)
     tree = Tree(directory(mtime=5), {b"": {}})

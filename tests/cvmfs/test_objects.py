@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.cvmfs import Content, ContentHash, ContentSink, Kind, LocalStorage
+from workers.cvmfs import Content, ContentHash, ContentStore, Kind, LocalStorage
 from workers.cvmfs.errors import Damaged, FormatError, Malformed, NotFound
 from workers.cvmfs.objects.content_sink import (
     CHUNK_BYTES,
@@ -115,7 +115,7 @@ SIZES = [
 @pytest.mark.parametrize("size", SIZES)
 def test_content_is_read_back_as_it_was_put(storage: LocalStorage, size: int) -> None:
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    content = ContentSink(storage).put(io.BytesIO(data), size)
+    content = ContentStore(storage).put(io.BytesIO(data), size)
     assert content.size == size
     assert read_content(storage, content) == data
     with open_content(storage, content) as stream:
@@ -135,7 +135,7 @@ def test_content_stored_without_compression_is_read_too(storage: LocalStorage) -
 def test_whoever_reads_all_the_bytes_has_the_right_ones(
     storage: LocalStorage, tmp_path: Path, size: int, wrong: str
 ) -> None:
-    content = ContentSink(storage).put(io.BytesIO(bytes(size)), size)
+    content = ContentStore(storage).put(io.BytesIO(bytes(size)), size)
     digest = content.chunks[-1].hash if content.chunks else content.hash
     assert digest is not None
     kind = Kind.PARTIAL if content.chunks else Kind.BULK
@@ -166,7 +166,7 @@ def test_whoever_reads_all_the_bytes_has_the_right_ones(
 def test_unknown_compressions_and_algorithms_are_refused(
     storage: LocalStorage,
 ) -> None:
-    content = ContentSink(storage).put_bytes(b"x")
+    content = ContentStore(storage).put_bytes(b"x")
     with pytest.raises(Malformed):
         read_content(storage, content._replace(compression=2))
     with pytest.raises(Malformed):
@@ -175,7 +175,7 @@ def test_unknown_compressions_and_algorithms_are_refused(
 
 def test_a_file_above_16_mib_is_cut_at_every_8_mib(storage: LocalStorage) -> None:
     size = CHUNKED_ABOVE_BYTES + 1
-    content = ContentSink(storage).put(io.BytesIO(bytes(size)), size)
+    content = ContentStore(storage).put(io.BytesIO(bytes(size)), size)
     assert content.hash is None
     assert [(chunk.offset, chunk.size) for chunk in content.chunks] == [
         (0, CHUNK_BYTES),
@@ -183,4 +183,4 @@ def test_a_file_above_16_mib_is_cut_at_every_8_mib(storage: LocalStorage) -> Non
         (2 * CHUNK_BYTES, 1),
     ]
     limit = CHUNKED_ABOVE_BYTES
-    assert ContentSink(storage).put(io.BytesIO(bytes(limit)), limit).chunks == ()
+    assert ContentStore(storage).put(io.BytesIO(bytes(limit)), limit).chunks == ()

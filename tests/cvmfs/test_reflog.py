@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tests.support.cvmfs_repository import FQRN, NOW
 from workers.cvmfs import ContentHash
 from workers.cvmfs.errors import FormatError, Malformed
-from workers.cvmfs.revisions.reflog import Reference, ReferenceType, Reflog
+from workers.cvmfs.revisions.reflog import ReferenceType, Reflog, ReflogReference
 
-ROOT = Reference(ContentHash(b"r" * 20), ReferenceType.CATALOG)
-CERTIFICATE = Reference(ContentHash(b"c" * 20), ReferenceType.CERTIFICATE)
+ROOT = ReflogReference(ContentHash(b"r" * 20), ReferenceType.CATALOG)
+CERTIFICATE = ReflogReference(ContentHash(b"c" * 20), ReferenceType.CERTIFICATE)
 
 
 def written() -> bytes:

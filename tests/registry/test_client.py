@@ -15,9 +15,9 @@ from workers.registry import (
     OCI_INDEX,
     OCI_MANIFEST,
     AccessDenied,
-    Descriptor,
     DigestMismatch,
     ImageNotFound,
+    ManifestDescriptor,
     RefusedAddress,
     RegistryAccess,
     RegistryClient,
@@ -31,7 +31,7 @@ from workers.registry.listing.pages import list_namespace
 
 NAME = "atlas/analysis"
 IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
-DESCRIPTOR = Descriptor(OCI_MANIFEST, IMAGE.digest, len(IMAGE.manifest))
+DESCRIPTOR = ManifestDescriptor(OCI_MANIFEST, IMAGE.digest, len(IMAGE.manifest))
 
 
 @pytest.fixture

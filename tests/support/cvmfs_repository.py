@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workers.cvmfs import (
     Catalog,
     Content,
-    ContentSink,
+    ContentStore,
     Directory,
     Dirent,
     KeyRing,
@@ -93,7 +93,7 @@ def gathered(written: StreamedTree) -> Tree:
     return Tree(written.root, dict(written.directories))
 
 
-def small_tree(sink: ContentSink, text: bytes = b"hello") -> Tree:
+def small_tree(sink: ContentStore, text: bytes = b"hello") -> Tree:
     """Return a tree with one of everything."""
     hard = file(sink.put_bytes(b"hard " + text), link_group=1)
     return Tree(

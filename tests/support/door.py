@@ -10,18 +10,18 @@ from typing import Any
 
 from gunicorn.config import Config
 
-from webhook.wire import Desk, Door, Head, Speaker, Terms
+from webhook.wire import HttpServer, PeerLimits, RequestHead, RequestPolicy, WsgiRunner
 
 DEADLINE_SECONDS = 30.0
 TICK_SECONDS = 0.02
 
 
-def everybody(head: Head) -> int:
+def everybody(head: RequestHead) -> int:
     """Wait for a megabyte of everybody's."""
     return 1_000_000
 
 
-def is_hook(head: Head) -> bool:
+def is_hook(head: RequestHead) -> bool:
     return head.path.startswith("/hooks/")
 
 
@@ -91,17 +91,17 @@ class OpenDoor:
 def open_door(
     application: Callable[..., Any],
     *,
-    terms: Terms | None = None,
-    body_bytes: Callable[[Head], int] = everybody,
+    terms: PeerLimits | None = None,
+    body_bytes: Callable[[RequestHead], int] = everybody,
     threads: int = 2,
 ) -> Iterator[OpenDoor]:
     """Serve an application, with so many threads for each of the lanes."""
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Door(
+        door = HttpServer(
             [listener],
-            Speaker(Config(), application),
-            Desk(body_bytes, is_hook),
-            terms or Terms(tick_seconds=TICK_SECONDS),
+            WsgiRunner(Config(), application),
+            RequestPolicy(body_bytes, is_hook),
+            terms or PeerLimits(tick_seconds=TICK_SECONDS),
             urgent_threads=threads,
             other_threads=threads,
         )

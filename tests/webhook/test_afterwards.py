@@ -9,7 +9,7 @@ import pytest
 from tests.support.ledger import Bench, bench_on
 from tests.support.redis import RedisServer
 from tests.support.worker import eventually
-from webhook.intake.deferred_queue import Afterwards
+from webhook.intake.deferred_queue import DeferredQueue
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
 from workers.ledger import Accepted, Verdict
@@ -30,7 +30,7 @@ def bench(server: RedisServer) -> Iterator[Bench]:
 def test_every_job_is_in_the_queue_once_it_is_closed(bench: Bench) -> None:
     queue = JobQueue(bench.connection)
     jobs = [bench.push(reference=f"a.b/team/web:{number}") for number in range(450)]
-    with closing(Afterwards(queue)) as afterwards:
+    with closing(DeferredQueue(queue)) as afterwards:
         for job in jobs:
             afterwards.enqueue_accepted([job])
     assert queue.queued_ids() == {job.job_id for job in jobs}
@@ -38,7 +38,7 @@ def test_every_job_is_in_the_queue_once_it_is_closed(bench: Bench) -> None:
 
 def test_what_needs_no_job_is_not_put_in(bench: Bench) -> None:
     queue = JobQueue(bench.connection)
-    with closing(Afterwards(queue)) as afterwards:
+    with closing(DeferredQueue(queue)) as afterwards:
         afterwards.enqueue_accepted([Accepted("a.b/c:1", Verdict.QUEUED, "waits")])
     assert queue.depth() == 0
 
@@ -49,7 +49,7 @@ def test_a_server_that_is_away_is_told_and_does_not_end_it(
     with RedisServer(tmp_path) as server, bench_on(server) as bench:
         first, second = bench.push(), bench.push(reference="a.b/c:1")
         with connect_url(server.url, patience_seconds=0.1) as impatient:
-            afterwards = Afterwards(JobQueue(impatient))
+            afterwards = DeferredQueue(JobQueue(impatient))
             server.kill()
             afterwards.enqueue_accepted([first])
             eventually(lambda: "left to the sweep" in caplog.text, "it is told")

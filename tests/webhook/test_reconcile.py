@@ -10,7 +10,7 @@ from tests.support.misbehaving import Reply
 from tests.support.oci import Image, build_image, tar_of
 from webhook.cli import main
 from webhook.intake.intake import Intake, NotKept
-from webhook.reconcile.look import Found, Looker
+from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
 from workers.ledger import Looks, Outcome, State, orders
 from workers.policy import parse_policy
@@ -40,7 +40,7 @@ class Watch:
     def started(self) -> Reconciler:
         """Return another one, which knows only what was remembered."""
         shop = self.shop
-        looker = Looker(
+        looker = RegistryLook(
             shop.ledger,
             self.looks,
             shop.services.registry,
@@ -49,11 +49,11 @@ class Watch:
         )
         return Reconciler(looker, shop.services.policy)
 
-    def look(self) -> list[Found]:
+    def look(self) -> list[LookResult]:
         """Look at what is due."""
         return list(self.reconciler.round())
 
-    def found(self, minutes: int = 15) -> Found:
+    def found(self, minutes: int = 15) -> LookResult:
         """Look at the only image repository when its time has come."""
         self.shop.clock.passes(minutes * MINUTE)
         (found,) = self.look()

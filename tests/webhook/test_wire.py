@@ -11,7 +11,7 @@ from flask import Flask, Response, request, send_file
 
 from tests.support.door import TICK_SECONDS, OpenDoor, open_door
 from tests.support.worker import eventually
-from webhook.wire import Head, Terms
+from webhook.wire import PeerLimits, RequestHead
 
 MANY = 100
 LARGE = bytes(range(256)) * 32_768  # 8 MiB, more than the kernel takes of an answer
@@ -74,8 +74,8 @@ def door(pages: Pages) -> Iterator[OpenDoor]:
         yield made
 
 
-def terms(**more: Any) -> Terms:
-    return Terms(**{"tick_seconds": TICK_SECONDS, **more})
+def terms(**more: Any) -> PeerLimits:
+    return PeerLimits(**{"tick_seconds": TICK_SECONDS, **more})
 
 
 def hook(door: OpenDoor, name: str = "hub", body: str = "now") -> int:
@@ -124,7 +124,7 @@ def test_dripping_wins_no_time(pages: Pages, part: str, which: str) -> None:
 
 
 def test_a_stranger_is_answered_before_the_body_comes(pages: Pages) -> None:
-    def body_bytes(head: Head) -> int:
+    def body_bytes(head: RequestHead) -> int:
         return 0 if "stranger" in head.path else 100
 
     with open_door(pages.app, body_bytes=body_bytes) as door:
@@ -341,7 +341,7 @@ def test_an_answer_that_fails_halfway_is_not_sent_by_half(door: OpenDoor) -> Non
 def test_a_fault_of_ours_ends_one_connection_and_no_other(
     pages: Pages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def body_bytes(head: Head) -> int:
+    def body_bytes(head: RequestHead) -> int:
         if head.path == "/boom":
             raise RuntimeError("a fault")
         return 100

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.wire.request import LONGEST_HEAD, Arriving, Head, TooLarge
+from webhook.wire.request import LONGEST_HEAD, RequestBuffer, RequestHead, TooLarge
 
 MANY = 1_000_000
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -19,7 +19,7 @@ TRAILERS = CHUNKED[:-2] + b"X-Sum: 0\r\n\r\n"
 
 
 def requests_in(pieces: list[bytes]) -> list[bytes]:
-    arriving, found = Arriving(), []
+    arriving, found = RequestBuffer(), []
     for piece in pieces:
         arriving.feed(piece)
         while arriving.is_whole(MANY):
@@ -42,7 +42,7 @@ def test_requests_are_told_apart_wherever_they_are_cut(
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
 def test_any_bytes_either_wait_or_make_a_request(junk: bytes, cuts: list[int]) -> None:
-    arriving = Arriving()
+    arriving = RequestBuffer()
     arriving.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     for cut in sorted(cuts):
         arriving.feed(junk[:cut])
@@ -53,7 +53,7 @@ def test_any_bytes_either_wait_or_make_a_request(junk: bytes, cuts: list[int]) -
 
 def test_a_head_is_read_as_wsgi_will_show_it() -> None:
     text = b"POST /h%20i/x?y HTTP/1.1\r\nA: 1\r\na:\t2 \r\nExpect: 100-Continue\r\n\r\n"
-    head = Head.read(text)
+    head = RequestHead.read(text)
     assert (head.method, head.path) == ("POST", "/h i/x")
     assert head.headers == {"a": "1,2", "expect": "100-Continue"}
     assert (head.length, head.is_plain, head.is_asking) == (0, True, True)
@@ -72,7 +72,7 @@ def test_a_head_is_read_as_wsgi_will_show_it() -> None:
     ],
 )
 def test_what_could_be_read_in_two_ways_takes_the_rest_along(line: bytes) -> None:
-    arriving = Arriving()
+    arriving = RequestBuffer()
     arriving.feed(b"POST / HTTP/1.1\r\n" + line + b"\r\n\r\n" + GET)
     assert arriving.head is not None
     assert not arriving.head.is_plain
@@ -82,7 +82,7 @@ def test_what_could_be_read_in_two_ways_takes_the_rest_along(line: bytes) -> Non
 
 
 def test_a_head_without_an_end_is_too_large() -> None:
-    arriving = Arriving()
+    arriving = RequestBuffer()
     arriving.feed(b"a" * LONGEST_HEAD)
     with pytest.raises(TooLarge) as caught:
         arriving.feed(b"a")
@@ -93,7 +93,7 @@ def test_a_head_without_an_end_is_too_large() -> None:
     "chunk", [b"1\r\na\r\n", b"ffff\r\n" + b"a" * 65_535 + b"\r\n"]
 )
 def test_chunks_without_an_end_are_too_large(chunk: bytes) -> None:
-    arriving = Arriving()
+    arriving = RequestBuffer()
     arriving.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     while len(arriving) < 100_000:
         arriving.feed(chunk)

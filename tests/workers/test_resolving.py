@@ -16,9 +16,9 @@ from workers.images.resolved import ResolvedImage
 from workers.ledger import Hint
 from workers.reference import Reference
 from workers.registry import (
-    Descriptor,
     DigestMismatch,
     ImageNotFound,
+    ManifestDescriptor,
     RegistryAccess,
     RegistryClient,
     RegistryUnavailable,
@@ -55,7 +55,7 @@ class Place:
     def hint(self, digest: str | None, age: float = 0.0) -> Hint:
         return Hint(digest, NOW - age, "local", event_id=None, actor=None)
 
-    def resolve(self, hint: Hint | None) -> Descriptor:
+    def resolve(self, hint: Hint | None) -> ManifestDescriptor:
         return resolve_digest(
             self.client,
             self.reference,

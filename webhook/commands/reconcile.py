@@ -20,7 +20,7 @@ from webhook.commands.frame import (
     start_logging,
 )
 from webhook.intake.intake import Intake, durability_check
-from webhook.reconcile.look import Found, Looker
+from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
 from workers.config import Config
 from workers.errors import TransientError
@@ -55,7 +55,7 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
             durability=durability_check(front.ledger, is_trusted=is_trusted),
         )
         looks = Looks(front.connection, front.ledger.now)
-        looker = Looker(front.ledger, looks, registry, intake, front.queue)
+        looker = RegistryLook(front.ledger, looks, registry, intake, front.queue)
         reconciler = Reconciler(looker, policy)
         if once:
             return _once(reconciler, as_json=as_json)
@@ -92,7 +92,7 @@ def _keep_on(reconciler: Reconciler, config: Config) -> None:
         ending.wait(_PAUSE_SECONDS)
 
 
-def _line(found: Found) -> str:
+def _line(found: LookResult) -> str:
     parts = [f"{found.tags} tags"] if found.tags or found.problem is None else []
     for word, tags in (
         ("queued", found.pushed),
@@ -107,7 +107,7 @@ def _line(found: Found) -> str:
     return f"{found.name}: {'; '.join(parts)}"
 
 
-def _json(found: Found) -> dict[str, object]:
+def _json(found: LookResult) -> dict[str, object]:
     return {
         "repository": found.name,
         "tags": found.tags,

@@ -27,7 +27,7 @@ _PAUSE_SECONDS = 0.05
 _CLOSING_SECONDS = 3.0
 
 
-class Afterwards:
+class DeferredQueue:
     """Puts jobs into a queue behind the back of whoever hands them in.
 
     Not to be taken through a fork: a thread works from the beginning.

@@ -66,7 +66,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Difference:
     """Something of a tag that somebody has to be told.
 
     Attributes:
@@ -87,7 +87,7 @@ def findings(
     seen: Seen | None,
     *,
     now: float,
-) -> list[Finding]:
+) -> list[Difference]:
     """Return what a look has found, at most one thing of each tag.
 
     Args:
@@ -97,7 +97,7 @@ def findings(
         seen: at the look before; None: this is the first one.
         now: seconds since the epoch.
     """
-    found: dict[str, Finding] = {}
+    found: dict[str, Difference] = {}
     kinds: tuple[tuple[Literal["push", "return", "delete"], Iterable[str]], ...] = (
         ("return", returned(look, known)),
         ("push", pushed(look, known, seen, now=now)),
@@ -106,7 +106,7 @@ def findings(
     for kind, tags in kinds:
         for tag in tags:
             what = f"{kind} {look.digests.get(tag)} by policy {policy.digest}"
-            found.setdefault(tag, Finding(kind, tag, what))
+            found.setdefault(tag, Difference(kind, tag, what))
     return list(found.values())
 
 
@@ -165,7 +165,7 @@ def deleted(
 
 
 def is_repeated(
-    finding: Finding, told: Told | None, record: ImageRecord | None, *, now: float
+    finding: Difference, told: Told | None, record: ImageRecord | None, *, now: float
 ) -> bool:
     """Tell whether a finding was told before, and nothing has come of it.
 

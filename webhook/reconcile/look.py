@@ -13,7 +13,7 @@ from itertools import islice
 
 from webhook.intake.intake import Carrier, Intake
 from webhook.reconcile.differences import (
-    Finding,
+    Difference,
     Look,
     findings,
     is_repeated,
@@ -44,7 +44,7 @@ _EVENTS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookResult:
     """How the look at one image repository went.
 
     Attributes:
@@ -67,7 +67,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Looker:
+class RegistryLook:
     """Looks at image repositories; safe from several threads.
 
     Attributes:
@@ -86,7 +86,7 @@ class Looker:
 
     def look(
         self, name: str, policy: Policy, known: Collection[str]
-    ) -> tuple[Found, TransientError | None]:
+    ) -> tuple[LookResult, TransientError | None]:
         """Look at one image repository, and see to it that what is new is known.
 
         Args:
@@ -111,7 +111,7 @@ class Looker:
         records = self._records({*known, *names})
         seen, now = self.looks.seen(name), self.ledger.now()
         told: dict[str, Told] = {}
-        fresh: list[Finding] = []
+        fresh: list[Difference] = []
         hidden: set[str] = set()
         for finding in findings(look, policy, records, seen, now=now):
             tag, record = finding.tag, records.get(finding.tag)
@@ -131,7 +131,7 @@ class Looker:
         expired = [tag for tag in sorted(due) if self._expire(records[tag], now)]
         memory = remembered(look.without(hidden), seen)
         self.looks.remember(name, replace(memory, told=told, surplus=since))
-        return Found(
+        return LookResult(
             name,
             len(look.tags),
             tuple(sorted(each.tag for each in fresh if each.kind != "delete")),
@@ -188,7 +188,7 @@ class Looker:
             for record in self.ledger.records(sorted(names))
         }
 
-    def _tell(self, look: Look, found: Sequence[Finding], now: float) -> None:
+    def _tell(self, look: Look, found: Sequence[Difference], now: float) -> None:
         for is_return in (True, False):
             waiting = iter(
                 _event(look, finding, now)
@@ -245,7 +245,7 @@ def _requested(record: ImageRecord | None) -> int:
     return 0 if record is None else record.requested
 
 
-def _event(look: Look, finding: Finding, now: float) -> PushEvent:
+def _event(look: Look, finding: Difference, now: float) -> PushEvent:
     return PushEvent.read(
         registry=look.registry,
         repository=look.repository,

@@ -6,7 +6,7 @@ its tags and what they lead to, and what is new goes the way of a push: policy, 
 queue. For rules with ``keep``, what is gone from the registry or no longer among the
 newest goes the way of a deletion; the job asks everything again before it removes.
 
-Essential reading, in order: ``watched.py`` (where to look), ``looking.py`` (one look),
+Essential reading, in order: ``watched.py`` (where to look), ``look.py`` (one look),
 ``differences.py`` (what counts as new).
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from webhook.intake.intake import NotKept
-from webhook.reconcile.look import Found, Looker
-from webhook.reconcile.watched import Resting, Watched
+from webhook.reconcile.look import LookResult, RegistryLook
+from webhook.reconcile.watched import HostBackoff, Watched
 from workers.errors import TransientError, WorkerError
 from workers.ledger import LedgerUnavailable
 from workers.policy import Policy, PolicyFile
@@ -38,17 +38,17 @@ class Reconciler:
         policy_file: says what to watch.
     """
 
-    def __init__(self, looker: Looker, policy_file: PolicyFile) -> None:
+    def __init__(self, looker: RegistryLook, policy_file: PolicyFile) -> None:
         self._looker = looker
         self._looks = looker.looks
         self._now = looker.ledger.now
         self._policy_file = policy_file
-        self._resting = Resting(self._now)
+        self._resting = HostBackoff(self._now)
         self._watched = Watched(looker.registry, self._resting, self._now)
         self._intervals: Mapping[str, int] = {}
         self._made_out: tuple[str, float] = ("", 0.0)
 
-    def round(self, *, everything: bool = False) -> Iterator[Found]:
+    def round(self, *, everything: bool = False) -> Iterator[LookResult]:
         """Look at each image repository that is due, and yield how it went.
 
         Args:
@@ -66,7 +66,7 @@ class Reconciler:
         self._looks.forget(times.keys() - intervals.keys())
         if everything:
             for place, problem in self._watched.problems.items():
-                yield Found(place, problem=problem)
+                yield LookResult(place, problem=problem)
         due = [
             name
             # The longest ago first, so that none waits for ever behind others.
@@ -97,14 +97,14 @@ class Reconciler:
             self._made_out = policy.digest, now
         return self._intervals
 
-    def _visit(self, name: str, policy: Policy, known: Collection[str]) -> Found:
+    def _visit(self, name: str, policy: Policy, known: Collection[str]) -> LookResult:
         """Look at an image repository, unless somebody does or its registry rests."""
         host = name.partition("/")[0]
         if host in self._resting:
-            return Found(name, problem=f"{host} is left alone for now")
+            return LookResult(name, problem=f"{host} is left alone for now")
         with self._looks.claim(name) as is_ours:
             if not is_ours:
-                return Found(name, problem="another process looks at it now")
+                return LookResult(name, problem="another process looks at it now")
             try:
                 found, trouble = self._looker.look(name, policy, known)
             except (LedgerUnavailable, NotKept):
@@ -123,7 +123,7 @@ class Reconciler:
         )
         return found
 
-    def _not_seen(self, name: str, error: Exception) -> Found:
+    def _not_seen(self, name: str, error: Exception) -> LookResult:
         """Say why there was nothing to be seen; it comes again, but not at once."""
         every, delay = self._intervals[name], float(_AGAIN_SECONDS)
         if isinstance(error, TransientError):
@@ -132,10 +132,10 @@ class Reconciler:
         self._looks.postpone(name, self._now() + min(delay, every) - every)
         if isinstance(error, WorkerError):
             log.warning("repository=%s cannot be looked at: %s", name, error)
-            return Found(name, problem=str(error))
+            return LookResult(name, problem=str(error))
         # A mistake of ours must not keep us from all others.
         log.error("repository=%s", name, exc_info=error)
-        return Found(name, problem=f"internal error ({type(error).__name__})")
+        return LookResult(name, problem=f"internal error ({type(error).__name__})")
 
 
 def _by_repository(references: Iterable[str]) -> dict[str, list[str]]:

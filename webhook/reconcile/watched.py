@@ -23,7 +23,7 @@ _REST_SECONDS = 60.0
 _FAILURES_ALLOWED = 2
 
 
-class Resting:
+class HostBackoff:
     """The registries that are left alone for a while; safe from several threads.
 
     Args:
@@ -65,7 +65,7 @@ class Watched:
     """
 
     def __init__(
-        self, registry: RegistryClient, resting: Resting, clock: Callable[[], float]
+        self, registry: RegistryClient, resting: HostBackoff, clock: Callable[[], float]
     ) -> None:
         self._registry = registry
         self._resting = resting

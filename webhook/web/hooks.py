@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from webhook.intake.intake import DeliveryAnswer, Intake, NotKept
 from webhook.senders import SENDERS, IncomingRequest, Sender
 from webhook.senders.notification import UnreadableNotification, read_notification
-from webhook.wire import Head
+from webhook.wire import RequestHead
 from workers.config import Limits, SourceConfig
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class _Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class _Knock:
+class _SenderIdentity:
     """Who sends a notification, as far as can be told before its body is there.
 
     Attributes:
@@ -108,23 +108,23 @@ class _Knock:
 
 def _knock(
     sources: Mapping[str, SourceConfig], rest: str, headers: Mapping[str, str]
-) -> _Knock:
+) -> _SenderIdentity:
     """Tell who knocks at ``/hooks/<rest>``; each means is in the path or a header."""
     name, slash, secret = rest.partition("/")
     source = sources.get(name)
     if source is None:
-        return _Knock("-", why_not="unknown source")
+        return _SenderIdentity("-", why_not="unknown source")
     sender = SENDERS[source.kind]
     incoming = IncomingRequest(headers, secret if slash else None)
     if not sender.authenticate(incoming, source):
-        return _Knock(name, why_not="wrong secret")
+        return _SenderIdentity(name, why_not="wrong secret")
     if not source.enabled:
-        return _Knock(name, why_not="disabled")
-    return _Knock(name, source, sender)
+        return _SenderIdentity(name, why_not="disabled")
+    return _SenderIdentity(name, source, sender)
 
 
 def body_bytes(
-    sources: Mapping[str, SourceConfig], limits: Limits, head: Head
+    sources: Mapping[str, SourceConfig], limits: Limits, head: RequestHead
 ) -> int | None:
     """Return how large a body of a request is worth waiting for.
 

@@ -20,8 +20,8 @@ from webhook.web.login import Login
 from workers.care.whitelists import WhitelistStanding
 from workers.jobqueue import JobQueue
 from workers.ledger import (
-    Counters,
     Ledger,
+    LedgerCounters,
     LedgerUnavailable,
     Outcome,
     State,
@@ -148,7 +148,7 @@ class _Collector(Collector):
             self._longest_wait(counts[State.QUEUED]),
         )
 
-    def _delivery_counters(self, counters: Counters) -> Iterator[Metric]:
+    def _delivery_counters(self, counters: LedgerCounters) -> Iterator[Metric]:
         """Yield what came in by the kind of its source, for sources come and go."""
         kinds = {*self._kinds.values(), "other"}
         deliveries = dict.fromkeys(kinds, 0)
@@ -179,7 +179,7 @@ class _Collector(Collector):
         return max(0.0, self._clock() - last[0].since) if last else 0.0
 
 
-def _run_counters(counters: Counters) -> Iterator[Metric]:
+def _run_counters(counters: LedgerCounters) -> Iterator[Metric]:
     runs = CounterMetricFamily(
         f"{PREFIX}_runs", "Runs that ended, by outcome.", labels=["outcome"]
     )

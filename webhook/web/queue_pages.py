@@ -1,7 +1,7 @@
 """``/queue/``: rq-dashboard behind the operator's login, for looking and nothing else.
 
 RQ only carries work here, so there is nothing to delete, requeue or empty by hand: the
-ledger's own verbs do that. What rq-dashboard (0.9, ``web.py`` and its templates) needs:
+ledger's own verbs do that. What rq-dashboard needs (0.9, its web.py and templates):
 
 - It reads Redis by pickle unless told otherwise, and in three places cannot be told:
   those views are ours.

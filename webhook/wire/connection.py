@@ -7,12 +7,12 @@ from enum import Enum
 from queue import SimpleQueue
 from threading import Thread
 
-from webhook.wire.request import Arriving
-from webhook.wire.response import Address, Leaving
+from webhook.wire.request import RequestBuffer
+from webhook.wire.response import Address, ResponseBuffer
 
 
-class State(Enum):
-    """Whose a connection is; see ``door.py``."""
+class ConnectionState(Enum):
+    """Whose a connection is; see ``server.py``."""
 
     ARRIVING = 1
     WORKING = 2
@@ -45,16 +45,16 @@ class Connection:
         self.sock = sock
         self.peer = peer
         self.here: Address = sock.getsockname()
-        self.arriving = Arriving()
-        self.leaving = Leaving()
-        self.state = State.ARRIVING
+        self.arriving = RequestBuffer()
+        self.leaving = ResponseBuffer()
+        self.state = ConnectionState.ARRIVING
         self.since = self.deadline = time.monotonic()
         self.is_whole = True
         self.stays = True
         self.promised = self.drained = 0
 
 
-class Lane:
+class WorkerPool:
     """Threads that work on requests, in the order in which they came."""
 
     def __init__(

@@ -14,7 +14,7 @@ from gunicorn.config import Config
 from gunicorn.http import errors, wsgi
 from gunicorn.http.parser import RequestParser
 
-from webhook.wire.response import Address, Leaving
+from webhook.wire.response import Address, ResponseBuffer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def refusal(status: int, reason: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-class Speaker:
+class WsgiRunner:
     """Answers requests. May be called by many threads.
 
     Args:
@@ -68,7 +68,7 @@ class Speaker:
     def answer(
         self,
         request: bytes,
-        leaving: Leaving,
+        leaving: ResponseBuffer,
         *,
         peer: Address,
         here: Address,
@@ -112,7 +112,7 @@ class Speaker:
     def _speak(
         self,
         parser: Any,
-        leaving: Leaving,
+        leaving: ResponseBuffer,
         peer: Address,
         here: Address,
         may_stay: bool,  # noqa: FBT001 - computed

@@ -6,11 +6,11 @@ Every time is a total: a peer that sends a byte now and then gains nothing by it
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from webhook.wire.request import Head
+from webhook.wire.request import RequestHead
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PeerLimits:
     """The bounds, for each process.
 
     Attributes:
@@ -44,7 +44,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RequestPolicy:
     """What is decided of a request by its head, before its body is there.
 
     Both are called in the thread that looks after all connections, so they must not
@@ -57,5 +57,5 @@ class Desk:
         is_urgent: whether it goes where slow pages cannot hold it up.
     """
 
-    body_bytes: Callable[[Head], int]
-    is_urgent: Callable[[Head], bool]
+    body_bytes: Callable[[RequestHead], int]
+    is_urgent: Callable[[RequestHead], bool]

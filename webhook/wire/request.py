@@ -1,8 +1,8 @@
 """One request while it comes in: how much of it is there. Pure, no socket.
 
 Only where a request ends is found out here; what it says is gunicorn's to read, from
-its first byte on. Where the two could disagree (see ``Head.is_plain``) the connection
-is not used again, so no byte of one request is ever taken for the next one.
+its first byte on. Where the two could disagree (see ``RequestHead.is_plain``) the
+connection is not used again, so no byte of one request is ever taken for the next one.
 
 Source: RFC 9112, sections 6 (message body) and 7.1 (chunked).
 """
@@ -33,7 +33,7 @@ class TooLarge(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """Request line and headers.
 
     Attributes:
@@ -64,7 +64,7 @@ class Head:
         return self.headers.get("expect", "").strip().lower() == "100-continue"
 
     @classmethod
-    def read(cls, text: bytes) -> "Head":
+    def read(cls, text: bytes) -> "RequestHead":
         """Return the head in ``text``, which ends with the empty line."""
         line, *lines = text.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         method, _, rest = line.partition(" ")
@@ -88,7 +88,7 @@ class Head:
         return cls(method, target, headers, len(text), length, is_plain)
 
 
-class Arriving:
+class RequestBuffer:
     """The bytes that have come over one connection and were not worked on yet.
 
     Attributes:
@@ -99,7 +99,7 @@ class Arriving:
         self._bytes = bytearray()
         self._seen = 0
         self._end: int | None = None
-        self.head: Head | None = None
+        self.head: RequestHead | None = None
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -120,7 +120,7 @@ class Arriving:
             self._seen = max(0, len(self._bytes) - len(_END) + 1)
             return
         self._seen = end + len(_END)
-        self.head = Head.read(bytes(self._bytes[: self._seen]))
+        self.head = RequestHead.read(bytes(self._bytes[: self._seen]))
 
     def is_whole(self, largest: int) -> bool:
         """Whether the first request is there with all of its body.
@@ -154,7 +154,7 @@ class Arriving:
         self._seen, self._end, self.head = 0, None, None
         return request
 
-    def _found_end(self, head: Head) -> int | None:
+    def _found_end(self, head: RequestHead) -> int | None:
         if not head.is_plain:
             return len(self._bytes)
         if head.length is not None:

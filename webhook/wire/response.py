@@ -1,7 +1,7 @@
 """An answer while it goes out: in memory or in files, until the peer has taken it.
 
 Whoever makes an answer never waits for the peer: it says all it has to say here, as if
-this were the socket, and ``Outbox`` hands it out as fast as the peer takes it.
+this were the socket, and ``ResponseSender`` hands it out as fast as the peer takes it.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ _DRAIN_BYTES = 65_536
 _MOST_DRAINED = 1024 * 1024
 
 
-class CutShort(OSError):
+class FileShrank(OSError):
     """A file has become shorter than it was said to be."""
 
 
-class _Piece:
+class _FilePart:
     """A part of an open file; its own descriptor, for the opener closes theirs."""
 
     __slots__ = ("count", "descriptor", "offset")
@@ -48,7 +48,7 @@ class _Piece:
             sock.fileno(), self.descriptor, self.offset, min(self.count, _PIECE_BYTES)
         )
         if sent == 0:
-            raise CutShort("a file was cut while it was sent")
+            raise FileShrank("a file was cut while it was sent")
         self.offset += sent
         self.count -= sent
         return self.count == 0
@@ -57,19 +57,19 @@ class _Piece:
         os.close(self.descriptor)
 
 
-class Leaving:
+class ResponseBuffer:
     """What is still to be sent over one connection, in order.
 
     It has those methods of a socket that gunicorn's ``Response`` calls.
     """
 
     def __init__(self) -> None:
-        self._parts: deque[bytes | memoryview | _Piece] = deque()
+        self._parts: deque[bytes | memoryview | _FilePart] = deque()
 
     def __len__(self) -> int:
         """Return how many bytes there are."""
         return sum(
-            part.count if isinstance(part, _Piece) else len(part)
+            part.count if isinstance(part, _FilePart) else len(part)
             for part in self._parts
         )
 
@@ -86,7 +86,7 @@ class Leaving:
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int = 0) -> int:
         """Have ``count`` bytes of an open file sent."""
         if count:
-            self._parts.append(_Piece(file.fileno(), offset, count))
+            self._parts.append(_FilePart(file.fileno(), offset, count))
         return count
 
     def push(self, sock: socket.socket) -> bool:
@@ -99,7 +99,7 @@ class Leaving:
         with contextlib.suppress(BlockingIOError):
             while self._parts and pieces < _PIECES:
                 first = self._parts[0]
-                if not isinstance(first, _Piece):
+                if not isinstance(first, _FilePart):
                     self._send_bytes(sock)
                     continue
                 pieces += 1
@@ -112,7 +112,7 @@ class Leaving:
         """Send headers and body in one go, so that they travel together."""
         buffers: list[bytes | memoryview] = []
         for part in self._parts:
-            if isinstance(part, _Piece) or len(buffers) == _MOST_BUFFERS:
+            if isinstance(part, _FilePart) or len(buffers) == _MOST_BUFFERS:
                 break
             buffers.append(part)
         sent = sock.sendmsg(buffers)
@@ -128,24 +128,24 @@ class Leaving:
         """Throw away what is left."""
         while self._parts:
             part = self._parts.popleft()
-            if isinstance(part, _Piece):
+            if isinstance(part, _FilePart):
                 part.close()
 
 
-class Outgoing(Protocol):
+class Responding(Protocol):
     """A connection as far as its answer is concerned."""
 
     sock: socket.socket
     peer: Address
-    leaving: Leaving
+    leaving: ResponseBuffer
     deadline: float
     drained: int
 
 
-T = TypeVar("T", bound=Outgoing)
+T = TypeVar("T", bound=Responding)
 
 
-class Outbox(Generic[T]):
+class ResponseSender(Generic[T]):
     """Hands out answers to peers that are slow to take them: one thread for all.
 
     Args:

@@ -19,11 +19,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from webhook.wire.connection import Connection, Lane, State
-from webhook.wire.gunicorn_bridge import Speaker, refusal
-from webhook.wire.limits import Desk, Terms
-from webhook.wire.request import Head, TooLarge
-from webhook.wire.response import Outbox
+from webhook.wire.connection import Connection, ConnectionState, WorkerPool
+from webhook.wire.gunicorn_bridge import WsgiRunner, refusal
+from webhook.wire.limits import PeerLimits, RequestPolicy
+from webhook.wire.request import RequestHead, TooLarge
+from webhook.wire.response import ResponseSender
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _SMALL_BYTES = 65_536
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Door:
+class HttpServer:
     """Accepts connections and answers what comes over them, until it is stopped.
 
     Args:
@@ -50,9 +50,9 @@ class Door:
     def __init__(
         self,
         listeners: Sequence[socket.socket],
-        speaker: Speaker,
-        desk: Desk,
-        terms: Terms,
+        speaker: WsgiRunner,
+        desk: RequestPolicy,
+        terms: PeerLimits,
         *,
         urgent_threads: int,
         other_threads: int,
@@ -66,14 +66,14 @@ class Door:
         self._promised = 0
         self._lock = Lock()
         self._is_stopping = False
-        self._outbox: Outbox[Connection] = Outbox(
+        self._outbox: ResponseSender[Connection] = ResponseSender(
             self._answered,
             self._drop,
             linger_seconds=terms.linger_seconds,
             tick_seconds=terms.tick_seconds,
         )
-        self._urgent = Lane("urgent", urgent_threads, self._work)
-        self._others = Lane("other", other_threads, self._work)
+        self._urgent = WorkerPool("urgent", urgent_threads, self._work)
+        self._others = WorkerPool("other", other_threads, self._work)
 
     def run(
         self,
@@ -122,13 +122,16 @@ class Door:
                 self._accept(self._listeners[number])
             else:
                 connection = self._there.get(number)
-                if connection is not None and connection.state is State.ARRIVING:
+                if (
+                    connection is not None
+                    and connection.state is ConnectionState.ARRIVING
+                ):
                     self._read_or_drop(connection)
 
     def _are_busy(self) -> bool:
         """Whether anybody is in the middle of something; who only stays is sent off."""
         for connection in list(self._there.values()):
-            if connection.state is State.ARRIVING and not connection.arriving:
+            if connection.state is ConnectionState.ARRIVING and not connection.arriving:
                 self._drop(connection)
         return bool(self._there)
 
@@ -209,7 +212,9 @@ class Door:
         else:
             self._listen(connection)
 
-    def _wait_for_body(self, connection: Connection, head: Head, largest: int) -> None:
+    def _wait_for_body(
+        self, connection: Connection, head: RequestHead, largest: int
+    ) -> None:
         size = largest if head.length is None else head.length
         if size > _SMALL_BYTES and not self._promise(connection, size):
             self._refuse(connection, 503, "too much at once; try again later")
@@ -220,16 +225,18 @@ class Door:
                 connection.sock.send(_CONTINUE)
         self._listen(connection)
 
-    def _hand_on(self, connection: Connection, head: Head, *, is_whole: bool) -> None:
+    def _hand_on(
+        self, connection: Connection, head: RequestHead, *, is_whole: bool
+    ) -> None:
         connection.is_whole = is_whole and head.is_plain
-        connection.state = State.WORKING
+        connection.state = ConnectionState.WORKING
         lane = self._urgent if self._desk.is_urgent(head) else self._others
         lane.put(connection)
 
     def _listen(self, connection: Connection) -> None:
         """Wait for more; whoever calls this lets go of the connection."""
         try:
-            connection.state = State.ARRIVING
+            connection.state = ConnectionState.ARRIVING
             self._poll.modify(connection.sock, _ONCE)
         except (OSError, ValueError):
             # Given up meanwhile.
@@ -283,7 +290,7 @@ class Door:
             + self._terms.answer_seconds
             + len(connection.leaving) / self._terms.slowest_rate
         )
-        connection.state = State.LEAVING
+        connection.state = ConnectionState.LEAVING
         self._outbox.take(connection)
 
     # Going; in whichever thread has sent the last byte of an answer.
@@ -307,7 +314,7 @@ class Door:
             self._drop(connection)
             return
         connection.since = time.monotonic()
-        connection.state = State.LEAVING
+        connection.state = ConnectionState.LEAVING
         self._outbox.part(connection)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
@@ -319,9 +326,9 @@ class Door:
 
     def _drop(self, connection: Connection) -> None:
         with self._lock:
-            if connection.state is State.GONE:
+            if connection.state is ConnectionState.GONE:
                 return
-            connection.state = State.GONE
+            connection.state = ConnectionState.GONE
             self._there.pop(connection.sock.fileno(), None)
         self._redeem(connection)
         connection.sock.close()
@@ -333,7 +340,7 @@ class Door:
         now = time.monotonic()
         slow: defaultdict[str, list[Connection]] = defaultdict(list)
         for connection in list(self._there.values()):
-            if connection.state is not State.ARRIVING:
+            if connection.state is not ConnectionState.ARRIVING:
                 continue
             if now >= connection.deadline:
                 if connection.arriving:
@@ -355,13 +362,13 @@ class Door:
         idle = [
             each
             for each in list(self._there.values())
-            if each.state in {State.ARRIVING, State.LEAVING}
+            if each.state in {ConnectionState.ARRIVING, ConnectionState.LEAVING}
         ]
         if not idle:
             return False
         held = Counter(each.peer[0] for each in idle)
         victim = min(idle, key=lambda each: (-held[each.peer[0]], each.since))
-        if victim.state is State.LEAVING:
+        if victim.state is ConnectionState.LEAVING:
             # It is the outbox's, which will see it and drop it.
             with contextlib.suppress(OSError):
                 victim.sock.shutdown(socket.SHUT_RDWR)

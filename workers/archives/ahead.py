@@ -9,19 +9,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from workers.archives.entries import Entry, Read
+from workers.archives.entries import ArchiveEntry, Read
 
 _AT_ONCE = 8
 _SMALL_BYTES = 1 << 18
 _MOST_BYTES = 16 << 20
 _MOST_ENTRIES = 512
 
-_Waiting = tuple[Entry, Future[bytes] | None, int]
+_Waiting = tuple[ArchiveEntry, Future[bytes] | None, int]
 
 
 def with_contents(
-    entries: Iterable[Entry], read: Read
-) -> Iterator[tuple[Entry, Iterable[bytes] | None]]:
+    entries: Iterable[ArchiveEntry], read: Read
+) -> Iterator[tuple[ArchiveEntry, Iterable[bytes] | None]]:
     """Yield entries in their order, with the content of those that are files.
 
     A further name of a file has none. A content is to be used up before the next entry
@@ -56,11 +56,13 @@ def with_contents(
             executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _whole(read: Read, entry: Entry) -> bytes:
+def _whole(read: Read, entry: ArchiveEntry) -> bytes:
     return b"".join(read(entry.dirent))
 
 
-def _content(first: _Waiting, read: Read) -> tuple[Entry, Iterable[bytes] | None]:
+def _content(
+    first: _Waiting, read: Read
+) -> tuple[ArchiveEntry, Iterable[bytes] | None]:
     entry, future, _ = first
     if future is not None:
         return entry, (future.result(),)

@@ -19,7 +19,7 @@ _MARKER = b".cvmfscatalog"
 _BLOCK = 1 << 18
 
 
-class Entry(NamedTuple):
+class ArchiveEntry(NamedTuple):
     """One object of a tree.
 
     Attributes:
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     first: bytes = b""
 
 
-def published(snapshot: Snapshot, top: bytes) -> Iterator[Entry]:
+def published(snapshot: Snapshot, top: bytes) -> Iterator[ArchiveEntry]:
     """Yield the entries of a published tree.
 
     Args:
@@ -47,7 +47,7 @@ def published(snapshot: Snapshot, top: bytes) -> Iterator[Entry]:
     return linked((path[skipped:], dirent) for path, dirent in snapshot.walk(top))
 
 
-def prepared(tree: Tree) -> Iterator[Entry]:
+def prepared(tree: Tree) -> Iterator[ArchiveEntry]:
     """Yield the entries of a tree as they will be once it is published.
 
     A catalog holds no large extended attributes.
@@ -81,7 +81,7 @@ def reader(snapshot: Snapshot) -> Read:
     return read
 
 
-def linked(pairs: Iterable[tuple[bytes, Dirent]]) -> Iterator[Entry]:
+def linked(pairs: Iterable[tuple[bytes, Dirent]]) -> Iterator[ArchiveEntry]:
     """Find names of one file, as far as catalogs know of them.
 
     A group of theirs lies within one directory, and its number within one catalog.
@@ -92,10 +92,10 @@ def linked(pairs: Iterable[tuple[bytes, Dirent]]) -> Iterator[Entry]:
         if name == _MARKER:
             continue
         if not dirent.link_group:
-            yield Entry(path, dirent)
+            yield ArchiveEntry(path, dirent)
             continue
         first = first_names.setdefault((directory, dirent.link_group), path)
-        yield Entry(path, dirent, b"" if first == path else first)
+        yield ArchiveEntry(path, dirent, b"" if first == path else first)
 
 
 def _as_published(dirent: Dirent) -> Dirent:

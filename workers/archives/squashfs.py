@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, cast
 
-from workers.archives.entries import Entry, Read
+from workers.archives.entries import ArchiveEntry, Read
 from workers.archives.outcome import Export, Tell
 from workers.archives.squashfs_root import write_root
 from workers.archives.tar import write_tar
@@ -75,7 +75,10 @@ def require_program() -> str:
 
 
 def write_squashfs(
-    entries: Iterable[Entry], read: Read, file: BinaryIO, tell: Tell = lambda _: None
+    entries: Iterable[ArchiveEntry],
+    read: Read,
+    file: BinaryIO,
+    tell: Tell = lambda _: None,
 ) -> Export:
     """Make a squashfs of a tree.
 
@@ -124,7 +127,10 @@ def write_squashfs(
 
 
 def _feed(
-    process: subprocess.Popen[bytes], entries: Iterable[Entry], read: Read, tell: Tell
+    process: subprocess.Popen[bytes],
+    entries: Iterable[ArchiveEntry],
+    read: Read,
+    tell: Tell,
 ) -> Export | None:
     """Write the tar to the program; ``None`` if it does not want to hear its end."""
     pipe = cast("IO[bytes]", process.stdin)
@@ -135,7 +141,9 @@ def _feed(
         return None
 
 
-def _holdable(entries: Iterable[Entry], losses: dict[str, int]) -> Iterator[Entry]:
+def _holdable(
+    entries: Iterable[ArchiveEntry], losses: dict[str, int]
+) -> Iterator[ArchiveEntry]:
     """Leave out what squashfs cannot hold, and what stops the program."""
     for entry in entries:
         dirent = entry.dirent

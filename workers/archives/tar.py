@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from workers.archives.ahead import with_contents
-from workers.archives.entries import Entry, Read
+from workers.archives.entries import ArchiveEntry, Read
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.cvmfs import Dirent
 
@@ -42,7 +42,10 @@ SOCKETS = "sockets"
 
 
 def write_tar(
-    entries: Iterable[Entry], read: Read, write: Write, tell: Tell = lambda _: None
+    entries: Iterable[ArchiveEntry],
+    read: Read,
+    write: Write,
+    tell: Tell = lambda _: None,
 ) -> Export:
     """Write a tree as a whole tar.
 
@@ -68,7 +71,7 @@ def write_tar(
     return export
 
 
-def header(entry: Entry) -> bytes:
+def header(entry: ArchiveEntry) -> bytes:
     """Return all that stands before an entry's content."""
     dirent = entry.dirent
     kind = _HARD_LINK if entry.first else _TYPES[stat.S_IFMT(dirent.mode)]
@@ -90,7 +93,9 @@ def header(entry: Entry) -> bytes:
 _NOBODY = Dirent(stat.S_IFREG | 0o644)
 
 
-def _possible(entries: Iterable[Entry], export: Export) -> Iterator[Entry]:
+def _possible(
+    entries: Iterable[ArchiveEntry], export: Export
+) -> Iterator[ArchiveEntry]:
     for entry in entries:
         if stat.S_IFMT(entry.dirent.mode) in _TYPES:
             yield entry
@@ -99,7 +104,7 @@ def _possible(entries: Iterable[Entry], export: Export) -> Iterator[Entry]:
 
 
 def _write_content(
-    entry: Entry, content: Iterable[bytes], size: int, write: Write
+    entry: ArchiveEntry, content: Iterable[bytes], size: int, write: Write
 ) -> None:
     left = size
     for block in content:

@@ -1,6 +1,6 @@
 """What a configuration comes to: frozen values, whose defaults are the documented ones.
 
-How they are read from a file is in ``config_reading.py``.
+How they are read from a file is in ``reading.py``.
 """
 
 from collections.abc import Mapping

@@ -41,7 +41,7 @@ from workers.cvmfs.errors import (
 from workers.cvmfs.garbage.collect import collect_garbage
 from workers.cvmfs.garbage.progress import Collection, GivenUp, Pile, Stage
 from workers.cvmfs.garbage.retention import Retention
-from workers.cvmfs.objects.content_sink import ContentSink
+from workers.cvmfs.objects.content_sink import ContentStore
 from workers.cvmfs.repository import Repository
 from workers.cvmfs.revisions.auto_tags import AutoTags
 from workers.cvmfs.revisions.history import Tag
@@ -74,7 +74,7 @@ __all__ = [
     "Content",
     "ContentCollected",
     "ContentHash",
-    "ContentSink",
+    "ContentStore",
     "Damaged",
     "Directories",
     "Directory",

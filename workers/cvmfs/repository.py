@@ -21,7 +21,7 @@ from workers.cvmfs.commit.head import load_history
 from workers.cvmfs.commit.required_objects import require_tree
 from workers.cvmfs.commit.transaction import MountpointPolicy
 from workers.cvmfs.errors import ContentCollected, InvalidKeys, RepositoryExists
-from workers.cvmfs.objects.content_sink import ContentSink
+from workers.cvmfs.objects.content_sink import ContentStore
 from workers.cvmfs.objects.objects import DEFAULT_LEVEL, put_object
 from workers.cvmfs.revisions.auto_tags import AutoTags
 from workers.cvmfs.revisions.history import Tag
@@ -52,7 +52,7 @@ class Repository:
             what the repository has.
         is_mountpoint: says of a directory that a commit has to make whether it gets a
             catalog of its own.
-        level: of compression, see ``ContentSink``.
+        level: of compression, see ``ContentStore``.
         auto_tags: which commits set tags by themselves; ``None``: none.
 
     Attributes:
@@ -74,7 +74,7 @@ class Repository:
         if keys.fqrn != fqrn:
             raise InvalidKeys(f"keys of {keys.fqrn} for the repository {fqrn}")
         self.fqrn = fqrn
-        self.sink = ContentSink(storage, level=level)
+        self.sink = ContentStore(storage, level=level)
         self._storage = storage
         self._keys = keys
         self._level = level

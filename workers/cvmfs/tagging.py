@@ -16,7 +16,7 @@ from workers.cvmfs.catalog.reader import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.commit.head import OpenHead, load_history, open_head
 from workers.cvmfs.errors import InvalidChange, NotFound
 from workers.cvmfs.revisions.history import TRUNK, Tag
-from workers.cvmfs.revisions.reflog import Reference, ReferenceType
+from workers.cvmfs.revisions.reflog import ReferenceType, ReflogReference
 from workers.cvmfs.signing.keys import KeyRing
 from workers.cvmfs.signing.manifest import RepositoryManifest
 from workers.cvmfs.storage.storage import ObjectSource, Storage
@@ -172,7 +172,7 @@ def _kept_line(
             yield current, catalog
             current = catalog.previous_revision
         if current is not None and not head.reflog.contains(
-            Reference(current, ReferenceType.CATALOG)
+            ReflogReference(current, ReferenceType.CATALOG)
         ):
             return
 

@@ -1,7 +1,8 @@
 """Taking a published image out of its repository, as one file or as many.
 
-To read on: ``entries.py`` (what there is to write, in which order), then one file for
-each form: ``directory.py``, ``tar.py``, ``squashfs.py``, ``oci.py``, ``shrinkwrap.py``.
+One file for each form: ``directory.py``, ``one_file.py`` (tar and squashfs),
+``oci.py``, ``shrinkwrap.py``. What there is to write, and in which order, says
+``archives/entries.py``.
 """
 
 from workers.archives.outcome import Export, ExportFailed, Tell

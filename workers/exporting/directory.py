@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.archives.ahead import with_contents
-from workers.archives.entries import Entry, published, reader
+from workers.archives.entries import ArchiveEntry, published, reader
 from workers.archives.outcome import Export, Tell
 from workers.cvmfs import Dirent, Snapshot
 from workers.exporting.destination import new_directory
@@ -39,11 +39,11 @@ def export_directory(
     """
     export = Export()
     with new_directory(destination):
-        _Writer(os.fsencode(destination), export, tell).write(snapshot, path)
+        _DirectoryWriter(os.fsencode(destination), export, tell).write(snapshot, path)
     return export
 
 
-class _Writer:
+class _DirectoryWriter:
     def __init__(self, target: bytes, export: Export, tell: Tell) -> None:
         self._target = target
         self._export = export
@@ -73,7 +73,7 @@ class _Writer:
     def _place(self, path: bytes) -> bytes:
         return self._target + b"/" + path if path else self._target
 
-    def _link(self, entry: Entry, place: bytes) -> None:
+    def _link(self, entry: ArchiveEntry, place: bytes) -> None:
         first = self._place(entry.first)
         if os.path.lexists(first):  # else it was lost, and so is this
             os.link(first, place, follow_symlinks=False)

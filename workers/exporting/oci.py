@@ -18,7 +18,7 @@ from tempfile import NamedTemporaryFile
 
 from isal import isal_zlib
 
-from workers.archives.entries import Entry, linked, reader, walk
+from workers.archives.entries import ArchiveEntry, linked, reader, walk
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.archives.tar import write_tar
 from workers.cvmfs import Dirent, NotFound, Snapshot
@@ -161,7 +161,9 @@ def _published_layer(snapshot: Snapshot, digest: str) -> LayerTree:
         ) from error
 
 
-def _members(layer: LayerTree, snapshot: Snapshot, top: bytes) -> Iterator[Entry]:
+def _members(
+    layer: LayerTree, snapshot: Snapshot, top: bytes
+) -> Iterator[ArchiveEntry]:
     """Yield what a layer's tar says, deletions in a directory before what is new.
 
     Args:
@@ -182,11 +184,11 @@ def _members(layer: LayerTree, snapshot: Snapshot, top: bytes) -> Iterator[Entry
             path = join(directory, name)
             dirent = snapshot.lookup(top + path)
             if dirent is not None:  # what it leads to was never there otherwise
-                yield Entry(path, dirent, target)
+                yield ArchiveEntry(path, dirent, target)
 
 
-def _deletions(layer: LayerTree, directory: bytes) -> Iterator[Entry]:
+def _deletions(layer: LayerTree, directory: bytes) -> Iterator[ArchiveEntry]:
     if directory in layer.opaque:
-        yield Entry(join(directory, _OPAQUE), _EMPTY_FILE)
+        yield ArchiveEntry(join(directory, _OPAQUE), _EMPTY_FILE)
     for name in sorted(layer.whiteouts.get(directory, ())):
-        yield Entry(join(directory, _WHITEOUT + name), _EMPTY_FILE)
+        yield ArchiveEntry(join(directory, _WHITEOUT + name), _EMPTY_FILE)

@@ -66,7 +66,7 @@ def publishable(
     tree = Tree(_FOLDER)
     tree.directories[b""] = {LAYERFS: layer.tree.root, METADATA: _FOLDER}
     tree.directories[METADATA] = {RECORD: Dirent(stat.S_IFREG | 0o644, content=content)}
-    _Writer(layer, below, tree.directories).write()
+    _OverlayWriter(layer, below, tree.directories).write()
     return tree
 
 
@@ -154,7 +154,7 @@ def _unwrapped(
         raise VerificationFailed("a layer was published with another layer's record")
 
 
-class _Writer:
+class _OverlayWriter:
     """Makes of a layer's directories what an overlay needs.
 
     Args:
@@ -289,7 +289,7 @@ def _record(layer: LayerTree) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Undoing:
-    """Undoes what ``_Writer`` did, one directory at a time.
+    """Undoes what ``_OverlayWriter`` did, one directory at a time.
 
     Attributes:
         layer: says what was put in; its tree is not looked at.

@@ -1,6 +1,6 @@
 """What the repository says of a publication: its receipt, and what was live before.
 
-The receipt lies beside the name. Read first: ``layout/former.py``.
+The receipt lies beside the name. Read first: ``history.py``.
 """
 
 import contextlib

@@ -8,7 +8,6 @@ from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
     Accepted,
-    Counters,
     Delivery,
     DeliveryEvent,
     DeliveryRecord,
@@ -17,6 +16,7 @@ from workers.ledger.records import (
     ImagePage,
     ImageRecord,
     Lease,
+    LedgerCounters,
     LiveRecord,
     Outcome,
     Progress,
@@ -31,7 +31,6 @@ from workers.ledger.unavailable import LedgerUnavailable
 __all__ = [
     "Accepted",
     "Change",
-    "Counters",
     "Delivery",
     "DeliveryEvent",
     "DeliveryRecord",
@@ -41,6 +40,7 @@ __all__ = [
     "ImageRecord",
     "Lease",
     "Ledger",
+    "LedgerCounters",
     "LedgerUnavailable",
     "LiveRecord",
     "Looks",

@@ -17,7 +17,6 @@ from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
 from workers.ledger.records import (
     Accepted,
-    Counters,
     Delivery,
     DeliveryRecord,
     Event,
@@ -25,6 +24,7 @@ from workers.ledger.records import (
     ImagePage,
     ImageRecord,
     Lease,
+    LedgerCounters,
     LiveRecord,
     Outcome,
     Progress,
@@ -205,7 +205,7 @@ class Ledger:
         with translated():
             return lookups.counts(self._redis)
 
-    def counters(self) -> Counters:
+    def counters(self) -> LedgerCounters:
         """Return how often what has happened, for the metrics."""
         with translated():
             return lookups.counters(self._redis)

@@ -7,11 +7,11 @@ import redis
 from workers.ledger import reading
 from workers.ledger.reading import as_fields, as_text
 from workers.ledger.records import (
-    Counters,
     DeliveryRecord,
     Event,
     ImagePage,
     ImageRecord,
+    LedgerCounters,
     LiveRecord,
     RunRecord,
     State,
@@ -117,7 +117,7 @@ def counts(connection: redis.Redis) -> dict[State, int]:
         return dict(zip(State, pipeline.execute(), strict=True))
 
 
-def counters(connection: redis.Redis) -> Counters:
+def counters(connection: redis.Redis) -> LedgerCounters:
     """Return the counters."""
     return reading.counters_from_fields(
         as_fields(connection.hgetall(f"{PREFIX}counters"))

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.ledger.records import (
-    Counters,
     DeliveryEvent,
     DeliveryRecord,
     Event,
     Hint,
     ImageRecord,
+    LedgerCounters,
     LiveRecord,
     Outcome,
     Progress,
@@ -158,7 +158,7 @@ def event_from_fields(event_id: str, fields: Mapping[str, str]) -> Event:
     )
 
 
-def counters_from_fields(fields: Mapping[str, str]) -> Counters:
+def counters_from_fields(fields: Mapping[str, str]) -> LedgerCounters:
     """Build the counters; ``count`` in ``prelude.lua`` is called with their names."""
     runs = dict.fromkeys(Outcome, 0)
     seconds: dict[State, float] = {}
@@ -175,4 +175,4 @@ def counters_from_fields(fields: Mapping[str, str]) -> Counters:
         elif kind == "events":
             verdict, _, source = name.partition(":")
             events[source, Verdict(verdict)] = int(float(number))
-    return Counters(runs, seconds, deliveries, events)
+    return LedgerCounters(runs, seconds, deliveries, events)

@@ -294,7 +294,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class LedgerCounters:
     """What happened since the ledger began; numbers that only grow.
 
     Attributes:

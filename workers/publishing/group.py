@@ -15,7 +15,8 @@ fences are for:
 * Nothing is taken out of the queue before its answer is there. A leader that dies
   leaves the queue as it was, and the lock goes with it: the next one that tries leads.
 * A batch that a dead leader had committed already, or that was committed twice as the
-  queue was away, is in force; committing it again changes nothing (``committer.py``).
+  queue was away, is in force; committing it again changes nothing
+  (``cvmfs/commit/committer.py``).
 """
 
 import json
@@ -59,7 +60,7 @@ class FenceDown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueuedBatch:
     """A ready batch in the queue.
 
     Attributes:
@@ -87,7 +88,7 @@ class ReadyQueue(Protocol):
     def add(self, fence: str, batch: str) -> str:
         """Lay a batch down; return the id of its entry."""
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QueuedBatch]:
         """Return all entries, oldest first."""
 
     def answer(self, answers: Mapping[str, str]) -> None:
@@ -216,9 +217,9 @@ class GroupCommit:
                 self._queue.answer(answers)
         return committed.left_out.get(own.batch, committed.revision)
 
-    def _others(self, own: "_Own") -> tuple[dict[Batch, Entry], dict[str, str]]:
+    def _others(self, own: "_Own") -> tuple[dict[Batch, QueuedBatch], dict[str, str]]:
         """Return what lies in the queue, and answers to what nobody can read."""
-        found: dict[Batch, Entry] = {}
+        found: dict[Batch, QueuedBatch] = {}
         answers = {}
         with suppress(QueueAway):
             for entry in self._queue.entries()[:_MOST_BATCHES]:
@@ -230,7 +231,7 @@ class GroupCommit:
         return found, answers
 
     def _fallen(
-        self, batches: Sequence[Batch], entries: Mapping[Batch, Entry]
+        self, batches: Sequence[Batch], entries: Mapping[Batch, QueuedBatch]
     ) -> dict[Batch, Exception]:
         """Return those of the batches of others whose fences do not hold."""
         if not batches:

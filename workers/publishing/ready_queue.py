@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import redis
 
 from workers.ledger import Lease, Ledger, LedgerUnavailable
-from workers.publishing.group import CALLED, Entry, QueueAway
+from workers.publishing.group import CALLED, QueueAway, QueuedBatch
 
 _PREFIX = "cvmfs-webhook:ready"
 _ENTRY_SECONDS = 3600
@@ -57,14 +57,14 @@ class ReadyBatches:
             pipeline.execute()
         return entry_id
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QueuedBatch]:
         """Return all entries, oldest first."""
         with _translated():
             found = self._redis.hgetall(self._entries)
         entries = []
         for entry_id in sorted(found):
             fence, _, batch = _text(found[entry_id]).partition("\n")
-            entries.append(Entry(_text(entry_id), fence, batch))
+            entries.append(QueuedBatch(_text(entry_id), fence, batch))
         return entries
 
     def answer(self, answers: Mapping[str, str]) -> None:

@@ -19,8 +19,8 @@ from workers.registry.manifests import (
     MANIFEST_TYPES,
     OCI_INDEX,
     OCI_MANIFEST,
-    Descriptor,
     FetchedManifest,
+    ManifestDescriptor,
     UnsupportedManifest,
 )
 from workers.registry.transport.addresses import RefusedAddress
@@ -45,11 +45,11 @@ __all__ = [
     "BlobStream",
     "Credentials",
     "DeletionRefused",
-    "Descriptor",
     "DigestMismatch",
     "FetchedManifest",
     "ImageNotFound",
     "MalformedChallenge",
+    "ManifestDescriptor",
     "Patience",
     "RefusedAddress",
     "RegistryAccess",

@@ -24,8 +24,8 @@ from workers.registry.listing.pages import list_namespace, list_repositories, li
 from workers.registry.manifests import (
     ACCEPT,
     LARGEST_MANIFEST_BYTES,
-    Descriptor,
     FetchedManifest,
+    ManifestDescriptor,
     media_type_of,
     verified_manifest,
 )
@@ -105,7 +105,7 @@ class RegistryClient:
         for transport in self._transports.values():
             transport.close()
 
-    def resolve(self, reference: Reference) -> Descriptor:
+    def resolve(self, reference: Reference) -> ManifestDescriptor:
         """Return what ``reference`` means now: a HEAD, which costs no rate limit.
 
         Where the answer does not say enough, the manifest is fetched.
@@ -265,7 +265,9 @@ class RegistryClient:
             return False
         return True
 
-    def _resolve(self, session: RegistrySession, reference: Reference) -> Descriptor:
+    def _resolve(
+        self, session: RegistrySession, reference: Reference
+    ) -> ManifestDescriptor:
         wanted = str(reference)
         request = _manifest_request("HEAD", reference, reference.digest)
         with session.send(request, accept={_OK, *_HEAD_REFUSED}) as answer:
@@ -280,8 +282,10 @@ class RegistryClient:
             or reference.digest not in {None, digest}
         ):
             fetched = self._manifest(session, reference, None, None)
-            return Descriptor(fetched.media_type, fetched.digest, len(fetched.raw))
-        return Descriptor(media_type, digest, int(size))
+            return ManifestDescriptor(
+                fetched.media_type, fetched.digest, len(fetched.raw)
+            )
+        return ManifestDescriptor(media_type, digest, int(size))
 
     def _manifest(
         self,

@@ -46,7 +46,7 @@ class UnsupportedManifest(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptor:
+class ManifestDescriptor:
     """What a registry says a reference means at this moment.
 
     Attributes:

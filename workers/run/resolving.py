@@ -20,9 +20,9 @@ from workers.ledger import Hint
 from workers.reference import Reference
 from workers.registry import (
     INDEX_TYPES,
-    Descriptor,
     FetchedManifest,
     ImageNotFound,
+    ManifestDescriptor,
     RegistryClient,
 )
 
@@ -40,7 +40,7 @@ def resolve_digest(
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.time,
-) -> Descriptor:
+) -> ManifestDescriptor:
     """Ask the registry what a tag means, until it agrees with a fresh hint.
 
     Args:
@@ -78,7 +78,7 @@ def resolve_digest(
 def fetch_images(
     client: RegistryClient,
     reference: Reference,
-    found: Descriptor,
+    found: ManifestDescriptor,
     platforms: Sequence[Platform],
 ) -> tuple[list[ResolvedImage], list[str]]:
     """Fetch manifest and config of what ``resolve_digest`` found, for each platform.
@@ -114,7 +114,7 @@ def fetch_images(
 def _fetch_image(
     client: RegistryClient,
     reference: Reference,
-    found: Descriptor,
+    found: ManifestDescriptor,
     top: FetchedManifest,
     platform: Platform,
 ) -> ResolvedImage:

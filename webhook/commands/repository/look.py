@@ -23,7 +23,7 @@ from webhook.commands.progress_line import ProgressLine
 from workers.care.repository import check_repository, create_repository
 from workers.config import Config
 from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
-from workers.cvmfs.checking.check import Progress
+from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
 from workers.wiring import open_repository
 
@@ -94,9 +94,9 @@ def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
 def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) -> int:
     """Find everything that is wrong with FQRN; read-only."""
     config = read_config(config_path)
-    line, done = ProgressLine(), Progress()
+    line, done = ProgressLine(), CheckProgress()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: CheckProgress) -> None:
         nonlocal done
         done = progress
         line.show(f"{done.catalogs} catalogs, {done.objects} objects")

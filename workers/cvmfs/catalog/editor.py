@@ -1,8 +1,8 @@
 """One catalog, opened for changes, which keeps its counters true.
 
 It edits rows of its own catalog only. What is nested in it is known by a row of
-``nested_catalogs`` and by the counters it adds; ``transaction.py`` keeps the catalogs
-of one commit in step with each other.
+``nested_catalogs`` and by the counters it adds; ``commit/transaction.py`` keeps the
+catalogs of one commit in step with each other.
 
 A commit of many images edits hundreds of catalogs, each for a row or two, so what is
 asked of a catalog is remembered, and written once: a directory's time and link count,

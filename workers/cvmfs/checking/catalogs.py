@@ -28,7 +28,7 @@ from workers.cvmfs.checking.mounts import (
     examine_root,
     top_row,
 )
-from workers.cvmfs.checking.proving import ANY_SIZE, Prover, Wanted
+from workers.cvmfs.checking.proving import ANY_SIZE, Prover, WantedObject
 from workers.cvmfs.checking.tables import (
     compare_counters,
     examine_properties,
@@ -198,18 +198,18 @@ def _guarded(path: bytes, part: Findings[_Result]) -> Findings[_Result | None]:
         return None
 
 
-def _objects(connection: sqlite3.Connection) -> Iterator[Wanted]:
+def _objects(connection: sqlite3.Connection) -> Iterator[WantedObject]:
     for query in (_SELECT_OBJECTS, _SELECT_CHUNK_OBJECTS):
-        yield from map(Wanted._make, connection.execute(query))
+        yield from map(WantedObject._make, connection.execute(query))
 
 
-def _bound_object(catalog: NestedCatalog) -> Wanted:
+def _bound_object(catalog: NestedCatalog) -> WantedObject:
     first, second = path_key(catalog.path)
     digest, algorithm = catalog.hash
-    return Wanted(digest, algorithm, b"C", ANY_SIZE, ZLIB, first, second)
+    return WantedObject(digest, algorithm, b"C", ANY_SIZE, ZLIB, first, second)
 
 
-def _where(connection: sqlite3.Connection, layout: Layout, wanted: Wanted) -> str:
+def _where(connection: sqlite3.Connection, layout: Layout, wanted: WantedObject) -> str:
     owner = (wanted.owner, wanted.owner_2)
     parent_1, parent_2, name = connection.execute(
         "SELECT parent_1, parent_2, name FROM catalog"

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from workers.cvmfs.catalog.reader import NestedCatalog
 from workers.cvmfs.catalog.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.checking.catalogs import examine_catalogs
-from workers.cvmfs.checking.finding import Finding, Findings, Progress, Tell
+from workers.cvmfs.checking.finding import CheckProgress, Finding, Findings, Tell
 from workers.cvmfs.checking.integrity import number
 from workers.cvmfs.checking.proving import Proven, Prover
 from workers.cvmfs.checking.published import (
@@ -43,7 +43,7 @@ from workers.cvmfs.signing.manifest import RepositoryManifest
 from workers.cvmfs.storage.storage import MANIFEST, ObjectSource
 from workers.cvmfs.values.hash import ContentHash, Kind
 
-__all__ = ["Finding", "Progress", "Tell", "check"]
+__all__ = ["CheckProgress", "Finding", "Tell", "check"]
 
 
 def check(
@@ -135,7 +135,7 @@ class _Progress:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._now = Progress()
+        self._now = CheckProgress()
 
     def proven(self, proven: Proven) -> None:
         self._now = self._now._replace(

@@ -37,7 +37,7 @@ class Finding:
         return cls(one_line(file), one_line(str(what)))
 
 
-class Progress(NamedTuple):
+class CheckProgress(NamedTuple):
     """How far a check has come; all numbers only ever grow.
 
     Attributes:
@@ -53,7 +53,7 @@ class Progress(NamedTuple):
     bytes: int = 0
 
 
-Tell = Callable[[Progress], None]
+Tell = Callable[[CheckProgress], None]
 
 Findings = Generator[Finding, None, _Result]
 """A part of the check: yields what it finds and returns what later parts need."""

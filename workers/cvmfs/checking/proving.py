@@ -56,7 +56,7 @@ _KINDS = {kind.value.encode(): kind for kind in Kind}
 _IsalError = cast("type[Exception]", isal_zlib.IsalError)  # its stub says: an instance
 
 
-class Wanted(NamedTuple):
+class WantedObject(NamedTuple):
     """An object as one row wants it; the fields are as SQLite gives them.
 
     Attributes:
@@ -80,7 +80,7 @@ class Wanted(NamedTuple):
     @classmethod
     def database(
         cls, digest: ContentHash, kind: Kind, *, size: int = 0, owner: int = 0
-    ) -> "Wanted":
+    ) -> "WantedObject":
         """Return a compressed object; its size is 0 where nobody says it."""
         suffix = kind.value.encode()
         return cls(*digest, suffix, size or ANY_SIZE, ZLIB, owner)
@@ -99,7 +99,7 @@ class Proven(NamedTuple):
     bytes: int
 
 
-_Answer = tuple[list[tuple[Wanted, str]], Proven]
+_Answer = tuple[list[tuple[WantedObject, str]], Proven]
 """Of a batch the objects with what is wrong with them, and how much was proven."""
 
 
@@ -132,7 +132,7 @@ class Prover(AbstractContextManager["Prover"]):
         self._seen.close()
 
     def prove(
-        self, wanted: Iterable[Wanted], where: Callable[[Wanted], str]
+        self, wanted: Iterable[WantedObject], where: Callable[[WantedObject], str]
     ) -> Findings[None]:
         """Yield a finding for each object that is not as wanted.
 
@@ -149,7 +149,7 @@ class Prover(AbstractContextManager["Prover"]):
                 for one, problem in problems:
                     yield Finding.of(where(one), problem)
 
-    def _answers(self, window: list[Wanted]) -> Iterator[_Answer]:
+    def _answers(self, window: list[WantedObject]) -> Iterator[_Answer]:
         batches = [
             window[start : start + _BATCH] for start in range(0, len(window), _BATCH)
         ]
@@ -162,14 +162,14 @@ class Prover(AbstractContextManager["Prover"]):
         examine = self._pool.map if is_slow or is_large else map
         yield from examine(self._examine, batches[1:])
 
-    def _fresh(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
+    def _fresh(self, wanted: Iterable[WantedObject]) -> Iterator[WantedObject]:
         # Rows that disagree about one object cannot all be right: if it is to be read,
         # ask for each of them.
         key = _content_key if self._contents else _object_key
         seen = self._seen
         return (one for one in wanted if seen.add(key(one)))
 
-    def _examine(self, batch: list[Wanted]) -> _Answer:
+    def _examine(self, batch: list[WantedObject]) -> _Answer:
         problems = []
         total = 0
         for wanted in batch:
@@ -189,7 +189,9 @@ class Prover(AbstractContextManager["Prover"]):
         return problems, Proven(len(batch), total)
 
 
-def _read(source: ObjectSource, path: str, wanted: Wanted) -> tuple[str | None, int]:
+def _read(
+    source: ObjectSource, path: str, wanted: WantedObject
+) -> tuple[str | None, int]:
     """Read one object to its end; return what is wrong with it, and its size.
 
     That the bytes are not those of its name is told before that they make no sense:
@@ -278,11 +280,11 @@ def _size_problem(actual: int, wanted: int) -> str | None:
     return f"holds {actual} bytes, its entry says {wanted}"
 
 
-def _object_key(wanted: Wanted) -> bytes:
+def _object_key(wanted: WantedObject) -> bytes:
     return wanted[0] + _ALGORITHM_NAMES[wanted[1]] + wanted[2]
 
 
-def _content_key(wanted: Wanted) -> bytes:
+def _content_key(wanted: WantedObject) -> bytes:
     digest, algorithm, suffix, size, compression, _, _ = wanted
     return b"%b%d%b,%d,%d" % (digest, algorithm, suffix, size, compression)
 

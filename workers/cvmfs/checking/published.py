@@ -1,7 +1,7 @@
 """What is published: the manifest, and why it may be believed.
 
-The chain of trust is ``trust.py``'s, which stops where it breaks. Here every link is
-tried by itself, so that an expired whitelist does not hide a wrong signature.
+The chain of trust is ``signing/trust.py``'s, which stops where it breaks. Here every
+link is tried by itself, so that an expired whitelist does not hide a wrong signature.
 
 Source: cvmfs/manifest_fetch.cc; cvmfs-format.md sections 5.1 to 5.3.
 """
@@ -22,14 +22,16 @@ from workers.cvmfs.storage.storage import MANIFEST, WHITELIST, ObjectSource
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 
-class Head(NamedTuple):
+class PublishedManifest(NamedTuple):
     """The manifest, as bytes and as what it says, believed or not."""
 
     data: bytes
     manifest: RepositoryManifest
 
 
-def examine_manifest(source: ObjectSource, fqrn: str) -> Findings[Head | None]:
+def examine_manifest(
+    source: ObjectSource, fqrn: str
+) -> Findings[PublishedManifest | None]:
     """Read the manifest, and compare its name; ``None`` when it cannot be read."""
     try:
         data = source.get(MANIFEST)
@@ -39,13 +41,13 @@ def examine_manifest(source: ObjectSource, fqrn: str) -> Findings[Head | None]:
         return None
     if manifest.fqrn != fqrn:
         yield Finding.of(MANIFEST, f"is of {manifest.fqrn!r}, not {fqrn}")
-    return Head(data, manifest)
+    return PublishedManifest(data, manifest)
 
 
 def examine_trust(
     source: ObjectSource,
     fqrn: str,
-    head: Head,
+    head: PublishedManifest,
     public_keys: Sequence[rsa.RSAPublicKey],
     now: int,
 ) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from workers.cvmfs.checking.integrity import (
     number,
     table_kinds,
 )
-from workers.cvmfs.checking.proving import Prover, Wanted
+from workers.cvmfs.checking.proving import Prover, WantedObject
 from workers.cvmfs.errors import FormatError, NotFound, StorageFailed
 from workers.cvmfs.objects.objects import get_object
 from workers.cvmfs.signing.manifest import RepositoryManifest
@@ -159,7 +159,7 @@ def _reflog(
         if digest is None or kind not in _REFLOG_KINDS or not isinstance(time, int):
             yield Finding.of(REFLOG, f"lists {(text, kind, time)!r}")
         else:
-            wanted.append(Wanted.database(digest, _REFLOG_KINDS[kind]))
+            wanted.append(WantedObject.database(digest, _REFLOG_KINDS[kind]))
     yield from prover.prove(wanted, lambda _: REFLOG)
 
 
@@ -181,7 +181,7 @@ def _history(
     if has_branches:
         yield from _branches(connection, where)
     tags: list[str] = []
-    wanted: list[Wanted] = []
+    wanted: list[WantedObject] = []
     for name, text, revision, size in connection.execute(
         "SELECT CAST(name AS TEXT), hash, revision, size FROM tags"
     ):
@@ -197,7 +197,9 @@ def _history(
             yield Finding.of(
                 tag, f"has revision {revision}, its catalog is {manifest.revision}"
             )
-        wanted.append(Wanted.database(digest, Kind.CATALOG, size=size, owner=len(tags)))
+        wanted.append(
+            WantedObject.database(digest, Kind.CATALOG, size=size, owner=len(tags))
+        )
         tags.append(tag)
     yield from prover.prove(wanted, lambda one: tags[one.owner])
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from workers.cvmfs.catalog.schema import COLUMNS
 
 
-class Rule(NamedTuple):
+class RowRule(NamedTuple):
     """A rule: ``broken`` in SQL, ``what`` as a format of the row's columns."""
 
     broken: str
@@ -35,30 +35,30 @@ _INTEGERS = [
 ]
 TYPE_RULES = (
     *(
-        Rule(f"typeof({name}) <> 'integer'", f"column {name} holds {{{name}!r}}")
+        RowRule(f"typeof({name}) <> 'integer'", f"column {name} holds {{{name}!r}}")
         for name in _INTEGERS
         if name != "mtimens"
     ),
-    Rule("typeof(name) <> 'text'", "column name holds {name!r}"),
-    Rule("typeof(symlink) <> 'text'", "column symlink holds {symlink!r}"),
-    Rule(
+    RowRule("typeof(name) <> 'text'", "column name holds {name!r}"),
+    RowRule("typeof(symlink) <> 'text'", "column symlink holds {symlink!r}"),
+    RowRule(
         "hash IS NOT NULL AND (typeof(hash) <> 'blob' OR length(hash) <> 20)",
         "column hash holds {hash!r}",
     ),
-    Rule(
+    RowRule(
         "mtimens IS NOT NULL AND (typeof(mtimens) <> 'integer'"
         " OR mtimens NOT BETWEEN 0 AND 999999999)",
         "column mtimens holds {mtimens!r}",
     ),
-    Rule(
+    RowRule(
         "xattr IS NOT NULL AND typeof(xattr) <> 'blob'", "column xattr holds {xattr!r}"
     ),
-    Rule("size < 0", "column size holds {size}"),
-    Rule(
+    RowRule("size < 0", "column size holds {size}"),
+    RowRule(
         "typeof(uid) = 'integer' AND uid NOT BETWEEN 0 AND 4294967295",
         "column uid holds {uid}",
     ),
-    Rule(
+    RowRule(
         "typeof(gid) = 'integer' AND gid NOT BETWEEN 0 AND 4294967295",
         "column gid holds {gid}",
     ),
@@ -67,65 +67,67 @@ TYPE_RULES = (
 else is asked."""
 
 ENTRY_RULES = (
-    Rule(
+    RowRule(
         f"NOT ({_DIRECTORY} OR {_REGULAR} OR {_SYMLINK} OR {_PIPE} OR {_DEVICE})"
         " OR mode NOT BETWEEN 0 AND 65535",
         "mode {mode:o} is no known type of file",
     ),
-    Rule(
+    RowRule(
         f"flags & 29 <> CASE WHEN {_DIRECTORY} THEN 1 WHEN {_REGULAR} THEN 4"
         f" WHEN {_SYMLINK} THEN 12 WHEN {_PIPE} OR {_DEVICE} THEN 20"
         " ELSE flags & 29 END",
         "flags {flags:#x} say another type of file than mode {mode:o}",
     ),
-    Rule(
+    RowRule(
         f"flags & (2 | 32 | 16384) AND NOT {_DIRECTORY}",
         "flags {flags:#x} of a mountpoint on something else than a directory",
     ),
-    Rule("flags & 2 AND flags & 16384", "is a nested and a bind mountpoint at once"),
-    Rule(
+    RowRule("flags & 2 AND flags & 16384", "is a nested and a bind mountpoint at once"),
+    RowRule(
         f"flags & 32 AND NOT ({_IS_ROOT})",
         "is marked as root of a nested catalog, inside of a catalog",
     ),
-    Rule(f"flags & 64 AND NOT {_REGULAR}", "is chunked but no regular file"),
-    Rule(f"flags & 128 AND NOT {_REGULAR}", "is external but no regular file"),
-    Rule(f"flags & 65536 AND NOT {_REGULAR}", "has direct I/O but is no regular file"),
-    Rule(
+    RowRule(f"flags & 64 AND NOT {_REGULAR}", "is chunked but no regular file"),
+    RowRule(f"flags & 128 AND NOT {_REGULAR}", "is external but no regular file"),
+    RowRule(
+        f"flags & 65536 AND NOT {_REGULAR}", "has direct I/O but is no regular file"
+    ),
+    RowRule(
         f"{_REGULAR} AND hash IS NULL AND NOT flags & 64",
         "is a regular file without content hash",
     ),
-    Rule(
+    RowRule(
         "(hash IS NOT NULL OR flags & 64) AND flags >> 8 & 7 > 2",
         "flags {flags:#x} say an unknown hash algorithm",
     ),
-    Rule(
+    RowRule(
         f"{_REGULAR} AND flags >> 11 & 7 > 1",
         "flags {flags:#x} say an unknown compression",
     ),
-    Rule(
+    RowRule(
         f"hash IS NOT NULL AND ({_DIRECTORY} OR {_SYMLINK} OR {_PIPE} OR {_DEVICE})",
         "has a content hash but is no regular file",
     ),
-    Rule(f"{_SYMLINK} AND symlink = ''", "is a symlink without target"),
-    Rule(
+    RowRule(f"{_SYMLINK} AND symlink = ''", "is a symlink without target"),
+    RowRule(
         f"symlink <> '' AND NOT {_SYMLINK}",
         "has the target {symlink!r} but is no symlink",
     ),
-    Rule(f"{_PIPE} AND size <> 0", "is a fifo or socket of size {size}"),
-    Rule(f"{_LINKS} = 0", "has link count 0"),
-    Rule(
+    RowRule(f"{_PIPE} AND size <> 0", "is a fifo or socket of size {size}"),
+    RowRule(f"{_LINKS} = 0", "has link count 0"),
+    RowRule(
         f"{_LINKS} > 1 AND hardlinks >> 32 = 0 AND NOT {_DIRECTORY}",
         "has several links but no hard link group",
     ),
-    Rule(
+    RowRule(
         f"hardlinks >> 32 <> 0 AND {_DIRECTORY}",
         "is a directory in a hard link group",
     ),
-    Rule(
+    RowRule(
         f"{_MARKER} AND NOT (parent_1 = :first AND parent_2 = :second AND :is_nested)",
         "is the marker of a nested catalog, but there is none",
     ),
-    Rule(
+    RowRule(
         f"{_MARKER} AND NOT {_REGULAR}",
         "is the marker of a nested catalog, but no regular file",
     ),
@@ -159,7 +161,7 @@ BROKEN_RULES = f"CASE WHEN {_SOUND_FILE} THEN 0 ELSE {_MASK} END"
 and ``second``, the path key of the catalog's root, and ``is_nested``."""
 
 
-def broken_rules(mask: int) -> list[Rule]:
+def broken_rules(mask: int) -> list[RowRule]:
     """Return the rules that a number names; of wrong types only those."""
     mask &= TYPES_MASK if mask & TYPES_MASK else -1
     return [rule for bit, rule in enumerate(RULES) if mask >> bit & 1]

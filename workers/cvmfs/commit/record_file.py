@@ -68,12 +68,12 @@ class RecordFile:
         self._storage = storage
         self._content = content or Content(None, 0)
         self._level = level
-        self._pieces: list[_Piece] = []
+        self._pieces: list[_RecordsPart] = []
         self._index = RecordIndex(storage, None)
         if content is None:
             return
         if index is not None and RecordIndex.is_true(index, content, level):
-            self._pieces = [_Piece(chunk) for chunk in content.chunks]
+            self._pieces = [_RecordsPart(chunk) for chunk in content.chunks]
             self._index = RecordIndex(storage, index)
             return
         data = read_content(storage, content)
@@ -200,7 +200,7 @@ class RecordFile:
 
     def _append(self, record: Record) -> int:
         if not self._pieces or len(self._pieces[-1].lines) >= _RECORDS_OF_A_CHUNK:
-            self._pieces.append(_Piece())
+            self._pieces.append(_RecordsPart())
         self._pieces[-1].lines.append(_line(record))
         return len(self._pieces) - 1
 
@@ -230,7 +230,7 @@ class RecordFile:
 
 
 @dataclass(slots=True)
-class _Piece:
+class _RecordsPart:
     """Some records in a row.
 
     Attributes:

@@ -66,7 +66,7 @@ from workers.cvmfs.garbage.progress import (
 )
 from workers.cvmfs.garbage.retention import Kept, Retention, kept_roots
 from workers.cvmfs.objects.objects import EMPTY_HASH
-from workers.cvmfs.revisions.reflog import Reference, ReferenceType, Reflog
+from workers.cvmfs.revisions.reflog import ReferenceType, Reflog, ReflogReference
 from workers.cvmfs.revisions.reflog_repair import load_reflog, references_of
 from workers.cvmfs.signing.keys import KeyRing
 from workers.cvmfs.signing.manifest import RepositoryManifest
@@ -202,7 +202,7 @@ class _Run:
         self.marked = head
         return kept
 
-    def note(self, kept: Kept, given_up: set[Reference]) -> None:
+    def note(self, kept: Kept, given_up: set[ReflogReference]) -> None:
         """Say what becomes of the revisions."""
         self.done.revisions_kept = len(kept.roots)
         known = {one.root_catalog: one for one in self.done.revisions_given_up}
@@ -220,7 +220,7 @@ class _Run:
 
     def given_up(
         self, head: RepositoryManifest, reflog: Reflog, kept: Kept
-    ) -> set[Reference]:
+    ) -> set[ReflogReference]:
         """Return the references that are to leave the reflog."""
         named = references_of(head)
         return {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from workers.cvmfs.catalog.reader import NestedCatalog, load_catalog
 from workers.cvmfs.commit.head import load_history
-from workers.cvmfs.revisions.reflog import Reference, ReferenceType, Reflog
+from workers.cvmfs.revisions.reflog import ReferenceType, Reflog, ReflogReference
 from workers.cvmfs.signing.manifest import RepositoryManifest
 from workers.cvmfs.storage.storage import ObjectSource
 from workers.cvmfs.values.hash import ContentHash
@@ -81,7 +81,7 @@ def kept_roots(
             previous = catalog.previous_revision
         current = None
         if previous is not None and previous not in roots:
-            reference = Reference(previous, ReferenceType.CATALOG)
+            reference = ReflogReference(previous, ReferenceType.CATALOG)
             if reflog.contains(reference):
                 current = NestedCatalog(b"", previous, 0)
     with closing(load_history(source, head)) as history:

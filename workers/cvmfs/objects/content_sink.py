@@ -33,7 +33,7 @@ and files in images change as a whole. Any contiguous cut is valid for every cli
 _KNOWN_OBJECTS = 50_000
 
 
-class ContentSink:
+class ContentStore:
     """Puts the content of regular files into a storage.
 
     Bounded in memory (about a megabyte for each thread that uses it), and safe to use

@@ -43,7 +43,7 @@ class ReferenceType(IntEnum):
     METAINFO = 3
 
 
-class Reference(NamedTuple):
+class ReflogReference(NamedTuple):
     """A row of the reflog, without its time."""
 
     hash: ContentHash
@@ -77,7 +77,7 @@ class Reflog:
                 f" {properties.get('fqrn')!r}"
             )
 
-    def references(self) -> dict[Reference, int]:
+    def references(self) -> dict[ReflogReference, int]:
         """Return all references, with the time at which each was added.
 
         Raises:
@@ -90,13 +90,15 @@ class Reflog:
             ).fetchall()
         try:
             return {
-                Reference(ContentHash.parse(text.decode()), ReferenceType(kind)): when
+                ReflogReference(
+                    ContentHash.parse(text.decode()), ReferenceType(kind)
+                ): when
                 for text, kind, when in rows
             }
         except (AttributeError, ValueError) as error:
             raise Malformed("reflog has an unsound reference") from error
 
-    def contains(self, reference: Reference) -> bool:
+    def contains(self, reference: ReflogReference) -> bool:
         """Tell whether a reference is listed."""
         with translated(_WHAT):
             found = self._connection.execute(
@@ -105,7 +107,7 @@ class Reflog:
             ).fetchone()
         return found is not None
 
-    def add(self, reference: Reference, now: int) -> None:
+    def add(self, reference: ReflogReference, now: int) -> None:
         """List a reference; one that is listed becomes as young as ``now``."""
         with translated(_WHAT):
             self._connection.execute(
@@ -113,7 +115,7 @@ class Reflog:
                 (str(reference.hash), int(reference.type), now),
             )
 
-    def remove(self, reference: Reference) -> None:
+    def remove(self, reference: ReflogReference) -> None:
         """List a reference no more."""
         with translated(_WHAT):
             self._connection.execute(

@@ -13,7 +13,7 @@ from workers.cvmfs.catalog.reader import NestedCatalog, load_catalog
 from workers.cvmfs.errors import Malformed, NotFound
 from workers.cvmfs.objects.objects import get_object
 from workers.cvmfs.revisions.history import History
-from workers.cvmfs.revisions.reflog import Reference, ReferenceType, Reflog
+from workers.cvmfs.revisions.reflog import ReferenceType, Reflog, ReflogReference
 from workers.cvmfs.signing.manifest import RepositoryManifest
 from workers.cvmfs.storage.storage import REFLOG, ObjectSource
 from workers.cvmfs.values.hash import ContentHash, Kind
@@ -47,7 +47,7 @@ def load_reflog(
     return reflog, is_sound
 
 
-def references_of(manifest: RepositoryManifest) -> list[Reference]:
+def references_of(manifest: RepositoryManifest) -> list[ReflogReference]:
     """Return what a manifest names and the reflog has to list."""
     named = (
         (manifest.root_catalog, ReferenceType.CATALOG),
@@ -55,14 +55,16 @@ def references_of(manifest: RepositoryManifest) -> list[Reference]:
         (manifest.history, ReferenceType.HISTORY),
         (manifest.metainfo, ReferenceType.METAINFO),
     )
-    return [Reference(digest, kind) for digest, kind in named if digest is not None]
+    return [
+        ReflogReference(digest, kind) for digest, kind in named if digest is not None
+    ]
 
 
 def _made_again(source: ObjectSource, head: RepositoryManifest, now: int) -> Reflog:
     reflog = Reflog(None, head.fqrn)
     for root in (head.root_catalog, *_tagged(source, head)):
         for ancestor in _with_predecessors(source, root):
-            reference = Reference(ancestor, ReferenceType.CATALOG)
+            reference = ReflogReference(ancestor, ReferenceType.CATALOG)
             if reflog.contains(reference):
                 break  # here two lines of descent meet
             reflog.add(reference, now)

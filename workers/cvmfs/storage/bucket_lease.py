@@ -42,7 +42,7 @@ _LONGEST_PAUSE_SECONDS = 0.5
 @contextmanager
 def held(
     bucket: Bucket, *, patience_seconds: float, lease_seconds: float
-) -> Iterator["Lease"]:
+) -> Iterator["BucketLease"]:
     """Hold the lock.
 
     Args:
@@ -54,7 +54,7 @@ def held(
         RepositoryBusy: it was not free in time.
         StorageFailed: the bucket cannot be reached.
     """
-    lease = Lease(bucket, lease_seconds)
+    lease = BucketLease(bucket, lease_seconds)
     lease.acquire(patience_seconds)
     ended = threading.Event()
     renewing = threading.Thread(
@@ -69,7 +69,7 @@ def held(
         lease.release()
 
 
-class Lease:
+class BucketLease:
     """The lock, as its holder has it."""
 
     def __init__(self, bucket: Bucket, lease_seconds: float) -> None:
@@ -160,7 +160,7 @@ class Lease:
             self._version = self._bucket.write(LOCK, data, self._version)
 
 
-class _Said(NamedTuple):
+class _LeaseDocument(NamedTuple):
     """What the lock says.
 
     Attributes:
@@ -172,14 +172,14 @@ class _Said(NamedTuple):
     lasts_seconds: float = 0.0
 
 
-def _said(data: bytes) -> _Said:
+def _said(data: bytes) -> _LeaseDocument:
     try:
         said = json.loads(data)
         if said["owner"] is None:
-            return _Said(is_held=False)
+            return _LeaseDocument(is_held=False)
         if "lasts" in said:
-            return _Said(is_held=True, lasts_seconds=float(said["lasts"]))
-        return _Said(is_held=float(said["until"]) > time.time())
+            return _LeaseDocument(is_held=True, lasts_seconds=float(said["lasts"]))
+        return _LeaseDocument(is_held=float(said["until"]) > time.time())
     except (ValueError, KeyError, TypeError):
         # No lock of ours; replaced under its version, so nothing is lost.
-        return _Said(is_held=False)
+        return _LeaseDocument(is_held=False)

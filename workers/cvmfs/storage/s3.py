@@ -32,7 +32,7 @@ from workers.cvmfs.storage.bucket import (
     Outdated,
     require_own_process,
 )
-from workers.cvmfs.storage.bucket_lease import LEASE_SECONDS, Lease, held
+from workers.cvmfs.storage.bucket_lease import LEASE_SECONDS, BucketLease, held
 from workers.cvmfs.storage.bucket_probe import probe
 from workers.cvmfs.storage.bucket_uploads import Uploads
 from workers.cvmfs.storage.storage import ListedObject
@@ -253,10 +253,10 @@ class _Held(threading.local):
     """
 
     _versions: dict[str, str | None] | None = None
-    _lease: Lease | None = None
+    _lease: BucketLease | None = None
 
     @contextmanager
-    def begun(self, lease: Lease) -> Iterator[None]:
+    def begun(self, lease: BucketLease) -> Iterator[None]:
         self._versions = {}
         self._lease = lease
         try:
@@ -266,7 +266,7 @@ class _Held(threading.local):
             self._lease = None
 
     @property
-    def lease(self) -> Lease:
+    def lease(self) -> BucketLease:
         if self._lease is None:
             raise RepositoryBusy("deleting takes the lock, and it is not held")
         return self._lease

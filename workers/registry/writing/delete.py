@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from workers.errors import PermanentError
 from workers.reference import Reference, parse_digest
-from workers.registry.manifests import Descriptor, UnsupportedManifest
+from workers.registry.manifests import ManifestDescriptor, UnsupportedManifest
 from workers.registry.transport.answers import ImageNotFound, RegistryProtocolError
 from workers.registry.transport.session import RegistrySession, Request
 
@@ -33,7 +33,7 @@ def delete(
     reference: Reference,
     digest: str,
     *,
-    resolve: Callable[[Reference], Descriptor],
+    resolve: Callable[[Reference], ManifestDescriptor],
     tags: Callable[[Reference], Iterable[str]],
 ) -> None:
     """Take a tag away; see ``RegistryClient.delete``.
