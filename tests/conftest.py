@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.jobs import Workshop, workshop_on
-from tests.support.redis import RedisServer
+from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.redis_server import RedisServer
 
 # No test may fail because of a time.
 settings.register_profile(

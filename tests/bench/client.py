@@ -13,16 +13,16 @@ from pathlib import Path
 
 from tests.bench.images import bench_image
 from tests.bench.report import Figure, Settings, median
-from tests.support.cvmfs_client import mounted
-from tests.support.distribution import (
+from tests.support.harness.service import Service
+from tests.support.images.oci import build_image, tar_of, write_layout
+from tests.support.registries.distribution import (
     distribution_registry,
     free_port,
     skopeo_copy,
     tool,
 )
-from tests.support.oci import build_image, tar_of, write_layout
-from tests.support.service import Service
-from tests.support.stock_server import stock_server
+from tests.support.tools.cvmfs_client import mounted
+from tests.support.tools.cvmfs_server import stock_server
 from webhook.machine.first_start import FQRN
 from workers.cvmfs.storage.storage import MANIFEST
 

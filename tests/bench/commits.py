@@ -7,7 +7,13 @@ from pathlib import Path
 
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median
-from tests.support.cvmfs_repository import FQRN, NOW, directory, file, keys
+from tests.support.repositories.repository_builders import (
+    FQRN,
+    NOW,
+    directory,
+    file,
+    keys,
+)
 from workers.cvmfs import (
     Change,
     Content,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.oci import (
+from tests.support.images.debian_images import debian_image, science_image
+from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
     Layer,
     build_image,
@@ -20,7 +21,6 @@ from tests.support.oci import (
     gzip_layer,
     write_layout,
 )
-from tests.support.rootfs import debian_image, science_image
 
 # Installed wherever the benchmarks run: real files, a few dozen and some 100 kB each.
 SMALL_PACKAGES = ("click", "jinja2", "gunicorn")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from tests.bench.images import bench_image, repeated_image
+from tests.bench.publishing_site import Run, open_site
 from tests.bench.report import Figure, Settings
-from tests.bench.site import Run, open_site
-from tests.support.oci import tar_of
+from tests.support.images.oci import tar_of
 from workers.policy import ImageLimits
 
 _REACH = 300.0

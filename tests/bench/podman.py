@@ -8,8 +8,13 @@ from pathlib import Path
 
 from tests.bench.commits import Library, new_repository, reference_of
 from tests.bench.report import Figure, Settings, median
-from tests.support.cvmfs_repository import FQRN, keys
-from tests.support.s3 import Request, S3Server, StoredObject, s3_server
+from tests.support.repositories.repository_builders import FQRN, keys
+from tests.support.repositories.s3_server import (
+    Request,
+    S3Server,
+    StoredObject,
+    s3_server,
+)
 from workers.cvmfs import Content, Repository, S3Storage
 from workers.formats.paths import is_catalog
 from workers.formats.podman import StoredImage, StoredLayer, put_in_store

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench.floor import Floor, measure_floor
 from tests.bench.images import SMALL_PACKAGES, bench_image, small_layer
+from tests.bench.lower_bound import Floor, measure_floor
+from tests.bench.publishing_site import Run, Site, open_site
 from tests.bench.report import Figure, Settings, median
-from tests.bench.site import Run, Site, open_site
 
 _FLOOR = "the floor"
 _COLD_REACH, _INCREMENTAL_REACH, _MEMORY_REACH = 1.5, 1.0, 300.0

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median, percentile
-from tests.support.service import Service
+from tests.support.harness.service import Service
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
 from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 
-_SAMPLE = Path(__file__).parents[1] / "webhook/samples/distribution-1.json"
+_SAMPLE = Path(__file__).parents[1] / "contracts/samples/distribution-1.json"
 _RATE, _SECONDS = 300, 30
 _BURST, _AT_ONCE = 20_000, 100
 _P99_REACH_MS = 20.0

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.adopted import FQRN
-from tests.support.cvmfs_repository import is_mountpoint, small_tree
-from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
-from tests.support.stock_server import StockServer, stock_server
+from tests.support.repositories.repository_builders import is_mountpoint, small_tree
+from tests.support.repositories.s3_server import (
+    ACCESS_KEY,
+    BUCKET,
+    SECRET_KEY,
+    S3Server,
+    s3_server,
+)
+from tests.support.repositories.stock_repository import FQRN
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, Repository, RepositoryBusy, S3Storage
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.adopted import FQRN, Adopted
-from tests.support.stock_server import StockServer, stock_server
+from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 from webhook.cli import main
 
 pytestmark = pytest.mark.compat

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.adopted import FQRN, Adopted
-from tests.support.cvmfs_client import mounted
-from tests.support.stock_server import StockServer, stock_server
+from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.tools.cvmfs_client import mounted
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 
 pytestmark = pytest.mark.compat
 

@@ -8,8 +8,8 @@ from threading import Timer
 
 import pytest
 
-from tests.support.adopted import FQRN, Adopted
-from tests.support.stock_server import stock_server
+from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.tools.cvmfs_server import stock_server
 from workers.cvmfs import (
     PutFile,
     RepositoryBusy,

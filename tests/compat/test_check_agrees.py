@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support.cvmfs_repository import FQRN, keys
-from tests.support.damage import Damage
-from tests.support.damages import DAMAGES
-from tests.support.web import served
-from tests.support.workbench import Workbench, sound
+from tests.support.damage.all_damages import DAMAGES
+from tests.support.damage.damage import Damage
+from tests.support.damage.editable_repository import Workbench, sound
+from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.repository_builders import FQRN, keys
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST
 

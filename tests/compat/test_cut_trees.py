@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compare import Listing, differences, list_directory, list_tree
-from tests.support.cvmfs_client import mounted, refresh, swissknife_check
-from tests.support.cvmfs_repository import (
+from tests.support.images.tree_listing import (
+    Listing,
+    differences,
+    list_directory,
+    list_tree,
+)
+from tests.support.registries.distribution import tool
+from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.repository_builders import (
     FQRN,
     directory,
     file,
@@ -17,8 +23,7 @@ from tests.support.cvmfs_repository import (
     keys,
     small_tree,
 )
-from tests.support.distribution import tool
-from tests.support.web import served
+from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
 from workers.cvmfs import (
     Content,
     Dirent,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cvmfs_client import mounted, refresh, swissknife_check
-from tests.support.cvmfs_repository import (
+from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.repository_builders import (
     FQRN,
     directory,
     file,
@@ -26,7 +26,7 @@ from tests.support.cvmfs_repository import (
     keys,
     small_tree,
 )
-from tests.support.web import served
+from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
 from workers.cvmfs import (
     Dirent,
     GraftTree,

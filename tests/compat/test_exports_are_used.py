@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support import tars
-from tests.support.compare import list_directory
-from tests.support.distribution import distribution_registry, skopeo_copy, tool
-from tests.support.jobs import FQRN, Workshop, workshop_on
-from tests.support.oci import Layer
-from tests.support.redis import RedisServer
-from tests.support.running import TELL, run_in, runnable_layer
+from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import tars
+from tests.support.images.oci import Layer
+from tests.support.images.tree_listing import list_directory
+from tests.support.registries.distribution import (
+    distribution_registry,
+    skopeo_copy,
+    tool,
+)
+from tests.support.tools.crun import TELL, run_in, runnable_layer
 from webhook.cli import main
 
 pytestmark = [

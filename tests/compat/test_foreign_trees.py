@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tars
-from tests.support.cvmfs_repository import keys
-from tests.support.jobs import FQRN, Workshop, workshop_on
-from tests.support.oci import digest_of, gzip_layer
-from tests.support.redis import RedisServer
-from tests.support.stock_server import StockServer, stock_server
+from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import tars
+from tests.support.images.oci import digest_of, gzip_layer
+from tests.support.repositories.repository_builders import keys
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.formats.layers import layer_path
 from workers.formats.paths import flat_path
 

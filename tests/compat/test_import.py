@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.adopted import FQRN, Adopted
-from tests.support.cvmfs_repository import is_mountpoint, small_tree
-from tests.support.stock_server import StockServer, stock_server
+from tests.support.repositories.repository_builders import is_mountpoint, small_tree
+from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, KeyRing, LocalStorage, PutFile, Repository
 
 pytestmark = pytest.mark.compat

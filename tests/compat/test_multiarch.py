@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cvmfs_client import mounted, swissknife_check
-from tests.support.distribution import tool
-from tests.support.jobs import FQRN, workshop_on
-from tests.support.oci import build_image, tar_of
-from tests.support.redis import RedisServer
-from tests.support.web import served
+from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images.oci import build_image, tar_of
+from tests.support.registries.distribution import tool
+from tests.support.repositories.folder_over_http import served
+from tests.support.tools.cvmfs_client import mounted, swissknife_check
 
 pytestmark = [
     pytest.mark.compat,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tars
-from tests.support.cvmfs_client import mounted
-from tests.support.jobs import FQRN, Workshop, workshop_on
-from tests.support.oci import Layer, digest_of, gzip_layer
-from tests.support.redis import RedisServer
-from tests.support.web import served
+from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import tars
+from tests.support.images.oci import Layer, digest_of, gzip_layer
+from tests.support.repositories.folder_over_http import served
+from tests.support.tools.cvmfs_client import mounted
 from workers.formats.layers import layer_path
 
 pytestmark = [

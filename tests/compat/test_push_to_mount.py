@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compare import differences, list_directory
-from tests.support.cvmfs_client import mounted, refresh, swissknife_check
-from tests.support.distribution import (
+from tests.support.harness.service import Service
+from tests.support.images.debian_images import debian_image
+from tests.support.images.oci import build_image, tar_of, write_layout
+from tests.support.images.tree_listing import differences, list_directory
+from tests.support.registries.distribution import (
     distribution_registry,
     free_port,
     skopeo_copy,
     tool,
 )
-from tests.support.oci import build_image, tar_of, write_layout
-from tests.support.rootfs import debian_image
-from tests.support.service import Service
-from tests.support.unpacking import unpacked, without_additions
+from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
+from tests.support.tools.umoci import unpacked, without_additions
 from webhook.machine.first_start import FQRN
 
 pytestmark = [

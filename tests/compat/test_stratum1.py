@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.adopted import FQRN
-from tests.support.cvmfs_client import mounted
-from tests.support.cvmfs_repository import is_mountpoint, small_tree
-from tests.support.stock_server import StockServer, stock_server
-from tests.support.web import served
+from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.repository_builders import is_mountpoint, small_tree
+from tests.support.repositories.stock_repository import FQRN
+from tests.support.tools.cvmfs_client import mounted
+from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import (
     GraftTree,
     KeyRing,

@@ -1,6 +1,6 @@
 """What those read who cannot be had here, file by file as cvmfs-format.md 11 has it.
 
-Docker's graph driver: ``tests/workers/test_thin_images.py``.
+Docker's graph driver: ``tests/jobs/formats/test_thin.py``.
 """
 
 import base64
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tars
-from tests.support.distribution import tool
-from tests.support.jobs import Workshop
-from tests.support.oci import Image, Layer, gzip_layer, plain_layer, zstd_layer
+from tests.support.harness.jobs import Workshop
+from tests.support.images import tars
+from tests.support.images.oci import Image, Layer, gzip_layer, plain_layer, zstd_layer
+from tests.support.registries.distribution import tool
 from workers.cvmfs import Dirent, Snapshot
 
 NAME = "atlas/image:v1"

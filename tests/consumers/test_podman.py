@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tars
-from tests.support.jobs import Workshop, workshop_on
-from tests.support.oci import Image, gzip_layer, write_layout
-from tests.support.podman import (
+from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import tars
+from tests.support.images.oci import Image, gzip_layer, write_layout
+from tests.support.tools.podman import (
     ORDINARY_USER,
     Podman,
     empty_store,
@@ -17,7 +18,6 @@ from tests.support.podman import (
     require_podman,
     require_rootless_podman,
 )
-from tests.support.redis import RedisServer
 from workers.exporting import export_directory
 
 LOOK = "cat changed; ls -A opaque; stat -c '%a %u %g' setuid; ls gone"

@@ -1,0 +1,38 @@
+"""An image runs straight from the mount of the real client."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import runnable_image
+from tests.support.registries.distribution import tool
+from tests.support.repositories.folder_over_http import served
+from tests.support.tools.cvmfs_client import mounted
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
+]
+
+
+def test_an_image_runs_from_the_mount_as_its_config_says_and_through_its_scripts(
+    tmp_path: Path,
+) -> None:
+    for program in ("cvmfs2", "crun"):
+        tool(program)
+    with (
+        RedisServer(tmp_path / "redis") as server,
+        workshop_on(server, tmp_path) as shop,
+    ):
+        runnable_image.publish(shop)
+        storage = shop.services.config.repositories[FQRN].storage
+        name = shop.reference(runnable_image.NAME)
+    key = tmp_path / "keys" / f"{FQRN}.pub"
+    with (
+        served(Path(storage.removeprefix("file://"))) as url,
+        mounted(tmp_path / "client", FQRN, url, key) as mountpoint,
+    ):
+        runnable_image.run_in_every_way(mountpoint / name, tmp_path / "container")

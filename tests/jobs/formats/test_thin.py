@@ -1,0 +1,149 @@
+"""Thin images: pushed after the layers are in CVMFS, and found again."""
+
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.thin_images import name_thin, thin_shop
+from tests.support.images.oci import digest_of, tar_of
+from tests.support.registries.distribution import distribution_registry, free_port, tool
+from tests.support.registries.writable_registry import WritableRegistry
+from workers.formats.layers import layer_path
+from workers.formats.paths import metadata_path
+from workers.ledger import Outcome
+from workers.published.images import published_images
+from workers.reference import InvalidReference, Reference, ReferenceTemplate
+
+NAME = "atlas/analysis:v1"
+LAYERS = [tar_of({"motd": b"hello"}), tar_of({"bin/run": b"#!/bin/sh\n"})]
+CONFIG = {"config": {"Env": ["A=1"], "Cmd": ["run"], "Entrypoint": ["/bin/sh"]}}
+
+
+def test_a_thin_image_says_where_the_layers_are(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with (
+        distribution_registry(tmp_path / "target") as host,
+        thin_shop(server, tmp_path, host) as shop,
+    ):
+        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS, config=CONFIG)
+        shop.publish(NAME)
+        layout = tmp_path / "thin"
+        subprocess.run(
+            [
+                *(tool("skopeo"), "copy", "--src-tls-verify=false", "--quiet"),
+                f"docker://{host}/thin/atlas/analysis:v1",
+                f"dir:{layout}",
+            ],
+            check=True,
+        )
+        manifest = json.loads((layout / "manifest.json").read_text())
+        [layer] = manifest["layers"]
+        with tarfile.open(layout / layer["digest"].partition(":")[2]) as tar:
+            [member] = tar.getmembers()
+            assert (member.name, member.mode) == ("thin.json", 0o644)
+            content = tar.extractfile(member)
+            assert content is not None
+            said = content.read().decode()
+        digests = [digest_of(each.blob) for each in image.layers]
+        # As cvmfs-format.md 11 has it, which is what the graph driver parses.
+        encoded = [digest.partition(":")[2] for digest in digests]
+        document = {
+            "version": "1.0",
+            "origin": f"https://{shop.reference(NAME)}",
+            "layers": [
+                {
+                    "digest": text,
+                    "url": f"cvmfs://{FQRN}/.layers/{text[:2]}/{text}/layerfs",
+                }
+                for text in encoded
+            ],
+        }
+        assert said == json.dumps(document, indent=2)
+        for digest in digests:
+            place = layer_path(digest) + b"/layerfs"
+            assert shop.repository.read().lookup(place) is not None
+        digest = manifest["config"]["digest"].partition(":")[2]
+        config = json.loads((layout / digest).read_text())
+        assert config["config"]["Env"] == ["A=1", "CVMFS_IMAGE=true"]
+        assert config["config"]["Cmd"] == ["run"]
+        assert config["config"]["Entrypoint"] == ["/bin/sh"]
+
+
+def test_a_thin_image_that_could_not_be_pushed_is_pushed_at_the_next_try(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    port = free_port()
+    with thin_shop(server, tmp_path, f"127.0.0.1:{port}") as shop:
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        shop.want(NAME)
+        assert shop.run(NAME).outcome is Outcome.FAILED
+        assert shop.image(NAME).next_try is not None
+        folder = metadata_path(Reference.parse(shop.reference(NAME)))
+        assert shop.repository.read().lookup(folder) is not None
+        shop.wait_for_next_try(NAME)
+        with distribution_registry(tmp_path / "target", port=port) as host:
+            assert shop.run(NAME).outcome is Outcome.UNCHANGED
+            thin = Reference.parse(f"{host}/thin/{NAME}")
+            before = shop.services.registry.resolve(thin)
+            shop.want(NAME)
+            assert shop.run(NAME).outcome is Outcome.UNCHANGED
+            assert shop.services.registry.resolve(thin) == before
+
+
+def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with workshop_on(server, tmp_path) as shop:
+        shop.allow(formats="[thin]")
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        shop.want(NAME)
+        run = shop.run(NAME)
+    assert run.outcome is Outcome.FAILED
+    assert f"repositories.{FQRN}.thin" in str(run.reason)
+
+
+def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        thin = f"{host.host}/thin/{NAME}"
+        assert shop.publish(NAME).places["thin"] == thin
+        found = published_images(shop.repository.read()).images
+        assert found[shop.reference(NAME)].places["thin"] == thin
+
+
+def test_a_thin_image_never_replaces_the_image_that_it_stands_for(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+        name_thin(shop, f"{shop.registry.host}/{{repository}}:{{tag}}")
+        shop.want(NAME)
+        run = shop.run(NAME)
+        assert run.outcome is Outcome.FAILED
+        assert "itself: name another place" in str(run.reason)
+        source = Reference.parse(shop.reference(NAME))
+        assert shop.services.registry.resolve(source).digest == image.digest
+        assert not shop.registry.seen("POST")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["registry.example/thin:{tag}", "registry.example/{repository}", "A B:{tag}"],
+)
+def test_a_template_that_gives_several_images_one_name_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        ReferenceTemplate.parse(text)
+
+
+def test_a_template_is_filled_with_all_parts_of_a_name() -> None:
+    template = ReferenceTemplate.parse("a.example/thin/{registry}/{repository}:{tag}")
+    filled = template.fill(Reference.parse("b.example:5000/group/image:v1"))
+    assert str(filled) == "a.example/thin/b.example_5000/group/image:v1"

@@ -1,0 +1,276 @@
+"""Thin images that a run has left behind, and receipts that do not tell of them."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.thin_images import (
+    ELSEWHERE,
+    FIRST,
+    NAME,
+    SAME_FOLDER,
+    TEMPLATE,
+    THIN,
+    is_published,
+    look,
+    name_thin,
+    order,
+    publish,
+    receipt,
+    reference,
+    rewrite_receipt,
+    thin_shop,
+)
+from tests.support.registries.writable_registry import WritableRegistry
+from workers.jobs import run_job
+from workers.ledger import Outcome, orders
+from workers.registry.transport.transport import Answer, Transport
+
+
+@pytest.fixture
+def target() -> Iterator[WritableRegistry]:
+    """The registry of the thin images."""
+    with WritableRegistry() as registry:
+        registry.deletes = {"digest"}  # as Distribution does
+        yield registry
+
+
+@pytest.fixture
+def shop(
+    server: RedisServer, tmp_path: Path, target: WritableRegistry
+) -> Iterator[Workshop]:
+    with thin_shop(server, tmp_path, target.host) as opened:
+        yield opened
+
+
+# What fails, and may pass.
+
+
+def test_a_deletion_that_fails_for_a_while_is_tried_again_with_the_removal(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    target.fail("DELETE", "/manifests/", status=503, times=1)
+    run = order(shop, orders.REMOVE)
+    assert run.outcome is Outcome.FAILED
+    assert "answered 503" in (run.reason or "")
+    assert is_published(shop)
+    shop.wait_for_next_try(NAME)
+    assert shop.run(NAME).outcome is Outcome.REMOVED
+    assert not target.tags_of(THIN)
+    assert not is_published(shop)
+
+
+def test_a_registry_that_never_answers_again_keeps_no_name_in_cvmfs(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    target.fail("", "/manifests/", status=502)
+    runs = [order(shop, orders.REMOVE)]
+    while runs[-1].outcome is Outcome.FAILED:
+        assert is_published(shop)
+        shop.wait_for_next_try(NAME)
+        runs.append(shop.run(NAME))
+    assert len(runs) == 10
+    assert runs[-1].outcome is Outcome.REMOVED
+    assert f"{THIN}:v1 stays" in (runs[-1].reason or "")
+    assert "answered 502" in (runs[-1].reason or "")
+    assert not is_published(shop)
+
+
+def test_an_old_one_that_could_not_be_deleted_for_a_while_goes_later(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    target.fail("DELETE", "/manifests/", status=429, times=1)
+    assert look(shop).outcome is Outcome.FAILED
+    revision = shop.revision
+    shop.wait_for_next_try(NAME)
+    assert shop.run(NAME).outcome is Outcome.UNCHANGED
+    assert not target.tags_of(THIN)
+    assert shop.revision == revision + 1  # in which the receipt forgets it
+    assert "former_thin" not in receipt(shop)
+
+
+def test_a_removal_takes_along_what_was_left_behind(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    target.fail("DELETE", "/manifests/", status=503)
+    for template in (ELSEWHERE, SAME_FOLDER):
+        name_thin(shop, f"{target.host}/{template}")
+        assert look(shop).outcome is Outcome.FAILED
+    assert set(target.tags_of(THIN)) == {"v1", "v1-thin"}
+    assert target.tags_of("elsewhere/atlas/analysis")
+    target.mend()
+    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert not target.tags_of(THIN)
+    assert not target.tags_of("elsewhere/atlas/analysis")
+
+
+def test_who_has_lost_the_lease_deletes_nothing(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    shop.want(NAME)
+
+    def freeze() -> None:
+        """Let the process sleep until another one has taken over."""
+        shop.clock.passes(3600)
+        assert shop.ledger.begin(shop.reference(NAME), worker="another")
+
+    shop.replace_publisher(lambda real: Between(real, after_publish=freeze))
+    run_job(shop.services, reference(shop))
+    assert not target.seen("DELETE")
+    assert "v1" in target.tags_of(THIN)
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it, as nothing catches SIGKILL."""
+
+
+def killing_at(host: str, number: int, *, is_done: bool) -> Callable[..., Answer]:
+    """Return a ``Transport.send`` that kills at the n-th word about a thin image.
+
+    Before or after it has come in.
+    """
+    send = Transport.send
+    calls = itertools.count(1)
+
+    def mortal(transport: Transport, *words: str) -> Answer:
+        if f"//{host}/" not in words[1] or next(calls) != number:
+            return send(transport, *words)  # type: ignore[arg-type] # as they came
+        if is_done:
+            send(transport, *words).close()  # type: ignore[arg-type] # as they came
+        raise Killed
+
+    return mortal
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("is_removed", [False, True], ids=["renamed", "removed"])
+def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
+    shop: Workshop,
+    target: WritableRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    is_done: bool,  # noqa: FBT001 - a parameter of the test
+    is_removed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    at = 0
+    killed = True
+    while killed:
+        at += 1
+        name_thin(shop, f"{target.host}/{TEMPLATE}")
+        publish(shop, FIRST)
+        assert set(target.tags_of(THIN)) == {"v1"}
+        if is_removed:
+            shop.ledger.request(
+                shop.reference(NAME), source="operator", order=orders.REMOVE
+            )
+        else:
+            name_thin(shop, f"{target.host}/{SAME_FOLDER}")
+            shop.want(NAME)
+        monkeypatch.setattr(
+            Transport, "send", killing_at(target.host, at, is_done=is_done)
+        )
+        try:
+            run_job(shop.services, reference(shop))
+        except Killed:
+            monkeypatch.undo()
+            shop.outlive_the_dead()
+            shop.ledger.owed(set())
+            shop.outlive_the_dead()
+            run_job(shop.services, reference(shop))
+        else:
+            killed = False
+            monkeypatch.undo()
+        left = set() if is_removed else {"v1-thin"}
+        assert set(target.tags_of(THIN)) == left, at
+        assert is_published(shop) is not is_removed, at
+        assert "former_thin" not in receipt(shop), at
+    assert at > (6 if is_removed else 10)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("moment", ["before_publish", "after_publish"])
+def test_killed_around_a_publication_nothing_is_left_behind(
+    shop: Workshop, target: WritableRegistry, moment: str, nth: int
+) -> None:
+    publish(shop, FIRST)
+    name_thin(shop, f"{target.host}/{SAME_FOLDER}")
+    shop.want(NAME)
+    real = shop.services.publishers[FQRN]
+    left = [nth]
+
+    def kill() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    shop.replace_publisher(lambda real: Between(real, **{moment: kill}))
+    with pytest.raises(Killed):
+        run_job(shop.services, reference(shop))
+    shop.replace_publisher(lambda _: real)
+    shop.outlive_the_dead()
+    # Nor if it is called otherwise again by then.
+    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    assert shop.run(NAME).outcome in {Outcome.PUBLISHED, Outcome.UNCHANGED}
+    assert not target.tags_of(THIN)
+    assert set(target.tags_of("elsewhere/atlas/analysis")) == {"v1"}
+
+
+# Receipts of other times.
+
+
+def test_a_receipt_that_does_not_say_has_it_by_todays_template(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    said = receipt(shop)
+    assert said.pop("thin") == f"{target.host}/{THIN}:v1"
+    rewrite_receipt(shop, said)
+    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert not target.tags_of(THIN)
+
+
+def test_a_receipt_that_does_not_say_says_it_after_the_next_look(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    said = receipt(shop)
+    del said["thin"]
+    rewrite_receipt(shop, said)
+    look(shop)
+    assert receipt(shop)["thin"] == f"{target.host}/{THIN}:v1"
+    assert "v1" in target.tags_of(THIN)
+    assert not target.seen("DELETE")
+
+
+def test_without_a_template_a_receipt_that_does_not_say_names_none(
+    shop: Workshop, target: WritableRegistry
+) -> None:
+    publish(shop, FIRST)
+    said = receipt(shop)
+    del said["thin"]
+    rewrite_receipt(shop, said)
+    name_thin(shop, None)
+    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert "v1" in target.tags_of(THIN)
+
+
+@pytest.mark.parametrize("damage", [5, "A B", ["A B"], {}])
+def test_a_damaged_receipt_only_costs_a_publication(
+    shop: Workshop, target: WritableRegistry, damage: object
+) -> None:
+    publish(shop, FIRST)
+    rewrite_receipt(shop, {**receipt(shop), "thin": damage, "former_thin": [damage]})
+    assert look(shop).outcome is Outcome.PUBLISHED
+    assert receipt(shop)["thin"] == f"{target.host}/{THIN}:v1"
+    rewrite_receipt(shop, {**receipt(shop), "thin": damage, "former_thin": damage})
+    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED

@@ -1,0 +1,299 @@
+"""What nobody uses goes, and nothing else does."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.images.oci import Image, build_image, tar_of
+from webhook.cli import main
+from workers.cvmfs import (
+    CollectableStorage,
+    ContentHash,
+    Kind,
+    PutFile,
+    PutLink,
+    RemovePath,
+    Retention,
+    collect_garbage,
+)
+from workers.formats.history import former_path
+from workers.formats.layers import layer_path
+from workers.formats.paths import flat_path, squashed_path
+from workers.images.manifest import parse_manifest
+from workers.ledger import Outcome, State, orders
+from workers.published.unused import NotUnderstood, TooBusy, find_unused, prune
+from workers.reference import Reference
+
+NAME, OTHER = "atlas/analysis:v1", "atlas/analysis:v2"
+SHARED = tar_of({"shared": b"by both"})
+FIRST = [SHARED, tar_of({"etc/motd": b"first"})]
+SECOND = [SHARED, tar_of({"etc/motd": b"second"})]
+
+
+def publish(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:
+    repository, _, tag = name.partition(":")
+    image = shop.registry.push_image(repository, tag, layers)
+    shop.publish(name)
+    return image
+
+
+def remove(shop: Workshop, name: str = NAME) -> None:
+    shop.ledger.request(shop.reference(name), source="operator", order=orders.REMOVE)
+    assert shop.run(name).outcome is Outcome.REMOVED
+
+
+def trees(image: Image) -> list[bytes]:
+    """Return the paths of an image's root file system and layers."""
+    layers = [
+        layer_path(layer.digest) for layer in parse_manifest(image.manifest).layers
+    ]
+    return [flat_path(image.config_digest), *layers]
+
+
+def held(shop: Workshop, image: Image) -> list[bool]:
+    snapshot = shop.repository.read()
+    return [snapshot.lookup(path) is not None for path in trees(image)]
+
+
+def command(shop: Workshop, *words: str) -> Result:
+    config = ("--config", str(shop.config))
+    return CliRunner().invoke(main, ["repository", "prune", FQRN, *words, *config])
+
+
+def ask(shop: Workshop, *words: str) -> Any:
+    result = command(shop, *words, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def commit(shop: Workshop, *changes: PutFile | PutLink | RemovePath) -> None:
+    shop.repository.commit(changes, now=int(time.time()))
+
+
+LATER = time.time() + 1_000_000
+
+
+def test_what_only_a_removed_name_used_goes_and_what_others_use_stays(
+    shop: Workshop,
+) -> None:
+    first, second = publish(shop, FIRST), publish(shop, SECOND, OTHER)
+    remove(shop)
+
+    found, revision = prune(shop.repository, FQRN, since=LATER)
+
+    assert revision == shop.revision == found.revision + 1
+    assert held(shop, first) == [False, True, False]
+    assert held(shop, second) == [True, True, True]
+    assert sorted(found.unused) == sorted([trees(first)[0], trees(first)[2]])
+    assert shop.file(OTHER, "etc/motd") == b"second"
+
+
+def test_a_squashfs_file_goes_with_its_tree(shop: Workshop) -> None:
+    gone, kept = publish(shop, FIRST), publish(shop, SECOND, OTHER)
+    content = shop.repository.sink.put_bytes(b"squashed")
+    files = [squashed_path(image.config_digest) for image in (gone, kept)]
+    commit(shop, *(PutFile(path, content) for path in files))
+    remove(shop)
+    prune(shop.repository, FQRN, since=LATER)
+    snapshot = shop.repository.read()
+    assert [snapshot.lookup(path) is not None for path in files] == [False, True]
+
+
+def test_what_can_be_restored_stays_for_its_grace_time(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    publish(shop, SECOND)
+    answer = ask(shop)
+    assert (answer["unused"], answer["forgotten"]) == ([], [])
+    assert held(shop, first) == [True, True, True]
+    shop.ledger.request(
+        shop.reference(NAME), source="operator", order=orders.restore(first.digest)
+    )
+    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    # It was live again since; the time of its first end does not count.
+    publish(shop, SECOND)
+    assert held(shop, first) == [True, True, True]
+
+
+def test_what_was_live_too_long_ago_is_forgotten_with_its_trees(
+    shop: Workshop,
+) -> None:
+    first = publish(shop, FIRST)
+    publish(shop, SECOND)
+    prune(shop.repository, FQRN, since=LATER)
+    reference = Reference.parse(shop.reference(NAME))
+    assert shop.repository.read().lookup(former_path(reference, first.digest)) is None
+    assert held(shop, first) == [False, True, False]
+    assert shop.file(NAME, "etc/motd") == b"second"
+
+
+def test_nothing_goes_in_a_dry_run(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    remove(shop)
+    revision = shop.revision
+    answer = ask(shop, "--dry-run", "--grace", "0s")
+    assert shop.revision == revision
+    assert {path.encode() for path in answer["unused"]} == set(trees(first))
+    assert all(held(shop, first))
+
+
+def test_pruning_again_changes_nothing(shop: Workshop) -> None:
+    publish(shop, FIRST)
+    remove(shop)
+    prune(shop.repository, FQRN, since=LATER)
+    revision = shop.revision
+    assert prune(shop.repository, FQRN, since=LATER)[1] == revision
+
+
+def test_the_command_says_what_went(shop: Workshop) -> None:
+    publish(shop, FIRST)
+    publish(shop, SECOND, OTHER)
+    result = command(shop)
+    assert result.output == (
+        f"{FQRN}: 0 trees and 0 memories of former images went, 5 trees are in use,"
+        f" 0 are not ours; revision {shop.revision}\n"
+    )
+
+
+def test_trees_of_all_platforms_are_in_use(shop: Workshop) -> None:
+    shop.allow(platforms="[linux/amd64, linux/arm64]")
+    images = [
+        build_image([tar_of({"cpu": platform.encode()})], platform=platform)
+        for platform in ("linux/amd64", "linux/arm64")
+    ]
+    shop.registry.push_index("atlas/analysis", "v1", images)
+    shop.publish(NAME)
+    assert prune(shop.repository, FQRN, since=LATER)[0].unused == ()
+
+
+def test_a_link_that_somebody_else_made_counts(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    for path, target in (
+        (b"/stable/image", b".." + trees(first)[0] + b"/etc"),
+        (b"/stable/layer", b"/cvmfs/" + FQRN.encode() + trees(first)[2]),
+    ):
+        commit(shop, PutLink(path, target))
+    remove(shop)
+    prune(shop.repository, FQRN, since=LATER)
+    assert held(shop, first) == [True, False, True]
+
+
+def test_a_tree_of_another_tool_stays(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    flat = trees(first)[0]
+    remove(shop)
+    content = shop.repository.sink.put_bytes(b"theirs")
+    for path in (b"/.flat/aa/" + b"a" * 64, b"/.layers/bb/" + b"b" * 64):
+        commit(shop, PutFile(path + b"/file", content))
+    commit(shop, RemovePath(flat + b"/.singularity.d"))
+    found, _ = prune(shop.repository, FQRN, since=LATER)
+    assert found.foreign == 3
+    assert held(shop, first) == [True, False, False]
+
+
+@pytest.mark.parametrize("name", [b"/manifest.json", b"/x:y/manifest.json"])
+def test_a_manifest_that_nobody_understands_stops_everything(
+    shop: Workshop, name: bytes
+) -> None:
+    first = publish(shop, FIRST)
+    remove(shop)
+    content = shop.repository.sink.put_bytes(b"what is this?")
+    commit(shop, PutFile(b"/.metadata/registry.example.org" + name, content))
+    with pytest.raises(NotUnderstood, match=r"manifest\.json.*nothing is pruned"):
+        prune(shop.repository, FQRN, since=LATER)
+    assert command(shop).exit_code == 1
+    assert all(held(shop, first))
+
+
+def test_what_is_published_while_it_is_found_out_stays(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    remove(shop)
+    repository = shop.repository
+    real = repository.commit
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        repository.commit = real  # type: ignore[method-assign] # once only
+        shop.publish(NAME)
+        return real(*arguments, **named)
+
+    repository.commit = late  # type: ignore[method-assign] # publishes in between
+    found, _ = prune(repository, FQRN, since=LATER)
+    assert found.unused == ()
+    assert all(held(shop, first))
+    assert shop.file(NAME, "etc/motd") == b"first"
+
+
+def test_who_is_always_overtaken_gives_up_and_says_so(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    remove(shop)
+    repository = shop.repository
+    real = repository.commit
+    numbers = iter(range(100))
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        commit(shop, PutLink(b"/link%d" % next(numbers), b"nowhere"))
+        return real(*arguments, **named)
+
+    repository.commit = late  # type: ignore[method-assign] # publishes in between
+    with pytest.raises(TooBusy, match="quieter"):
+        prune(repository, FQRN, since=LATER)
+    assert all(held(shop, first))
+
+
+def test_a_job_that_relies_on_what_goes_makes_it_again(shop: Workshop) -> None:
+    first = publish(shop, FIRST)
+    remove(shop)
+    publisher = shop.services.publishers[FQRN]
+
+    def go() -> None:
+        prune(shop.repository, FQRN, since=LATER)
+        shop.replace_publisher(lambda _: publisher)
+
+    shop.replace_publisher(lambda real: Between(real, before_publish=go))
+    shop.want(NAME)
+    run = shop.run(NAME)
+    assert run.outcome is Outcome.FAILED
+    assert "is not there any more" in (run.reason or "")
+    assert shop.file(NAME, "etc/motd") is None
+
+    shop.wait_for_next_try(NAME)
+    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    assert shop.image(NAME).state is State.LIVE
+    assert all(held(shop, first))
+    assert shop.file(NAME, "etc/motd") == b"first"
+
+
+def test_objects_of_what_went_are_deleted_by_the_garbage_collection(
+    shop: Workshop,
+) -> None:
+    text = b"x" * 100_000
+    publish(shop, [tar_of({"big": text})])
+    repository = shop.repository
+    digest = repository.sink.put_bytes(text).hash
+    assert digest is not None
+    stored = ContentHash(digest).path(Kind.BULK)
+    remove(shop)
+    found, _ = prune(repository, FQRN, since=LATER)
+    assert len(found.unused) == 2
+    # The revision before the present one is kept, too.
+    commit(shop, PutLink(b"/link", b"nowhere"))
+    assert repository.storage.exists(stored)
+    later = int(time.time()) + 3600
+    storage = repository.storage
+    assert isinstance(storage, CollectableStorage)
+    collect_garbage(
+        FQRN,
+        storage,
+        repository.keys,
+        now=later,
+        stored_now=later,
+        retention=Retention(1, 0, 0),
+        dry_run=False,
+        tell=lambda _: None,
+        rest=lambda: None,
+    )
+    assert not storage.exists(stored)
+    assert find_unused(shop.repository.read(), FQRN, since=LATER).unused == ()

@@ -1,0 +1,133 @@
+"""However the layers of an image are packed, what is published is the same."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.jobs import Workshop
+from tests.support.images.oci import (
+    GZIP_LAYER_TYPE,
+    Layer,
+    build_image,
+    digest_of,
+    gzip_layer,
+    gzip_members_layer,
+    plain_layer,
+    tar_of,
+    write_layout,
+    zstd_frames_layer,
+    zstd_layer,
+)
+from tests.support.images.tree_listing import differences
+from tests.support.registries.distribution import tool
+from tests.support.tools.umoci import unpacked, without_additions
+from workers.ledger import Outcome
+
+TARS = [tar_of({f"file-{n}": b"%d" % n * 999, "last": b"%d" % n}) for n in range(5)]
+MIXED = [
+    gzip_layer(TARS[0]),
+    plain_layer(TARS[1]),
+    zstd_layer(TARS[2]),
+    gzip_members_layer(TARS[3]),
+    zstd_frames_layer(TARS[4]),
+]
+
+
+def test_an_image_may_mix_compressions(shop: Workshop) -> None:
+    image = shop.registry.push_image("atlas/mixed", "v1", MIXED)
+    usual = shop.registry.push_image(
+        "atlas/usual", "v1", TARS, config={"author": "another tree"}
+    )
+    shop.publish("atlas/mixed:v1")
+    shop.publish("atlas/usual:v1")
+    mixed = shop.listing(image.config_digest)
+    assert mixed[b"file-2"].size == 999
+    record = b".singularity.d/cvmfs-webhook.json"
+    plain = shop.listing(usual.config_digest)
+    assert mixed.pop(record) != plain.pop(record)
+    assert differences(mixed, plain) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="umoci unpacks as root")
+def test_umoci_unpacks_a_mix_of_compressions_to_what_is_published(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    """It does not know zstd in its older versions, so that is left out here."""
+    tool("umoci")
+    layers = [MIXED[0], MIXED[1], MIXED[3]]
+    image = build_image(layers)
+    write_layout(tmp_path / "layout", "test", image)
+    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
+    shop.registry.hold_image("atlas/mixed", "v1", image)
+    shop.publish("atlas/mixed:v1")
+    ours = without_additions(shop.listing(image.config_digest), theirs)
+    # No member names the root, and umoci gives it the time of unpacking.
+    assert differences(theirs, ours, ignore=["mtime"]) == []
+
+
+def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(
+    shop: Workshop,
+) -> None:
+    """Its table of contents is a file of the archive, in a gzip member of its own."""
+    contents = json.dumps({"version": 1, "entries": []}).encode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in (
+            (".no.prefetch.landmark", b"\x0f"),
+            ("etc/motd", b"hello"),
+            ("stargz.index.json", contents),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    layer = gzip_members_layer(archive.getvalue())
+    image = shop.registry.push_image("atlas/estargz", "v1", [layer])
+    shop.publish("atlas/estargz:v1")
+    published = shop.listing(image.config_digest)
+    assert {b"etc/motd", b"stargz.index.json"} <= published.keys()
+
+
+@pytest.mark.parametrize(
+    "layer", MIXED, ids=["gzip", "plain", "zstd", "gzip members", "zstd frames"]
+)
+def test_a_compression_that_its_media_type_does_not_name_is_read_all_the_same(
+    shop: Workshop, layer: Layer
+) -> None:
+    """Docker reads it so; what counts is that it unpacks to what the config says."""
+    lying = Layer(layer.blob, GZIP_LAYER_TYPE["oci"], layer.diff_id)
+    shop.registry.push_image("atlas/lying", "v1", [lying])
+    shop.publish("atlas/lying:v1")
+    assert shop.file("atlas/lying:v1", "last") is not None
+
+
+def test_127_layers_are_published_and_128_are_refused(shop: Workshop) -> None:
+    """Overlay file systems take no more, and that is the usual limit of a rule."""
+    layers = [gzip_layer(tar_of({"n": b"%d" % n, f"{n}": b""})) for n in range(128)]
+    shop.registry.push_image("atlas/many", "v1", layers[:127])
+    shop.registry.push_image("atlas/many", "v2", layers)
+    shop.publish("atlas/many:v1")
+    assert shop.file("atlas/many:v1", "n") == b"126"
+    assert shop.file("atlas/many:v1", "0") == b""
+    shop.want("atlas/many:v2")
+    ended = shop.run("atlas/many:v2")
+    assert ended.outcome is Outcome.FAILED
+    assert "has 128 layers, its rule allows 127" in (ended.reason or "")
+
+
+def test_a_layer_that_is_far_too_large_is_read_no_further_than_its_rule_allows(
+    shop: Workshop,
+) -> None:
+    shop.allow(limits="{size: 1MiB}")
+    layer = plain_layer(tar_of({f"{n}": os.urandom(1 << 19) for n in range(64)}))
+    shop.registry.push_image("atlas/large", "v1", [layer])
+    # Who reads to the end finds this out first.
+    shop.registry.corrupt(f"/blobs/{digest_of(layer.blob)}")
+    shop.want("atlas/large:v1")
+    ended = shop.run("atlas/large:v1")
+    assert ended.outcome is Outcome.FAILED
+    assert "larger than 1048576 bytes" in (ended.reason or "")
+    assert shop.repository.read().lookup(b"/.flat") is None

@@ -1,0 +1,111 @@
+"""Files of more than 4 GiB, where shifter and others have lost the upper bits.
+
+And images of tens of gigabytes, of which overlaybd had more than it could address.
+"""
+
+import io
+import stat
+import tarfile
+
+import pytest
+
+from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.images import tars
+from tests.support.images.block_stream import Blocks
+from workers.archives.entries import ArchiveEntry
+from workers.archives.tar import header
+from workers.care.repository import check_repository
+from workers.cvmfs import Content, Dirent, Tree
+from workers.formats.paths import flat_path
+from workers.images.tar.reader import TarReader
+from workers.publishing.plan import Fence, Plan, TreeAt
+
+FOUR_GIB = 1 << 32
+
+
+def large_content(shop: Workshop) -> Content:
+    """Return the content of a file of more than 5 GiB; all its pieces are one."""
+    publisher = shop.services.publishers[FQRN]
+    length = publisher.sink.piece_size
+    piece = publisher.sink.put_piece(bytes(length), 0)
+    count = (5 << 30) // length + 1
+    pieces = tuple(piece._replace(offset=n * length) for n in range(count))
+    return publisher.sink.join_pieces(pieces)
+
+
+def publish_files(shop: Workshop, *names: bytes) -> Content:
+    """Publish a tree of files that all have the same large content."""
+    content = large_content(shop)
+    file = Dirent(stat.S_IFREG | 0o644, content=content)
+    tree = Tree(Dirent(stat.S_IFDIR | 0o755), {b"": dict.fromkeys(names, file)})
+    plan = Plan("large", (TreeAt(b"/tree", tree, lambda _: None),))
+    shop.services.publishers[FQRN].publish([plan], Fence(lambda: None))
+    return content
+
+
+def test_a_file_of_more_than_4_gib_has_its_size_and_all_its_pieces(
+    shop: Workshop,
+) -> None:
+    """All its pieces are the same one: what is tested is their number and place."""
+    content = publish_files(shop, b"large")
+    written = shop.repository.read().lookup(b"/tree/large")
+    assert written is not None
+    assert written.content == content
+    assert written.content is not None
+    assert written.content.size > 5 << 30
+    assert written.content.chunks[-1].offset > FOUR_GIB
+
+
+def test_an_image_of_more_than_48_gb_is_counted_in_full(shop: Workshop) -> None:
+    names = [b"%d" % n for n in range(10)]
+    content = publish_files(shop, *names)
+    config = shop.services.config
+    found = check_repository(config, FQRN, contents=False, tell=lambda _: None)
+    assert list(found) == []
+    totals = shop.repository.read().root_catalog.statistics.total
+    assert totals.file_size == totals.chunked_size == 10 * content.size > 48 * 10**9
+    assert totals.chunks == 10 * len(content.chunks)
+
+
+def test_a_layer_with_a_file_of_more_than_4_gib_is_published_to_its_last_byte(
+    shop: Workshop,
+) -> None:
+    """Most of it is a hole, so that the layer is small; all the rest is real."""
+    size = FOUR_GIB + 7
+    extents = [(0, b"start"), (size - 3, b"end")]
+    layer = tars.tar(tars.pax_sparse(b"large", size, extents, "1.0"))
+    image = shop.registry.push_image("atlas/large", "v1", [layer])
+    shop.publish("atlas/large:v1")
+    snapshot = shop.repository.read()
+    written = snapshot.lookup(flat_path(image.config_digest) + b"/large")
+    assert written is not None
+    assert written.content is not None
+    assert written.content.size == size
+    last = written.content.chunks[-1]
+    assert last.offset + last.size == size
+    alone = written.content._replace(size=last.size, chunks=(last._replace(offset=0),))
+    assert snapshot.read(written._replace(content=alone)).endswith(b"\0end")
+
+
+SIZE = 9 << 30  # more than eleven octal digits can say
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        tars.file(b"large", size=SIZE, magic=tars.GNU),
+        tars.pax({b"size": b"%d" % SIZE}, tars.file(b"large")),
+    ],
+    ids=["GNU", "PAX"],
+)
+def test_a_tar_may_have_a_file_of_more_than_8_gib(entry: bytes) -> None:
+    assert next(iter(TarReader(Blocks(entry)))).size == SIZE
+
+
+def test_an_exported_tar_says_the_size_of_a_file_of_more_than_8_gib() -> None:
+    content = Content(b"", SIZE)
+    entry = ArchiveEntry(b"large", Dirent(stat.S_IFREG | 0o644, content=content))
+    with tarfile.open(fileobj=io.BytesIO(header(entry))) as tar:
+        member = tar.next()
+    assert member is not None
+    assert (member.name, member.size) == ("large", SIZE)

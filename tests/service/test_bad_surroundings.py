@@ -1,0 +1,254 @@
+"""What breaks around the service: disk, keys, policy, configuration, queue server.
+
+Each thing is broken while everything runs, an image is pushed that has to say so, and
+once the thing is mended the image goes live. One service for the whole module; see
+``tests.support.harness.service_with_registry`` for what must hold in the end.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.harness.service_with_registry import (
+    OPERATOR,
+    Scene,
+    may_mount,
+    mount,
+    one_line,
+    scene_in,
+)
+from tests.support.harness.worker_process import eventually
+from tests.support.images.oci import plain_layer, tar_of
+from webhook.machine.first_start import FQRN
+from workers.cvmfs import KeyRing, LocalStorage
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
+from workers.cvmfs.storage.storage import WHITELIST
+
+FORTY_DAYS = 40 * 24 * 3600
+ACCEPTED = 202
+SMALL, LARGE = "40m", "400m"
+
+needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting needs root")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    size = SMALL if may_mount() else ""
+    folder = tmp_path_factory.mktemp("bad-surroundings")
+    with scene_in(folder, storage_size=size) as made:
+        made.wait_until_live(made.push_good("first:1"))
+        yield made
+
+
+def fails_until_mended(
+    scene: Scene, reference: str, words: tuple[str, ...], mend: Callable[[], object]
+) -> None:
+    """See an image fail for a reason that names what to mend, and then go live."""
+    image = scene.service.wait_until(reference, "failed", "live")
+    assert image["state"] == "failed"
+    reason = one_line(image["reason"])
+    for each in words:
+        assert each in reason
+    assert image["next_try"] is not None
+    first = requests.get(f"{scene.service.url}/cvmfs/{FQRN}/.cvmfspublished", timeout=9)
+    assert first.ok
+    mend()
+    assert scene.ask(reference).status_code == 202  # instead of waiting
+    scene.wait_until_live(reference)
+
+
+@contextmanager
+def elsewhere(path: Path) -> Iterator[None]:
+    """Keep a file or folder away for a while."""
+    aside = path.with_name(f"{path.name}.aside")
+    path.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(path)
+
+
+def readiness(scene: Scene) -> tuple[int, dict[str, str]]:
+    answer = requests.get(f"{scene.service.url}/readyz", timeout=10)
+    checks = answer.json()["checks"]
+    assert isinstance(checks, dict)
+    return answer.status_code, checks
+
+
+@needs_mount
+def test_a_full_disk_breaks_nothing_and_work_goes_on_when_there_is_room(
+    scene: Scene,
+) -> None:
+    noise = plain_layer(tar_of({"noise": os.urandom(60 << 20)}))
+    reference = scene.push("good/larger-than-the-disk:1", [noise])
+
+    def make_room() -> None:
+        assert "no problems" in scene.service.run("repository", "check", FQRN)
+        mount(scene.service.storage, f"remount,size={LARGE}")
+
+    fails_until_mended(scene, reference, (FQRN, "No space left on device"), make_room)
+    scene.pushed.append(reference)
+
+
+@needs_mount
+def test_a_storage_that_cannot_be_written_is_told_and_waited_for(scene: Scene) -> None:
+    storage = scene.service.storage
+    mount(storage, "remount,ro")
+    try:
+        reference = scene.push("good/read-only:1")
+        fails_until_mended(
+            scene,
+            reference,
+            (FQRN, "Read-only file system"),
+            lambda: mount(storage, "remount,rw"),
+        )
+    finally:
+        mount(storage, "remount,rw")
+
+
+def test_missing_keys_are_told_and_waited_for(scene: Scene) -> None:
+    away = elsewhere(scene.service.key.parent)
+    away.__enter__()
+    reference = scene.push("good/without-keys:1")
+    fails_until_mended(
+        scene,
+        reference,
+        (f"keys of {FQRN}", "restore the files"),
+        lambda: away.__exit__(None, None, None),
+    )
+
+
+def test_an_expired_whitelist_is_told_with_the_command_that_renews_it(
+    scene: Scene,
+) -> None:
+    keys = KeyRing.load(FQRN, scene.service.key.parent)
+    assert keys.master_key is not None
+    expired = write_whitelist(
+        FQRN,
+        [fingerprint(keys.certificate)],
+        keys.master_key,
+        now=int(time.time()) - FORTY_DAYS,
+    )
+    LocalStorage(scene.service.storage).replace(WHITELIST, expired)
+    reference = scene.push("good/expired:1")
+    fails_until_mended(
+        scene,
+        reference,
+        ("whitelist", "expired at", f"`repository resign {FQRN}`"),
+        lambda: scene.service.run("repository", "resign", FQRN),
+    )
+
+
+def test_a_broken_policy_leaves_the_old_one_in_force_and_says_so(scene: Scene) -> None:
+    policy = scene.service.folder / "policy.yaml"
+    good = policy.read_text()
+    scene.service.write_policy("rules: [{allow: }, {frobnicate: 1}]")
+    try:
+        code, checks = readiness(scene)
+        assert code == 200
+        assert "the last good one is in force" in checks["policy"]
+        home = requests.get(scene.service.url, timeout=10).text
+        assert "The policy file is broken" in home
+        assert "frobnicate" not in home
+        ours = requests.get(scene.service.url, headers=OPERATOR, timeout=10).text
+        assert "frobnicate" in ours
+        scene.wait_until_live(scene.push_good("under-the-old-policy:1"))
+        checked = scene.service.run_raw("policy", "check")
+        assert checked.returncode == 2
+        assert len(checked.stderr.splitlines()) > 1  # every mistake at once
+    finally:
+        policy.write_text(good)
+    eventually(lambda: readiness(scene)[1]["policy"] == "ok", "the policy is mended")
+
+
+def test_a_broken_configuration_disturbs_nobody_who_runs(scene: Scene) -> None:
+    config = scene.service.config
+    good = config.read_text()
+    config.write_text("sources: {hub: {kind: nonsense}}\nlimits: 7\nfrobnicate: 1\n")
+    try:
+        scene.wait_until_live(scene.push_good("while-it-is-edited:1"))
+        done = scene.service.run_raw("status")
+    finally:
+        config.write_text(good)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("error: ") for line in lines)
+    for key in ("sources.hub", "limits", "frobnicate"):
+        assert any(key in line for line in lines), done.stderr
+
+
+def test_what_cannot_be_kept_is_not_accepted(scene: Scene) -> None:
+    with scene.connection() as connection:
+        connection.config_set("appendfsync", "everysec")
+        try:
+            code, checks = readiness(scene)
+            assert code == 503
+            assert "appendfsync" in one_line(checks["durability"])
+
+            def is_refused() -> bool:
+                answer = scene.notify("good/not-kept", "1")
+                return answer.status_code == 503 and "Retry-After" in answer.headers
+
+            eventually(is_refused, "notifications are refused")
+        finally:
+            connection.config_set("appendfsync", "always")
+    eventually(lambda: readiness(scene)[0] == 200, "it is ready again")
+    scene.push_good("kept:1")
+
+
+@pytest.mark.parametrize("with_the_queue", [False, True])
+def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
+    scene: Scene, *, with_the_queue: bool
+) -> None:
+    # The receiver enqueues the later ones of many together, after its answers.
+    names = [f"good/accepted-{with_the_queue}-{n}".lower() for n in range(6)]
+    for name in names:
+        scene.registry.push_image(name, "1", [tar_of({"name": name.encode()})])
+    with scene.connection() as connection:
+        queue_server = connection.info("server")["process_id"]
+    receivers = scene.service.processes("serve")
+    with requests.Session() as session:
+
+        def is_accepted(name: str) -> bool:
+            return scene.notify(name, "1", session=session).status_code == ACCEPTED
+
+        for name in names:
+            # One of the receivers may still believe that Redis does not keep data.
+            eventually(partial(is_accepted, name), f"{name} is accepted")
+    for process in [*receivers, *([queue_server] if with_the_queue else [])]:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    for name in names:
+        scene.wait_until_live(scene.reference(f"{name}:1"))
+    scene.pushed += [scene.reference(f"{name}:1") for name in names]
+
+
+def test_up_with_a_wrong_configuration_says_all_that_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "listen: nowhere\n"
+        "queue: {url: http://127.0.0.1/}\n"
+        "sources: {hub: {kind: dockerhub}, lab: {kind: gitlab, secret: x}}\n"
+        "repositories: {Bad_Name: {storage: ftp://x}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "webhook.cli", "up", "--config", config],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for key in ("listen", "queue.url", "sources.hub", "sources.lab", "repositories"):
+        assert f"error: {key}" in done.stderr

@@ -1,0 +1,1 @@
+"""Repositories with one thing wrong each."""

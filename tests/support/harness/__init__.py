@@ -1,0 +1,1 @@
+"""What surrounds a test: a ledger, jobs, the web application, whole services."""

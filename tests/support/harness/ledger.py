@@ -1,0 +1,112 @@
+"""A ledger on a real server, a clock that stands still, and short words for tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import redis
+
+from tests.support.harness.redis_server import RedisServer
+from workers.ledger import (
+    Accepted,
+    Delivery,
+    Hint,
+    ImageRecord,
+    Lease,
+    Ledger,
+    Outcome,
+    Verdict,
+    Wanted,
+)
+
+REFERENCE = "registry.example.org/atlas/analysis:v1"
+D1, D2, D3 = (f"sha256:{digit * 64}" for digit in "123")
+
+
+@dataclass
+class Clock:
+    """Time that passes only when a test says so."""
+
+    time: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+    def passes(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class Bench:
+    """A ledger under test, with what a job queue beside it would hold."""
+
+    connection: redis.Redis
+    clock: Clock = field(default_factory=Clock)
+    deliveries: int = 0
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.connection, clock=self.clock)
+
+    def push(
+        self,
+        digest: str | None = D1,
+        reference: str = REFERENCE,
+        *,
+        unique_id: str | None = None,
+        source: str = "hub",
+        time: float | None = None,
+    ) -> Accepted:
+        """Accept a delivery with one push in it."""
+        self.deliveries += 1
+        at = self.clock() if time is None else time
+        hint = Hint(digest, at, source, event_id=unique_id, actor="ana")
+        wanted = Wanted(
+            reference, Verdict.QUEUED, "rule 1 allows it", hint, unique_id=unique_id
+        )
+        delivery = Delivery(f"d{self.deliveries}", source, self.clock(), "192.0.2.1")
+        return self.ledger.accept(delivery, [wanted])[0]
+
+    def refuse(self, reference: str = REFERENCE, reason: str = "no rule") -> Accepted:
+        """Accept a delivery with one push that the policy refuses."""
+        self.deliveries += 1
+        delivery = Delivery(f"d{self.deliveries}", "hub", self.clock(), None)
+        wanted = Wanted(reference, Verdict.REFUSED, reason)
+        return self.ledger.accept(delivery, [wanted])[0]
+
+    def begin(self, worker: str = "w1", reference: str = REFERENCE) -> Lease:
+        """Begin a run that there must be."""
+        lease = self.ledger.begin(reference, worker=worker)
+        assert lease is not None
+        return lease
+
+    def publish(
+        self, lease: Lease, digest: str = D1, revision: int = 1
+    ) -> Accepted | None:
+        """End a run as a publication of ``digest``."""
+        return self.ledger.finish(
+            lease,
+            Outcome.PUBLISHED,
+            digest=digest,
+            revision=revision,
+            repository="unpacked.example.org",
+            places={"flat": "/registry.example.org/atlas/analysis:v1"},
+        )
+
+    def make_live(self, digest: str = D1, reference: str = REFERENCE) -> None:
+        """Push and publish."""
+        self.push(digest, reference)
+        assert self.publish(self.begin(reference=reference), digest) is None
+
+    def image(self, reference: str = REFERENCE) -> ImageRecord:
+        """Return a record that there must be."""
+        record = self.ledger.image(reference)
+        assert record is not None
+        return record
+
+
+@contextmanager
+def bench_on(server: RedisServer) -> Iterator[Bench]:
+    """Give an empty ledger on ``server``."""
+    with server.client() as connection:
+        connection.flushall()
+        yield Bench(connection)

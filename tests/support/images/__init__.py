@@ -1,0 +1,1 @@
+"""Images, layers and tars: built, drawn by hypothesis, as others pack them."""

@@ -1,0 +1,1 @@
+"""Registries: one that misbehaves on demand, the real Distribution, certificates."""

@@ -1,0 +1,1 @@
+"""Programs of others, and how to wait for them."""

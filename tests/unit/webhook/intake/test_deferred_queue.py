@@ -1,0 +1,59 @@
+"""What is handed in while nobody waits for it gets into the queue all the same."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.ledger import Bench, bench_on
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.worker_process import eventually
+from webhook.intake.deferred_queue import DeferredQueue
+from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect_url
+from workers.ledger import Accepted, Verdict
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("queue")) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(server: RedisServer) -> Iterator[Bench]:
+    with bench_on(server) as made:
+        yield made
+
+
+def test_every_job_is_in_the_queue_once_it_is_closed(bench: Bench) -> None:
+    queue = JobQueue(bench.connection)
+    jobs = [bench.push(reference=f"a.b/team/web:{number}") for number in range(450)]
+    with closing(DeferredQueue(queue)) as afterwards:
+        for job in jobs:
+            afterwards.enqueue_accepted([job])
+    assert queue.queued_ids() == {job.job_id for job in jobs}
+
+
+def test_what_needs_no_job_is_not_put_in(bench: Bench) -> None:
+    queue = JobQueue(bench.connection)
+    with closing(DeferredQueue(queue)) as afterwards:
+        afterwards.enqueue_accepted([Accepted("a.b/c:1", Verdict.QUEUED, "waits")])
+    assert queue.depth() == 0
+
+
+def test_a_server_that_is_away_is_told_and_does_not_end_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path) as server, bench_on(server) as bench:
+        first, second = bench.push(), bench.push(reference="a.b/c:1")
+        with connect_url(server.url, patience_seconds=0.1) as impatient:
+            afterwards = DeferredQueue(JobQueue(impatient))
+            server.kill()
+            afterwards.enqueue_accepted([first])
+            eventually(lambda: "left to the sweep" in caplog.text, "it is told")
+            server.start()
+            afterwards.enqueue_accepted([second])
+            afterwards.close()
+        assert JobQueue(bench.connection).queued_ids() == {second.job_id}

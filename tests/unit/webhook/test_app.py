@@ -1,0 +1,176 @@
+"""The application as it is put together: every route, and who may use it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from tests.support.harness.receiver import open_receiver, write_config
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.web_app import TOKEN
+from webhook.app import create_app
+from workers.config import (
+    Config,
+    OperatorConfig,
+    QueueConfig,
+    RepositoryConfig,
+    Secret,
+    SourceConfig,
+)
+from workers.jobqueue import JobQueue
+from workers.ledger import Ledger, Looks
+from workers.policy import PolicyFile
+
+FQRN = "unpacked.example.org"
+# Design section 5.4: what anybody may have. The rest is the operator's.
+OPEN = {
+    "/",
+    "/images/registry.example.org/a/b:c",
+    "/api/v1/images",
+    "/api/v1/images/registry.example.org/a/b:c",
+    "/badge/registry.example.org/a/b:c.svg",
+    "/healthz",
+    "/readyz",
+    f"/cvmfs/{FQRN}/.cvmfspublished",
+    "/cvmfs/info/v1/meta.json",
+    "/cvmfs/info/v1/repositories.json",
+    "/login",
+    "/assets/style.css",
+}
+# Where there is nothing to have: hooks know nobody here, and an icon tells nobody much.
+NOTHING = {"/api/anything", "/api/", "/hooks/anything", "/queue/icon"}
+VALUES = {
+    "<path:reference>": "registry.example.org/a/b:c",
+    "<fqrn>": FQRN,
+    "<path:name>": ".cvmfspublished",
+    "<path:filename>": "style.css",
+    "<path:rest>": "anything",
+    "<int:instance_number>": "0",
+    "<queue_name>": "cvmfs-webhook",
+    "<registry_name>": "queued",
+    "<int:per_page>": "8",
+    "<per_page>": "8",
+    "<order>": "asc",
+    "<int:page>": "1",
+    "<page>": "1",
+    "<job_id>": "x",
+}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    folder = tmp_path_factory.mktemp("state")
+    storage = folder / FQRN
+    storage.mkdir()
+    (storage / ".cvmfspublished").write_text("manifest")
+    policy = folder / "policy.yaml"
+    policy.write_text("version: 1\nrules: [{allow: registry.example.org/**}]\n")
+    with RedisServer(folder / "redis") as server:
+        config = Config(
+            state=folder,
+            queue=QueueConfig(url=Secret(server.url)),
+            operator=OperatorConfig((Secret(TOKEN),)),
+            policy=policy,
+            repositories={FQRN: RepositoryConfig(FQRN, storage.as_uri())},
+            sources={
+                "hub": SourceConfig(
+                    "hub", "dockerhub", (Secret("s3cret"),), "docker.io"
+                )
+            },
+        )
+        with server.client() as connection:
+            yield create_app(
+                config,
+                Ledger(connection),
+                JobQueue(connection),
+                PolicyFile(policy),
+            )
+
+
+def paths(app: Flask) -> set[tuple[str, str]]:
+    """Return method and path of every route, with something in each of its gaps."""
+    found = set()
+    for rule in app.url_map.iter_rules():
+        path = rule.rule
+        for gap, value in VALUES.items():
+            path = path.replace(gap, value)
+        assert "<" not in path, f"say in VALUES what fills {rule.rule}"
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            found.add((method, path))
+    return found
+
+
+def test_what_is_not_open_to_all_is_closed_to_strangers(app: Flask) -> None:
+    client = app.test_client()
+    for method, path in paths(app):
+        with client.open(path, method=method) as answer:
+            code = answer.status_code
+        if (method == "GET" and path in OPEN) or path in NOTHING:
+            assert code in {200, 404}, path
+        else:
+            assert code in {302, 401, 403, 308}, (method, path, code)
+
+
+def test_what_is_open_is_there(app: Flask) -> None:
+    there = {path for method, path in paths(app) if method == "GET"}
+    assert there >= OPEN | {"/queue/", "/metrics", "/deliveries", "/api/v1/events"}
+
+
+def test_nothing_changes_by_a_get_of_the_operator(app: Flask) -> None:
+    client = app.test_client()
+    operator = {"Authorization": f"Bearer {TOKEN}"}
+    before = client.get("/metrics", headers=operator).text
+    for method, path in paths(app):
+        if method == "GET":
+            with client.get(path, headers=operator) as answer:
+                assert answer.status_code < 500, path
+    assert client.get("/metrics", headers=operator).text == before
+
+
+def test_every_answer_is_hardened(app: Flask) -> None:
+    client = app.test_client()
+    for path in (*OPEN, "/nowhere", "/metrics", "/queue/", "/hooks/x"):
+        with client.get(path) as answer:
+            headers = answer.headers
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert "default-src 'none'" in headers["Content-Security-Policy"], path
+        assert headers["X-Frame-Options"] == "DENY", path
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_a_lost_visitor_is_told_so_in_our_words(app: Flask) -> None:
+    answer = app.test_client().get("/nowhere")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
+
+
+def test_what_came_in_is_counted_by_kind_from_the_start(app: Flask) -> None:
+    operator = {"Authorization": f"Bearer {TOKEN}"}
+    text = app.test_client().get("/metrics", headers=operator).text
+    assert 'deliveries_total{kind="dockerhub"} 0.0' in text
+    assert "/nowhere" not in text
+
+
+def test_files_beside_the_repository_are_not_served(app: Flask, tmp_path: Path) -> None:
+    client = app.test_client()
+    for path in ("policy.yaml", "../policy.yaml", f"{FQRN}/../policy.yaml", "redis/x"):
+        assert client.get(f"/cvmfs/{path}").status_code == 404
+
+
+def test_a_policy_that_is_watched_by_nobody_shows(app: Flask, tmp_path: Path) -> None:
+    def samples() -> str:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return app.test_client().get("/metrics", headers=headers).text
+
+    assert "registries_asked_timestamp_seconds 0.0" in samples()
+    with RedisServer(tmp_path / "redis") as server:
+        receiver = open_receiver(write_config(tmp_path, server.url))
+        rule = "{allow: registry.example/team/**, watch: {every: 15m}}"
+        (tmp_path / "policy.yaml").write_text(f"version: 1\nrules: [{rule}]\n")
+        page = receiver.app.test_client().get("/").text
+        assert "does `cvmfs-webhook reconcile` run?" in page
+        Looks(receiver.connection, receiver.ledger.now).note_asked()
+        page = receiver.app.test_client().get("/").text
+        assert "does `cvmfs-webhook reconcile` run?" not in page
+        receiver.connection.close()

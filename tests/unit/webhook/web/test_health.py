@@ -1,0 +1,91 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.web_app import Site, site_on
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
+    with site_on(server, tmp_path) as made:
+        yield made
+
+
+def test_a_process_that_answers_is_healthy_whatever_else_is_not(
+    site: Site, server: RedisServer
+) -> None:
+    assert site.client.get("/healthz").get_json() == {"status": "ok"}
+    server.kill()
+    assert site.client.get("/healthz").status_code == 200
+
+
+def test_it_is_ready_when_all_is_well(site: Site) -> None:
+    answer = site.client.get("/readyz")
+    assert answer.status_code == 200
+    assert set(answer.get_json()["checks"].values()) == {"ok"}
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_it_is_not_ready_without_redis_and_ready_again_with_it(
+    site: Site, server: RedisServer
+) -> None:
+    server.kill()
+    answer = site.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.get_json()["checks"]["redis"] != "ok"
+    assert answer.get_json()["checks"]["policy"] == "ok"
+    server.start()
+    assert site.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ],
+)
+def test_it_is_not_ready_when_redis_may_forget(
+    site: Site, setting: str, value: str
+) -> None:
+    site.bench.connection.config_set(setting, value)
+    answer = site.client.get("/readyz")
+    assert answer.status_code == 503
+    assert setting in answer.get_json()["checks"]["durability"]
+
+
+def test_a_policy_that_broke_is_told_and_turns_no_notification_away(
+    site: Site,
+) -> None:
+    assert site.client.get("/readyz").status_code == 200
+    site.policy_path.write_text("rules: [")
+    answer = site.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.get_json()["checks"]["policy"] != "ok"
+
+
+def test_without_any_policy_it_is_not_ready(site: Site) -> None:
+    site.policy_path.unlink()
+    answer = site.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.get_json()["checks"]["policy"] != "ok"
+
+
+def test_whoever_probes_learns_no_address_and_no_path(
+    site: Site, server: RedisServer
+) -> None:
+    site.policy_path.write_text("rules: [{permit: secret/name}]")
+    server.kill()
+    text = site.client.get("/readyz").text
+    assert "127.0.0.1" not in text
+    assert str(site.policy_path) not in text
+    assert "secret/name" not in text

@@ -1,0 +1,542 @@
+"""The route of all senders: what each is answered, and what strangers learn."""
+
+import contextlib
+import http.client
+import io
+import json
+import logging
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.harness.receiver import Receiver, open_receiver, served, write_config
+from tests.support.harness.redis_server import RedisServer
+from workers.ledger import State, Verdict
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+EVENTS = "application/vnd.docker.distribution.events.v1+json"
+DIGEST = f"sha256:{'0' * 64}"
+BEARER = {"Authorization": "Bearer s3cret", "Content-Type": EVENTS}
+HUB = {
+    "push_data": {"tag": "1.4.2", "pushed_at": 1760000000, "pusher": "acmebot"},
+    "repository": {"repo_name": "acme/web"},
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def config(server: RedisServer, tmp_path: Path) -> Path:
+    with server.client() as connection:
+        connection.flushall()
+    return write_config(tmp_path, server.url)
+
+
+@pytest.fixture
+def receiver(config: Path) -> Iterator[Receiver]:
+    receiver = open_receiver(config)
+    yield receiver
+    receiver.connection.close()
+
+
+def event(repository: str = "team/web", **more: Any) -> dict[str, Any]:
+    target = {"mediaType": INDEX, "digest": DIGEST, "repository": repository}
+    target |= {"tag": "1"} | more.pop("target", {})
+    identity = f"{random.getrandbits(64):016x}"
+    return {"id": identity, "action": "push", "target": target, **more}
+
+
+def push(receiver: Receiver, *events: object, **more: Any) -> TestResponse:
+    """Send events as Distribution does."""
+    options = {
+        "path": "/hooks/local",
+        "headers": BEARER,
+        "data": json.dumps({"events": events}),
+    }
+    return receiver.app.test_client().post(**(options | more))
+
+
+def hub(receiver: Receiver, path: str, body: object = HUB, **more: Any) -> TestResponse:
+    return receiver.app.test_client().post(path, json=body, **more)
+
+
+def test_a_push_to_docker_hub_is_queued(receiver: Receiver) -> None:
+    answer = hub(receiver, "/hooks/hub/s3cret")
+    assert answer.status_code == 202
+    content = answer.get_json()
+    assert content["images"] == [
+        {
+            "reference": "docker.io/acme/web:1.4.2",
+            "decision": "queued",
+            "reason": "rule 1 (line 3): allow docker.io/acme/*",
+        }
+    ]
+    assert receiver.queue.depth() == 1
+    image = receiver.ledger.image("docker.io/acme/web:1.4.2")
+    assert image is not None
+    assert image.state is State.QUEUED
+    delivery = receiver.ledger.delivery(content["delivery"])
+    assert delivery is not None
+    assert (delivery.source, delivery.sender) == ("hub", "127.0.0.1")
+    assert delivery.events[0].actor == "acmebot"
+
+
+def test_both_secrets_of_a_rotation_work(receiver: Receiver) -> None:
+    assert hub(receiver, "/hooks/hub/next-secret").status_code == 202
+    assert hub(receiver, "/hooks/hub/s3cret").status_code == 202
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer s3cret", "s3cret", "bearer s3cret", "Bearer  s3cret "]
+)
+def test_a_push_to_distribution_is_queued(receiver: Receiver, header: str) -> None:
+    headers = {"Authorization": header, "Content-Type": EVENTS}
+    answer = push(receiver, event(), headers=headers)
+    assert answer.status_code == 202
+    image = receiver.ledger.image("registry.example/team/web:1")
+    assert image is not None
+    assert image.hint is not None
+    assert image.hint.digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        EVENTS,
+        "application/vnd.docker.distribution.events.v2+json",
+        "application/json",
+        "Application/JSON; charset=utf-8",
+    ],
+)
+def test_every_content_type_of_the_sender_is_taken(
+    receiver: Receiver, content_type: str
+) -> None:
+    headers = BEARER | {"Content-Type": content_type}
+    assert push(receiver, event(), headers=headers).status_code == 202
+
+
+def test_a_secret_beyond_ascii_is_taken(receiver: Receiver) -> None:
+    value = "Bearer schlüssel".encode().decode("latin-1")
+    headers = {"Authorization": value, "Content-Type": EVENTS}
+    answer = push(receiver, event(), path="/hooks/lab", headers=headers)
+    assert answer.status_code == 202
+
+
+def test_what_nobody_allows_is_refused_with_a_2xx(receiver: Receiver) -> None:
+    answer = push(receiver, event("strange/web"))
+    assert answer.status_code == 200
+    assert answer.get_json()["images"] == [
+        {
+            "reference": "registry.example/strange/web:1",
+            "decision": "refused",
+            "reason": "no rule allows registry.example/strange/web",
+        }
+    ]
+    image = receiver.ledger.image("registry.example/strange/web:1")
+    assert image is not None
+    assert image.state is State.REFUSED
+    assert receiver.queue.depth() == 0
+
+
+def test_layers_and_pulls_are_no_images_and_fill_no_ledger(receiver: Receiver) -> None:
+    layer = event(target={"mediaType": "application/octet-stream"})
+    del layer["target"]["tag"]
+    answer = push(receiver, layer, event(action="pull"), event(action="mount"))
+    assert answer.status_code == 200
+    assert answer.get_json()["images"] == []
+    assert receiver.ledger.deliveries() == []
+
+
+def test_a_manifest_without_a_tag_starts_nothing(receiver: Receiver) -> None:
+    child = event()
+    del child["target"]["tag"]
+    answer = push(receiver, child)
+    assert answer.status_code == 200
+    (image,) = answer.get_json()["images"]
+    assert image["reference"] == f"registry.example/team/web@{DIGEST}"
+    assert image["decision"] == "ignored"
+    assert receiver.ledger.counts()[State.QUEUED] == 0
+
+
+def test_one_bad_event_does_not_lose_its_neighbours(receiver: Receiver) -> None:
+    answer = push(
+        receiver,
+        event("team/one"),
+        event("../../etc", target={"tag": "x"}),
+        event("team/two", target={"tag": "../../etc:x"}),
+        {"action": "push"},
+        "no event",
+        event("team/three"),
+    )
+    assert answer.status_code == 202
+    decisions = [
+        (image["reference"], image["decision"]) for image in answer.get_json()["images"]
+    ]
+    assert decisions == [
+        ("registry.example/team/one:1", "queued"),
+        (None, "refused"),
+        (None, "refused"),
+        (None, "refused"),
+        (None, "refused"),
+        ("registry.example/team/three:1", "queued"),
+    ]
+    reasons = [image["reason"] for image in answer.get_json()["images"]]
+    assert "repository name '../../etc' is not valid" in reasons[1]
+    assert "tag '../../etc:x' is not valid" in reasons[2]
+    assert receiver.queue.depth() == 2
+
+
+def test_the_same_event_again_is_a_duplicate(receiver: Receiver) -> None:
+    again = event()
+    assert push(receiver, again).status_code == 202
+    answer = push(receiver, again)
+    assert answer.status_code == 200
+    (image,) = answer.get_json()["images"]
+    assert image["decision"] == "duplicate"
+
+
+def test_one_id_for_a_pull_and_a_push_is_no_duplicate(receiver: Receiver) -> None:
+    answer = push(receiver, event(id="1", action="pull"), event(id="1"))
+    assert answer.status_code == 202
+    both = push(receiver, event(id="2"), event("team/other", id="2"))
+    assert [i["decision"] for i in both.get_json()["images"]] == ["queued", "queued"]
+
+
+def test_pushes_that_come_together_wait_as_one_job(receiver: Receiver) -> None:
+    for _ in range(6):
+        assert hub(receiver, "/hooks/hub/s3cret").status_code == 202
+    assert receiver.queue.depth() == 1
+
+
+def test_a_changed_policy_decides_at_once(receiver: Receiver, config: Path) -> None:
+    assert push(receiver, event("new/web")).status_code == 200
+    policy = config.with_name("policy.yaml")
+    policy.write_text(policy.read_text() + "  - allow: registry.example/new/*\n")
+    assert push(receiver, event("new/web")).status_code == 202
+
+
+# Strangers
+
+STRANGERS = [
+    ("/hooks/nobody/s3cret", {}),
+    ("/hooks/nobody", {"Authorization": "Bearer s3cret"}),
+    ("/hooks/hub/wrong-secret", {}),
+    ("/hooks/hub", {}),
+    ("/hooks/hub/", {}),
+    ("/hooks/hub/s3cret/", {}),
+    ("/hooks/hub/s3cret/more", {}),
+    ("/hooks/hub/s3cr%E9t", {}),
+    ("/hooks/hub/%00", {}),
+    ("/hooks/hub?secret=s3cret", {}),
+    ("/hooks/hub", {"Authorization": "Bearer s3cret"}),
+    ("/hooks/off/s3cret", {}),
+    ("/hooks/local", {}),
+    ("/hooks/local", {"Authorization": ""}),
+    ("/hooks/local", {"Authorization": "Bearer "}),
+    ("/hooks/local", {"Authorization": "Bearer wrong"}),
+    ("/hooks/local", {"Authorization": "Bearer s3cret\xe9\xff"}),
+    ("/hooks/local/s3cret", {}),
+    ("/hooks/local/s3cret", {"Authorization": "Bearer s3cret"}),
+    ("/hooks/LOCAL", {"Authorization": "Bearer s3cret"}),
+    ("/hooks/%6eobody", {}),
+    ("/hooks/..", {}),
+]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"\xff", b"[" * 10_000, b""])
+def test_strangers_learn_nothing_from_one_answer_or_another(
+    receiver: Receiver, body: bytes
+) -> None:
+    client = receiver.app.test_client()
+    answers = set()
+    for path, headers in STRANGERS:
+        for content_type in ("application/json", "text/plain", None):
+            for encoding in ({}, {"Content-Encoding": "gzip"}):
+                answer = client.post(
+                    path,
+                    data=body,
+                    headers=headers | encoding,
+                    content_type=content_type,
+                )
+                answers.add((answer.status, answer.data, tuple(answer.headers)))
+    ((status, data, sent),) = answers
+    assert status == "404 NOT FOUND"
+    assert json.loads(data) == {"error": "not found"}
+    assert dict(sent)["Cache-Control"] == "no-store"
+    assert receiver.ledger.deliveries() == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
+def test_other_methods_have_one_answer_for_all(receiver: Receiver, method: str) -> None:
+    client = receiver.app.test_client()
+    answers = set()
+    for path in (
+        "/hooks/hub/s3cret",
+        "/hooks/nobody/x",
+        "/hooks/local",
+        "/hooks/off/x",
+    ):
+        answer = client.open(path, method=method, headers={"Origin": "https://a.b"})
+        answers.add((answer.status, answer.data, tuple(answer.headers)))
+    ((status, _, headers),) = answers
+    assert status == "405 METHOD NOT ALLOWED"
+    assert dict(headers)["Allow"] == "POST"
+    assert not any(name.startswith("Access-Control") for name, _ in headers)
+
+
+def test_nothing_is_ever_redirected(receiver: Receiver) -> None:
+    client = receiver.app.test_client()
+    for path in (
+        "//hooks/hub/s3cret",
+        "/hooks//hub/s3cret",
+        "/hooks/hub//s3cret",
+        "/hooks/",
+        "/hooks",
+        "/hooks/./hub/s3cret",
+    ):
+        answer = client.post("/", json=HUB, environ_overrides={"PATH_INFO": path})
+        assert answer.status_code // 100 != 3, path
+        assert "Location" not in answer.headers
+
+
+def test_the_log_has_one_line_and_no_secret(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    expected = [
+        ("/hooks/hub/s3cret", "source=hub outcome='queued' status=202"),
+        ("/hooks/hub/wr0ng-s3cret", "source=hub outcome='wrong secret' status=404"),
+        ("/hooks/s3cret", "source=- outcome='unknown source' status=404"),
+        ("/hooks/off/s3cret", "source=off outcome='disabled' status=404"),
+    ]
+    for path, told in expected:
+        caplog.clear()
+        hub(receiver, path)
+        lines = [
+            r.getMessage() for r in caplog.records if r.name == "webhook.web.hooks"
+        ]
+        assert len(lines) == 1
+        assert told in lines[0]
+        assert "s3cret" not in caplog.text
+    caplog.clear()
+    push(receiver, "no event")
+    assert "source=local outcome='nothing to do' status=200" in caplog.text
+    assert "delivery=-" not in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+# Bad input of senders that are known
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"[" * 10_000 + b"]" * 10_000, "nested deeper than 32 levels"),
+        (b'{"events": ' * 10_000, "nested deeper than 32 levels"),
+        (b"\xff", "not UTF-8"),
+        (b"", "not JSON"),
+        (b"null", "document: must be keys with values, not nothing"),
+        (b"{}", "events: is missing"),
+        (b'{"events": [], "events": []}', "the key 'events' stands twice"),
+        (b'{"events": [NaN]}', "NaN is no JSON number"),
+        (b'{"events": [' + b"9" * 5000 + b"]}", "a number has too many digits"),
+        (b'{"events": {"a": "\\ud800"}}', "events: must be a list"),
+    ],
+)
+def test_what_cannot_be_read_is_a_400_and_on_record(
+    receiver: Receiver, body: bytes, told: str
+) -> None:
+    answer = push(receiver, data=body)
+    assert answer.status_code == 400
+    content = answer.get_json()
+    assert told in content["error"]
+    assert content["error"].isprintable()
+    delivery = receiver.ledger.delivery(content["delivery"])
+    assert delivery is not None
+    (kept,) = delivery.events
+    assert (kept.verdict, kept.action) == (Verdict.REFUSED, "unreadable")
+    assert told in kept.reason
+    assert push(receiver, event()).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": ""},
+        {"Content-Encoding": "gzip"},
+        {"Content-Encoding": "identity, br"},
+    ],
+)
+def test_another_content_type_or_encoding_is_a_415(
+    receiver: Receiver, headers: dict[str, str]
+) -> None:
+    answer = push(receiver, event(), headers=BEARER | headers)
+    assert answer.status_code == 415
+    assert receiver.queue.depth() == 0
+
+
+def test_too_many_events_are_a_413(receiver: Receiver) -> None:
+    answer = push(receiver, *[event(f"team/n{n}") for n in range(101)])
+    assert answer.status_code == 413
+    assert receiver.queue.depth() == 0
+    answer = push(receiver, *[event(f"team/n{n}") for n in range(100)])
+    assert answer.status_code == 202
+    assert receiver.queue.depth() == 100
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/hooks/local", 413, "the notification is too large"),
+        ("/hooks/nobody", 404, "not found"),
+        ("/hooks/hub/wrong", 404, "not found"),
+    ],
+)
+def test_a_body_that_announces_its_size_is_refused_unread(
+    receiver: Receiver, path: str, status: int, reason: str
+) -> None:
+    # Reading this raises, which would be another answer.
+    untouchable = io.RawIOBase()
+    answer = push(
+        receiver,
+        path=path,
+        environ_overrides={
+            "wsgi.input": untouchable,
+            "CONTENT_LENGTH": "100000000",
+        },
+    )
+    assert answer.status_code == status
+    assert answer.get_json() == {"error": reason}
+
+
+def test_a_body_that_breaks_off_is_a_400(receiver: Receiver) -> None:
+    longer = {"CONTENT_LENGTH": "1000"}
+    answer = push(receiver, event(), environ_overrides=longer)
+    assert answer.status_code == 400
+    assert answer.get_json() == {"error": "the request broke off"}
+    stranger = push(receiver, path="/hooks/nobody", environ_overrides=longer)
+    assert stranger.status_code == 404
+
+
+def test_a_body_of_the_largest_size_is_read(receiver: Receiver) -> None:
+    body = json.dumps({"events": [event()]}).encode().ljust(1_048_576)
+    assert push(receiver, data=body).status_code == 202
+    assert push(receiver, data=body + b" ").status_code == 413
+
+
+# When things break
+
+
+def test_a_redis_that_may_forget_is_a_503(server: RedisServer, config: Path) -> None:
+    receiver = open_receiver(config)
+    try:
+        receiver.connection.config_set("appendfsync", "everysec")
+        answer = push(receiver, event())
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert receiver.ledger.image("registry.example/team/web:1") is None
+    finally:
+        receiver.connection.config_set("appendfsync", "always")
+        receiver.connection.close()
+
+
+def test_an_operator_who_answers_for_redis_is_trusted(
+    server: RedisServer, config: Path
+) -> None:
+    text = config.read_text().replace("queue: {", "queue: {durability: trusted, ")
+    config.write_text(text)
+    receiver = open_receiver(config)
+    try:
+        receiver.connection.config_set("appendfsync", "everysec")
+        assert push(receiver, event()).status_code == 202
+    finally:
+        receiver.connection.config_set("appendfsync", "always")
+        receiver.connection.close()
+
+
+def test_a_redis_that_is_away_is_a_503_and_nothing_else(
+    server: RedisServer, receiver: Receiver
+) -> None:
+    assert push(receiver, event()).status_code == 202
+    server.kill()
+    try:
+        for answer in (push(receiver, event()), push(receiver, event())):
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"] == "5"
+            assert "redis" not in answer.get_data(as_text=True).lower()
+        assert push(receiver, data=b"{").status_code == 400
+        assert push(receiver, event(action="pull")).status_code == 200
+        assert hub(receiver, "/hooks/hub/wrong").status_code == 404
+    finally:
+        server.start()
+
+
+def test_a_fault_of_ours_is_a_503_without_a_trace_of_the_path(
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(receiver.queue, "enqueue_accepted", fault)
+    answer = hub(receiver, "/hooks/hub/s3cret")
+    assert answer.status_code == 503
+    assert "fault" not in answer.get_data(as_text=True)
+    assert "RuntimeError: a fault" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+# Under a real server
+
+
+def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
+    config: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "server.log"
+    with served(config, log) as port:
+
+        def post(path: str, body: object, headers: dict[str, str]) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            try:
+                connection.request("POST", path, body, headers)  # type: ignore[arg-type] # any body
+            except (BrokenPipeError, ConnectionResetError):
+                # It was refused while we were still sending; the answer is there,
+                # unless the kernel has thrown it away with the connection.
+                assert connection.sock
+                with contextlib.suppress(ConnectionResetError):
+                    return int(connection.sock.recv(1000).split()[1])
+                return 413
+            else:
+                return connection.getresponse().status
+            finally:
+                connection.close()
+
+        megabyte = b" " * 1_000_000
+        chunks = (megabyte for _ in range(100))
+        announced = BEARER | {"Content-Length": "100000000"}
+
+        def good() -> bytes:
+            return json.dumps({"events": [event()]}).encode()
+
+        assert post("/hooks/local", chunks, BEARER) == 413
+        assert next(chunks, None) is not None, "all of it was read"
+        assert post("/hooks/local", b"", announced) == 413
+        assert post("/hooks/local", iter([good()]), BEARER) == 202
+        assert post("/hooks/local", good(), BEARER) == 202
+        hub = json.dumps(HUB).encode()
+        json_type = {"Content-Type": "application/json"}
+        assert post("/hooks/hub/s3cret", hub, json_type) == 202
+        assert post("/hooks/hub/wr0ng-s3cret", hub, json_type) == 404
+    assert "s3cret" not in log.read_text()

@@ -1,0 +1,251 @@
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
+from webhook.web.attempts import Attempts
+from webhook.web.login import Login, local_path
+from workers.config import Secret
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
+    with site_on(server, tmp_path) as made:
+        yield made
+
+
+def csrf_token(page: TestResponse) -> str:
+    return page.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+
+
+def log_in(client: FlaskClient, token: str = TOKEN, **form: str) -> TestResponse:
+    proof = csrf_token(client.get("/login"))
+    return client.post("/login", data={"csrf_token": proof, "token": token, **form})
+
+
+def test_a_right_token_opens_a_session_and_logging_out_ends_it(site: Site) -> None:
+    client = site.client
+    assert client.get("/deliveries").status_code == 302
+    answer = log_in(client)
+    assert (answer.status_code, answer.location) == (303, "/")
+    page = client.get("/deliveries")
+    assert page.status_code == 200
+    client.post("/logout", data={"csrf_token": csrf_token(page)})
+    assert client.get("/deliveries").status_code == 302
+
+
+def test_the_session_cookie_is_for_this_site_and_no_script(site: Site) -> None:
+    client = site.client
+    cookie = SimpleCookie(log_in(client).headers["Set-Cookie"])
+    (morsel,) = cookie.values()
+    assert morsel["httponly"]
+    assert morsel["samesite"] == "Strict"
+    assert morsel["path"] == "/"
+    assert not morsel["secure"]
+    assert 0 < int(morsel["max-age"]) <= 86_400
+
+
+def test_over_https_cookies_are_secure_and_bound_to_the_host(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with site_on(server, tmp_path, public_url="https://images.example.org") as site:
+        client = site.app.test_client()
+        base = "https://images.example.org"
+        page = client.get("/login", base_url=base)
+        form = {"csrf_token": csrf_token(page), "token": TOKEN}
+        answer = client.post("/login", base_url=base, data=form)
+    for header in (page.headers["Set-Cookie"], answer.headers["Set-Cookie"]):
+        assert header.startswith("__Host-")
+        assert "Secure" in header
+
+
+def test_a_session_ends_when_its_time_is_over() -> None:
+    login = Login([Secret(TOKEN)], https=False, session_seconds=-1)
+    assert not _is_operator_after_login(login, login)
+
+
+def test_a_session_ends_when_its_token_is_taken_away_and_not_before() -> None:
+    both = Login([Secret("new"), Secret(TOKEN)], https=False)
+    assert _is_operator_after_login(Login([Secret(TOKEN)], https=False), both)
+    only_new = Login([Secret("new")], https=False)
+    assert not _is_operator_after_login(both, only_new)
+
+
+def _is_operator_after_login(before: Login, after: Login) -> bool:
+    app = Flask(__name__)
+    with app.test_request_context():
+        answer = Response()
+        before.open_session(answer, TOKEN)
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    with app.test_request_context(headers={"Cookie": cookie}):
+        return after.identity().is_operator
+
+
+def test_a_forged_cookie_opens_nothing(site: Site) -> None:
+    client = site.client
+    log_in(client)
+    cookie = client.get_cookie("cvmfs_webhook_session")
+    assert cookie is not None
+    client.set_cookie("cvmfs_webhook_session", cookie.value[:-2] + "AA")
+    assert client.get("/deliveries").status_code == 302
+
+
+def test_a_wrong_token_is_told_so_and_gets_no_session(site: Site) -> None:
+    client = site.client
+    answer = log_in(client, "wrong")
+    assert answer.status_code == 401
+    assert "not the operator" in answer.text
+    assert client.get_cookie("cvmfs_webhook_session") is None
+
+
+@pytest.mark.parametrize("token", ["", "wörter", "\udc80", TOKEN[:-1], TOKEN + "x"])
+def test_any_other_text_is_no_token(token: str) -> None:
+    login = Login([Secret(TOKEN)], https=False)
+    with Flask(__name__).test_request_context():
+        assert login.try_token(token) == 0
+
+
+def test_a_bearer_token_is_enough_for_a_program(site: Site) -> None:
+    client = site.client
+    assert client.get("/api/v1/deliveries", headers=OPERATOR).status_code == 200
+    lower = {"Authorization": f"bearer {TOKEN}"}
+    assert client.get("/api/v1/deliveries", headers=lower).status_code == 200
+
+
+def test_a_program_without_token_is_told_what_to_send(site: Site) -> None:
+    answer = site.client.get("/api/v1/deliveries")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "Bearer" in answer.get_json()["error"]
+
+
+def test_without_a_token_in_the_configuration_nobody_logs_in() -> None:
+    login = Login([], https=False)
+    with Flask(__name__).test_request_context(headers={"Authorization": "Bearer "}):
+        assert not login.is_possible
+        assert not login.identity().is_operator
+
+
+def test_a_form_without_its_csrf_token_does_nothing(site: Site) -> None:
+    client = site.client
+    client.get("/login")
+    assert client.post("/login", data={"token": TOKEN}).status_code == 403
+    form = {"token": TOKEN, "csrf_token": "0" * 64}
+    assert client.post("/login", data=form).status_code == 403
+    log_in(client)
+    assert client.post("/logout").status_code == 403
+    assert client.get("/deliveries").status_code == 200
+
+
+def test_a_csrf_token_of_another_browser_is_worth_nothing(site: Site) -> None:
+    other = csrf_token(site.client.get("/login"))
+    client = site.client
+    client.get("/login")
+    form = {"token": TOKEN, "csrf_token": other}
+    assert client.post("/login", data=form).status_code == 403
+
+
+def test_a_long_or_multipart_form_is_not_parsed(site: Site) -> None:
+    client = site.client
+    proof = csrf_token(client.get("/login"))
+    form = {"csrf_token": proof, "token": "x" * 10_000}
+    assert client.post("/login", data=form).status_code == 413
+    form = {"csrf_token": proof, "token": TOKEN}
+    answer = client.post("/login", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 403
+
+
+def test_after_too_many_wrong_tokens_even_the_right_one_has_to_wait(
+    site: Site,
+) -> None:
+    client = site.client
+    for _ in range(10):
+        assert log_in(client, "wrong").status_code == 401
+    answer = log_in(client)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    answer = client.get("/api/v1/deliveries", headers=OPERATOR)
+    assert answer.status_code == 429
+    elsewhere = {"REMOTE_ADDR": "192.0.2.8"}
+    answer = client.get("/api/v1/deliveries", headers=OPERATOR, environ_base=elsewhere)
+    assert answer.status_code == 200
+
+
+def test_a_session_goes_on_while_its_address_has_to_wait(site: Site) -> None:
+    client = site.client
+    log_in(client)
+    wrong = {"Authorization": "Bearer wrong"}
+    for _ in range(11):
+        client.get("/api/v1/deliveries", headers=wrong)
+    assert client.get("/deliveries").status_code == 200
+
+
+def test_guesses_are_forgotten_after_a_while_and_counted_for_a_whole_network() -> None:
+    now = [0.0]
+    attempts = Attempts(clock=lambda: now[0], allowed=2, window_seconds=60)
+    attempts.failed("2001:db8::1")
+    assert attempts.seconds_to_wait("2001:db8::2") == 0
+    now[0] = 10
+    attempts.failed("2001:db8::ffff")
+    assert attempts.seconds_to_wait("2001:db8::2") == 50
+    assert attempts.seconds_to_wait("2001:db8:0:1::2") == 0
+    now[0] = 60
+    assert attempts.seconds_to_wait("2001:db8::2") == 0
+
+
+def test_the_book_of_guesses_does_not_grow_for_ever() -> None:
+    attempts = Attempts(clock=lambda: 0.0, allowed=1, addresses=3)
+    for number in range(5):
+        attempts.failed(f"192.0.2.{number}")
+    waiting = [n for n in range(5) if attempts.seconds_to_wait(f"192.0.2.{n}")]
+    assert waiting == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "images/x",
+        "/ü",
+        "",
+    ],
+)
+def test_after_login_nobody_is_sent_to_another_site(target: str) -> None:
+    assert local_path(target) == "/"
+
+
+def test_after_login_one_is_back_where_one_wanted_to_go(site: Site) -> None:
+    client = site.client
+    answer = client.get("/deliveries?x=1")
+    assert answer.location == "/login?next=/deliveries?x%3D1"
+    assert log_in(client, next="/deliveries?x=1").location == "/deliveries?x=1"
+    answer = log_in(site.client, next="https://evil.example/")
+    assert answer.location == "/"
+
+
+def test_the_token_is_in_no_page_and_no_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = site.client
+    pages = [log_in(client), client.get("/"), client.get("/deliveries")]
+    pages.append(log_in(site.client, "wrong guess"))
+    assert not any(TOKEN in page.text for page in pages)
+    assert TOKEN not in caplog.text
+    assert "wrong guess" not in caplog.text

@@ -1,0 +1,214 @@
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rq_dashboard.web
+from flask import Flask
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import url_to_be
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
+from tests.support.tools.browser import browser, complaints, serving, wait_for
+from webhook.web import queue_pages
+from webhook.web.login import Login
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
+    with site_on(server, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def job(site: Site) -> Job:
+    queue = Queue(
+        "conversions", connection=site.bench.connection, serializer=JSONSerializer
+    )
+    return queue.enqueue(
+        "workers.jobs.run", "registry.example.org/a/b:c", description="a/b:c"
+    )
+
+
+def reading_paths(job: Job) -> list[str]:
+    return [
+        "/queue/",
+        "/queue/0/view/workers",
+        "/queue/0/view/jobs",
+        "/queue/0/view/jobs/conversions/queued/8/asc/1",
+        f"/queue/0/view/job/{job.id}",
+        "/queue/0/data/queues.json",
+        "/queue/0/data/workers.json",
+        "/queue/0/data/jobs/conversions/queued/8/asc/1.json",
+        f"/queue/0/data/job/{job.id}.json",
+        "/queue/static/css/main.css",
+        "/queue/read-only.css",
+    ]
+
+
+def test_the_operator_sees_queues_jobs_and_workers(site: Site, job: Job) -> None:
+    for path in reading_paths(job):
+        with site.client.get(path, headers=OPERATOR) as answer:
+            assert answer.status_code == 200, path
+    data = f"/queue/0/data/job/{job.id}.json"
+    shown = site.client.get(data, headers=OPERATOR).get_json()
+    assert (shown["description"], shown["status"]) == ("a/b:c", "queued")
+
+
+def test_nobody_else_sees_any_of_it(site: Site, job: Job) -> None:
+    for path in reading_paths(job):
+        assert site.client.get(path).status_code in {302, 401}, path
+
+
+def mutating_paths(job: Job) -> list[tuple[str, str]]:
+    return [
+        ("POST", f"/queue/job/{job.id}/delete"),
+        ("POST", f"/queue/job/{job.id}/requeue"),
+        ("POST", "/queue/requeue/conversions"),
+        ("GET", "/queue/requeue/conversions"),
+        ("POST", "/queue/queue/conversions/queued/empty"),
+        ("POST", "/queue/queue/conversions/compact"),
+    ]
+
+
+def test_nothing_can_be_changed_by_anybody(site: Site, job: Job) -> None:
+    for method, path in mutating_paths(job):
+        answer = site.client.open(path, method=method, headers=OPERATOR)
+        assert answer.status_code == 403, path
+        assert site.client.open(path, method=method).status_code in {302, 401}, path
+    assert Job.exists(job.id, connection=site.bench.connection)
+
+
+def test_every_route_of_rq_dashboard_is_either_for_reading_or_refused(
+    site: Site,
+) -> None:
+    theirs = Flask(__name__)
+    theirs.register_blueprint(rq_dashboard.web.blueprint)
+    known = {rule.endpoint for rule in site.app.url_map.iter_rules()}
+    views = site.app.view_functions
+    refused = set()
+    for rule in theirs.url_map.iter_rules():
+        if rule.endpoint.startswith("rq_dashboard."):
+            assert rule.endpoint in known
+            if views[rule.endpoint] is queue_pages._refuse:
+                refused.add(rule.endpoint.removeprefix("rq_dashboard."))
+    assert refused == {
+        "compact_queue",
+        "delete_job_view",
+        "empty_queue",
+        "requeue_all",
+        "requeue_job_view",
+    }
+
+
+def test_a_route_that_a_later_version_brings_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = queue_pages._their_app()
+    theirs.add_url_rule("/new", "rq_dashboard.new", lambda: "done")
+    monkeypatch.setattr(queue_pages, "_their_app", lambda: theirs)
+    app = Flask(__name__)
+    login = Login([], https=False)
+    pages = queue_pages.blueprint(connection=site.bench.connection, login=login)
+    app.register_blueprint(pages)
+    assert app.view_functions["rq_dashboard.new"] is queue_pages._refuse
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/queue/1/view/workers",
+        "/queue/0/view/jobs/x');alert(1);('/queued/8/asc/1",
+        "/queue/0/view/jobs/conversions/strange/8/asc/1",
+        "/queue/0/view/jobs/conversions/queued/0/asc/1",
+        "/queue/0/data/jobs/conversions/queued/x/asc/1.json",
+        "/queue/0/data/jobs/conversions/queued/8/asc/0.json",
+        "/queue/0/data/job/no-such-job.json",
+        "/queue/static/../web.py",
+    ],
+)
+def test_what_its_routes_would_stumble_over_is_not_found(site: Site, path: str) -> None:
+    assert site.client.get(path, headers=OPERATOR).status_code == 404
+
+
+class Trap:
+    """What a pickle can do to whoever reads it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path(self.path),))
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+
+def test_nothing_is_ever_unpickled(site: Site, job: Job, tmp_path: Path) -> None:
+    trap = pickle.dumps(Trap(tmp_path / "sprung"))
+    connection = site.bench.connection
+    connection.hset(job.key, mapping={"meta": trap, "data": trap})
+    worker = "rq:worker:w1"
+    connection.sadd("rq:workers", worker)
+    connection.hset(worker, mapping={"current_job": job.id, "queues": "conversions"})
+    for path in reading_paths(job):
+        with site.client.get(path, headers=OPERATOR):
+            assert not (tmp_path / "sprung").exists(), path
+
+
+def test_the_address_of_redis_is_on_no_page(site: Site, job: Job) -> None:
+    port = str(site.bench.connection.connection_pool.connection_kwargs["port"])
+    for path in reading_paths(job):
+        with site.client.get(path, headers=OPERATOR) as answer:
+            text = answer.get_data(as_text=True)
+            assert "redis://" not in text
+            assert port not in text
+
+
+def test_a_hostile_text_of_a_job_reaches_the_page_as_text(site: Site, job: Job) -> None:
+    job.description = HOSTILE
+    job.save()
+    data = f"/queue/0/data/job/{job.id}.json"
+    assert "<" not in site.client.get(data, headers=OPERATOR).text
+    policy = site.client.get("/queue/", headers=OPERATOR).headers
+    assert "'unsafe-inline'" not in policy["Content-Security-Policy"].split("style")[0]
+
+
+def test_a_person_sees_the_queue_in_a_browser(
+    site: Site, job: Job, tmp_path: Path
+) -> None:
+    job.description = HOSTILE
+    job.save()
+    with serving(site.app) as address, browser(tmp_path / "profile") as chrome:
+        log_in(chrome, f"{address}/queue/")
+        assert chrome.current_url == f"{address}/queue/"
+        wait_for(chrome, "conversions")
+        chrome.get(f"{address}/queue/0/view/jobs/conversions/queued/8/asc/1")
+        wait_for(chrome, job.id)
+        buttons = chrome.find_elements(By.CSS_SELECTOR, ".btn")
+        assert not [b.text for b in buttons if b.is_displayed()]
+        chrome.get(f"{address}/queue/0/view/job/{job.id}")
+        wait_for(chrome, "<script>alert(1)</script>")
+        assert chrome.title == "RQ dashboard"
+        chrome.get(f"{address}/queue/0/view/workers")
+        wait_for(chrome, "No workers.")
+        assert not complaints(chrome)
+
+
+def log_in(chrome: Chrome, address: str) -> None:
+    chrome.get(address)
+    chrome.find_element(By.ID, "token").send_keys(TOKEN)
+    chrome.find_element(By.CSS_SELECTOR, "main button").click()
+    # The click may be back before the page is: Chromium does not wait for a form.
+    WebDriverWait(chrome, 60).until(url_to_be(address))

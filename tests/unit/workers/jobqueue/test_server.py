@@ -1,0 +1,196 @@
+"""The queue server that we bring along, and the connection to whichever there is."""
+
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.harness.redis_server import Flavour, RedisServer
+from tests.support.harness.worker_process import eventually
+from workers.config import Config, QueueConfig, Secret
+from workers.jobqueue.connection import NoQueue, connect, connect_url, queue_url
+from workers.jobqueue.embedded_server import (
+    EmbeddedServer,
+    QueueServerFailed,
+    free_port,
+)
+from workers.ledger import Delivery, Hint, Ledger, LedgerUnavailable, Verdict, Wanted
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path)
+    yield server
+    server.close()
+
+
+def test_the_password_is_random_and_for_our_user_alone(tmp_path: Path) -> None:
+    urls = set()
+    for name in "ab":
+        server = EmbeddedServer(tmp_path / name)
+        server.configure()
+        urls.add(server.url.partition("@")[0])
+        assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+        for file in ("url", "server.conf", "lock"):
+            assert stat.S_IMODE((server.folder / file).stat().st_mode) == 0o600
+        server.close()
+    assert len(urls) == 2
+
+
+def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey") as server:
+        port = server.url.rpartition(":")[2]
+        with (
+            redis.Redis.from_url(f"redis://127.0.0.1:{port}") as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
+
+
+def test_the_url_stays_from_start_to_start(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey") as server:
+        first = server.url
+        with server.client() as connection:
+            connection.set("kept", "yes")
+        server.stop()
+        server.start()
+        assert server.url == first
+        with server.client() as connection:
+            assert connection.get("kept") == b"yes"
+
+
+def test_a_port_that_another_took_meanwhile_is_replaced(
+    tmp_path: Path, embedded: EmbeddedServer
+) -> None:
+    embedded.configure()
+    first = embedded.url
+    port = int(first.rpartition(":")[2].partition("/")[0])
+    taker = RedisServer(tmp_path / "other")
+    taker._port = port
+    with taker:
+        embedded.configure()
+        assert embedded.url != first
+        assert embedded.url.partition("@")[0] == first.partition("@")[0]
+
+
+def test_no_second_server_works_on_the_same_data(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey"):
+        second = EmbeddedServer(tmp_path)
+        with pytest.raises(QueueServerFailed, match="another queue server"):
+            second.configure(patience_seconds=0.2)
+
+
+def test_the_lock_is_held_for_as_long_as_the_server_lives(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey") as server:
+        assert server._embedded is not None
+        # As when the process that started it is killed.
+        server._embedded.close()
+        second = EmbeddedServer(tmp_path)
+        with pytest.raises(QueueServerFailed):
+            second.configure(patience_seconds=0.2)
+        server.kill()
+        second.configure()
+        second.close()
+
+
+def test_a_server_that_does_not_start_says_why(
+    tmp_path: Path, embedded: EmbeddedServer
+) -> None:
+    embedded.configure()
+    broken = embedded.folder / "appendonlydir"
+    broken.mkdir()
+    (broken / "appendonly.aof.manifest").write_text("file nonsense\n")
+    process = subprocess.Popen(
+        embedded.command, cwd=embedded.folder, stdin=subprocess.DEVNULL
+    )
+    with pytest.raises(QueueServerFailed, match=r"server\.log"):
+        embedded.wait_until_loaded(lambda: process.poll() is None, seconds=30)
+    process.wait(30)
+
+
+def test_a_long_log_is_put_aside(embedded: EmbeddedServer) -> None:
+    embedded.folder.mkdir()
+    (embedded.folder / "server.log").write_text("x" * 1_100_000)
+    embedded.configure()
+    assert not (embedded.folder / "server.log").exists()
+
+
+def test_the_url_is_the_configurations_or_the_embedded_servers(
+    tmp_path: Path, embedded: EmbeddedServer
+) -> None:
+    config = Config(state=tmp_path)
+    with pytest.raises(NoQueue, match=r"queue\.url"):
+        queue_url(config)
+    embedded.configure()
+    assert queue_url(config) == embedded.url
+    url = "redis://:secret@redis.example.org:6379/1"
+    other = replace(config, queue=QueueConfig(url=Secret(url)))
+    assert queue_url(other) == url
+    assert "secret" not in repr(other)
+
+
+def test_a_client_waits_a_while_for_a_server_that_restarts(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, connect(server.config()) as connection:
+        connection.set("kept", "yes")
+        server.kill()
+        with ThreadPoolExecutor() as threads:
+            answer = threads.submit(connection.get, "kept")
+            server.start()
+            assert answer.result() == b"yes"
+
+
+def test_a_client_gives_up_on_a_server_that_is_not_there() -> None:
+    with (
+        connect_url(f"redis://127.0.0.1:{free_port()}", patience_seconds=0.1) as client,
+        pytest.raises(redis.ConnectionError),
+    ):
+        client.ping()
+
+
+PUSHERS, PUSHES = 8, 60
+
+
+@pytest.mark.parametrize("flavour", ["redis", "valkey"])
+def test_a_burst_cut_off_by_a_kill_loses_nothing_that_was_accepted(
+    tmp_path: Path, flavour: Flavour
+) -> None:
+    with (
+        RedisServer(tmp_path, flavour) as server,
+        server.client() as connection,
+    ):
+        ledger = Ledger(connection)
+        accepted: list[str] = []
+
+        def push(pusher: int) -> None:
+            for i in range(PUSHES):
+                reference = f"docker.io/atlas/burst:{pusher}-{i}"
+                hint = Hint(None, 1.0, "hub")
+                wanted = Wanted(reference, Verdict.QUEUED, "allowed", hint)
+                delivery = Delivery(f"{pusher}-{i}", "hub", 1_800_000_000.0)
+                try:
+                    ledger.accept(delivery, [wanted])
+                except LedgerUnavailable:
+                    continue
+                accepted.append(reference)
+
+        pushers = [threading.Thread(target=push, args=[i]) for i in range(PUSHERS)]
+        for pusher in pushers:
+            pusher.start()
+        eventually(lambda: len(accepted) > PUSHES, "the burst is under way")
+        server.kill()
+        server.start()
+        for pusher in pushers:
+            pusher.join()
+        server.restart()
+        assert len(accepted) > PUSHES
+        kept = {image.reference for image in ledger.images(0, 10_000).images}
+        assert set(accepted) <= kept
+        seconds, _ = connection.time()
+        later = Ledger(connection, clock=lambda: seconds + 60.0)
+        assert set(accepted) <= {job.reference for job in later.owed(set())}

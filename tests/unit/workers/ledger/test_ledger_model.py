@@ -1,0 +1,246 @@
+"""The ledger against a model that fits on a page.
+
+The model knows only this: how often each reference was asked for, and which number each
+run began with. Whatever is lost, killed or late, every request must in the end be
+answered by a run that began after it, and no two runs may hold one reference.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.support.harness.ledger import D1, D2, Bench
+from tests.support.harness.redis_server import RedisServer
+from workers.ledger import Accepted, Lease, Outcome, State
+from workers.ledger.reading import as_text
+
+NAMES = ("docker.io/atlas/a:1", "docker.io/atlas/b:1")
+RUNNING = {State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING}
+names = st.sampled_from(NAMES)
+digests = st.sampled_from([D1, D2, None])
+ages = st.integers(0, 2)
+OWED = "cvmfs-webhook:owed"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("queue")) as running:
+        yield running
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Everything that front, workers, crashes and time can do to a ledger."""
+
+    server: RedisServer
+
+    @initialize()
+    def start(self) -> None:
+        self.connection = self.server.client()
+        self.connection.flushall()
+        self.bench = Bench(self.connection)
+        self.ledger = self.bench.ledger
+        self.queue: dict[str, str] = {}
+        self.lost: set[str] = set()
+        self.asked = dict.fromkeys(NAMES, 0)
+        self.begun = dict.fromkeys(NAMES, 0)
+        self.leases: list[Lease] = []
+        # Who may still work: the lease, and until when.
+        self.holders: dict[str, tuple[Lease, float]] = {}
+
+    def teardown(self) -> None:
+        self.drain()
+        self.connection.close()
+
+    def enqueue(self, accepted: Accepted | None, *, is_lost: bool = False) -> None:
+        if accepted and accepted.job_id and accepted.reference:
+            if is_lost:
+                self.lost.add(accepted.reference)
+            else:
+                self.queue[accepted.job_id] = accepted.reference
+
+    def is_held(self, name: str) -> bool:
+        return name in self.holders and self.bench.clock() < self.holders[name][1]
+
+    def let_go(self, lease: Lease) -> None:
+        if self.holders.get(lease.reference, (None, 0))[0] == lease:
+            del self.holders[lease.reference]
+
+    def begin(self, name: str, worker: str) -> Lease | None:
+        self.lost.discard(name)
+        is_held = self.is_held(name)
+        lease = self.ledger.begin(name, worker=worker)
+        if lease is not None:
+            assert not is_held
+            assert lease.number >= self.asked[name]
+            self.begun[name] = lease.number
+            self.holders[name] = (lease, self.bench.clock() + 30)
+        return lease
+
+    @rule(name=names, digest=digests, is_lost=st.sampled_from([False, False, True]))
+    def push(self, name: str, digest: str | None, is_lost: bool) -> None:  # noqa: FBT001
+        is_carried = name in self.queue.values() or name in self.lost
+        accepted = self.bench.push(digest, name)
+        self.asked[name] = accepted.number
+        if self.is_held(name):
+            assert accepted.job_id is None
+        elif not is_carried:
+            assert accepted.job_id is not None
+        self.enqueue(accepted, is_lost=is_lost)
+
+    @rule(name=names)
+    def refuse(self, name: str) -> None:
+        self.bench.refuse(name)
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def work(self) -> None:
+        name = self.queue.pop(next(iter(self.queue)))
+        lease = self.begin(name, f"w{len(self.leases)}")
+        if lease is not None:
+            self.leases.append(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(
+        outcome=st.sampled_from([*Outcome, Outcome.PUBLISHED, Outcome.FAILED]),
+        digest=st.sampled_from([D1, D2]),
+        pause=st.sampled_from([None, 1, 100]),
+        age=ages,
+    )
+    def finish(
+        self, outcome: Outcome, digest: str, pause: int | None, age: int
+    ) -> None:
+        lease = self.leases[-1 - age % len(self.leases)]
+        may_pass = outcome is Outcome.FAILED and pause is not None
+        next_try = self.bench.clock() + (pause or 0) if may_pass else None
+        self.enqueue(
+            self.ledger.finish(lease, outcome, digest=digest, next_try=next_try)
+        )
+        self.let_go(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(age=ages, is_stopped=st.booleans())
+    def worker_ends(self, age: int, is_stopped: bool) -> None:  # noqa: FBT001
+        place = len(self.leases) - 1 - age % len(self.leases)
+        lease, worker = self.leases[place], f"w{place}"
+        if is_stopped:
+            self.enqueue(self.ledger.release(lease.reference, worker=worker))
+        else:
+            self.enqueue(
+                self.ledger.abandon(lease.reference, worker=worker, how="signal 9")
+            )
+        self.let_go(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(age=ages)
+    def keep_alive(self, age: int) -> None:
+        lease = self.leases[-1 - age % len(self.leases)]
+        is_kept = self.ledger.keep_alive(lease)
+        holder = self.holders.get(lease.reference)
+        assert is_kept <= (holder is not None and holder[0] == lease)
+        if is_kept:
+            self.holders[lease.reference] = (lease, self.bench.clock() + 30)
+
+    @precondition(lambda self: self.leases)
+    @rule(stage=st.sampled_from(sorted(RUNNING)), digest=digests, age=ages)
+    def stage(self, stage: State, digest: str | None, age: int) -> None:
+        lease = self.leases[-1 - age % len(self.leases)]
+        self.ledger.stage(lease, stage, digest=digest)
+
+    @rule(seconds=st.sampled_from([1, 14, 16, 29, 32, 61]))
+    def time_passes(self, seconds: float) -> None:
+        self.bench.clock.passes(seconds)
+
+    @rule()
+    def sweep(self) -> None:
+        for job in self.ledger.owed(self.queue.keys()):
+            assert not self.is_held(job.reference or "")
+            self.enqueue(job)
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def the_queue_is_lost(self) -> None:
+        self.lost.update(self.queue.values())
+        self.queue.clear()
+
+    @invariant()
+    def a_request_without_a_run_is_owed(self) -> None:
+        for name in NAMES:
+            record = self.ledger.image(name)
+            if self.asked[name] > self.begun[name]:
+                assert record is not None
+                assert record.requested > record.done
+
+    @invariant()
+    def what_is_owed_is_looked_after(self) -> None:
+        owed = {as_text(name) for name in self.connection.zrange(OWED, 0, -1)}
+        for name in NAMES:
+            record = self.ledger.image(name)
+            is_owed = record is not None and record.requested > record.done
+            assert is_owed == (name in owed)
+
+    @invariant()
+    def at_most_one_waits(self) -> None:
+        waiting = list(self.queue.values())
+        assert all(waiting.count(name) <= 1 for name in NAMES)
+
+    @invariant()
+    def a_state_says_what_is_so(self) -> None:
+        total = 0
+        for name in NAMES:
+            record = self.ledger.image(name)
+            if record is None:
+                continue
+            total += 1
+            if record.state is State.LIVE:
+                assert record.live_digest is not None
+            if record.state in RUNNING:
+                assert record.is_running
+            if record.state is State.REFUSED and not record.started:
+                assert record.requested == record.done
+        assert sum(self.ledger.counts().values()) == total
+        assert self.ledger.images().total == total
+
+    def drain(self) -> None:
+        """Let the machines run on: all that was asked for must come to be answered."""
+        for _ in range(200):
+            self.sweep()
+            for job_id in list(self.queue):
+                name = self.queue.pop(job_id)
+                lease = self.begin(name, "last")
+                if lease is not None:
+                    self.enqueue(self.bench.publish(lease, D2))
+                    self.let_go(lease)
+            if self.ledger.next_due() is None and not self.queue:
+                break
+            self.bench.clock.passes(10)
+        for name in NAMES:
+            record = self.ledger.image(name)
+            if record is not None:
+                assert record.done == record.requested
+                assert self.begun[name] >= self.asked[name]
+                assert not record.is_running
+
+
+@pytest.mark.property
+def test_whatever_happens_every_request_is_answered(server: RedisServer) -> None:
+    LedgerMachine.server = server
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
