@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from workers.registry import (
     OCI_INDEX,
     OCI_MANIFEST,
     AccessDenied,
+    DeletionRefused,
     ImageNotFound,
     RegistryAccess,
     RegistryClient,
@@ -160,3 +163,55 @@ def test_a_password_is_needed_where_the_registry_wants_one(tmp_path: Path) -> No
             assert client.resolve(reference).digest == IMAGE.digest
             assert client.manifest(reference).raw == IMAGE.manifest
             assert not client.is_public(reference)
+
+
+OTHER = build_image([tar_of({"motd": b"bye"})])
+NAME = "thin/analysis"
+
+
+@contextmanager
+def client_of(host: str) -> Iterator[RegistryClient]:
+    access = {host: RegistryAccess(host, plain_http=True)}
+    with RegistryClient(access, internal_hosts=frozenset({host})) as client:
+        yield client
+
+
+def push(client: RegistryClient, reference: Reference) -> None:
+    client.push(reference, IMAGE.blobs, IMAGE.manifest, IMAGE.media_type)
+
+
+def test_an_image_is_taken_out_and_can_come_back(tmp_path: Path) -> None:
+    with distribution_registry(tmp_path) as host, client_of(host) as client:
+        reference = Reference.parse(f"{host}/{NAME}:v1")
+        other = replace(reference, tag="v2")
+        push(client, reference)
+        client.push(other, OTHER.blobs, OTHER.manifest, OTHER.media_type)
+        client.delete(reference, IMAGE.digest)
+        with pytest.raises(ImageNotFound):
+            client.resolve(reference)
+        assert client.resolve(other).digest == OTHER.digest
+        client.delete(reference, IMAGE.digest)
+        push(client, reference)
+        assert client.resolve(reference).digest == IMAGE.digest
+
+
+def test_no_other_tag_of_the_same_image_goes(tmp_path: Path) -> None:
+    with distribution_registry(tmp_path) as host, client_of(host) as client:
+        reference = Reference.parse(f"{host}/{NAME}:v1")
+        push(client, reference)
+        push(client, replace(reference, tag="copy"))
+        with pytest.raises(DeletionRefused, match="copy is the same image"):
+            client.delete(reference, IMAGE.digest)
+        assert sorted(client.tags(reference)) == ["copy", "v1"]
+
+
+def test_a_registry_that_deletes_nothing_says_so(tmp_path: Path) -> None:
+    with (
+        distribution_registry(tmp_path, deletes=False) as host,
+        client_of(host) as client,
+    ):
+        reference = Reference.parse(f"{host}/{NAME}:v1")
+        push(client, reference)
+        with pytest.raises(DeletionRefused, match=r"405 \(UNSUPPORTED.*enable deletes"):
+            client.delete(reference, IMAGE.digest)
+        assert client.resolve(reference).digest == IMAGE.digest

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -12,19 +11,15 @@ from tests.support.harness.jobs import Workshop
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
     Layer,
-    build_image,
     digest_of,
     gzip_layer,
     gzip_members_layer,
     plain_layer,
     tar_of,
-    write_layout,
     zstd_frames_layer,
     zstd_layer,
 )
 from tests.support.images.tree_listing import differences
-from tests.support.registries.distribution import tool
-from tests.support.tools.umoci import unpacked, without_additions
 from workers.ledger import Outcome
 
 TARS = [tar_of({f"file-{n}": b"%d" % n * 999, "last": b"%d" % n}) for n in range(5)]
@@ -50,23 +45,6 @@ def test_an_image_may_mix_compressions(shop: Workshop) -> None:
     plain = shop.listing(usual.config_digest)
     assert mixed.pop(record) != plain.pop(record)
     assert differences(mixed, plain) == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="umoci unpacks as root")
-def test_umoci_unpacks_a_mix_of_compressions_to_what_is_published(
-    shop: Workshop, tmp_path: Path
-) -> None:
-    """It does not know zstd in its older versions, so that is left out here."""
-    tool("umoci")
-    layers = [MIXED[0], MIXED[1], MIXED[3]]
-    image = build_image(layers)
-    write_layout(tmp_path / "layout", "test", image)
-    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
-    shop.registry.hold_image("atlas/mixed", "v1", image)
-    shop.publish("atlas/mixed:v1")
-    ours = without_additions(shop.listing(image.config_digest), theirs)
-    # No member names the root, and umoci gives it the time of unpacking.
-    assert differences(theirs, ours, ignore=["mtime"]) == []
 
 
 def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(

@@ -5,19 +5,13 @@ would be where Docker unpacked the layer: an overlay takes it for a whiteout.
 """
 
 import json
-import os
 import stat
-from pathlib import Path
 
 import pytest
 
 from tests.support.harness.jobs import Workshop
 from tests.support.images import tars
-from tests.support.images.layer_trees import Stack
-from tests.support.images.oci import build_image, digest_of, gzip_layer, write_layout
-from tests.support.images.tree_listing import differences
-from tests.support.registries.distribution import tool
-from tests.support.tools.umoci import unpacked
+from tests.support.images.oci import digest_of, gzip_layer
 from workers.formats.layers import layer_path
 from workers.formats.paths import image_path
 from workers.reference import Reference
@@ -74,16 +68,3 @@ def test_the_record_of_a_layer_names_such_devices_only_where_there_are_some(
         assert record is not None
         found.append(json.loads(snapshot.read(record)).get("devices"))
     assert found == [None, None, {"d": ["name"]}]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make devices")
-@pytest.mark.parametrize("upper", ["alone", "dressed", "dressed beside its whiteout"])
-def test_the_flat_tree_has_the_device_as_umoci_makes_it(
-    upper: str, tmp_path: Path
-) -> None:
-    tool("umoci")
-    layers = [BELOW, [tars.directory(b"d", mtime=1), *UPPERS[upper]]]
-    image = build_image([tars.tar(*entries) for entries in layers])
-    write_layout(tmp_path / "layout", "test", image)
-    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
-    assert differences(theirs, Stack(*layers).listing) == []

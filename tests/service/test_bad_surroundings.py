@@ -7,8 +7,6 @@ once the thing is mended the image goes live. One service for the whole module; 
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -231,24 +229,3 @@ def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
     for name in names:
         scene.wait_until_live(scene.reference(f"{name}:1"))
     scene.pushed += [scene.reference(f"{name}:1") for name in names]
-
-
-def test_up_with_a_wrong_configuration_says_all_that_is_wrong(tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        "listen: nowhere\n"
-        "queue: {url: http://127.0.0.1/}\n"
-        "sources: {hub: {kind: dockerhub}, lab: {kind: gitlab, secret: x}}\n"
-        "repositories: {Bad_Name: {storage: ftp://x}}\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "webhook.cli", "up", "--config", config],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    for key in ("listen", "queue.url", "sources.hub", "sources.lab", "repositories"):
-        assert f"error: {key}" in done.stderr

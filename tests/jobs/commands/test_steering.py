@@ -1,8 +1,6 @@
 """Removing and restoring, as an operator types it and as a program asks for it."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +8,14 @@ from click.testing import CliRunner, Result
 
 from tests.support.harness.jobs import Workshop
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
-from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import OPERATOR, Site, site_on
+from tests.support.harness.web_app import Site
 from tests.support.images.oci import Image, tar_of
 from webhook.cli import main
 from workers.jobs import run_job
-from workers.ledger import Outcome, State, orders
+from workers.ledger import Outcome, State
 from workers.reference import Reference
 
 NAME = "atlas/analysis:v1"
-
-
-@pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    with site_on(server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -180,43 +171,6 @@ def test_the_status_tells_which_digest_was_live_when(
 
 
 # Over HTTP.
-
-
-def test_the_operator_removes_an_image_by_request(site: Site) -> None:
-    site.bench.make_live()
-    path = f"/api/v1/images/{REFERENCE}"
-    assert site.client.delete(path).status_code == 401
-    answer = site.client.delete(path, headers=OPERATOR)
-    assert answer.status_code == 202
-    assert answer.json == {"reference": REFERENCE, "decision": "queued"}
-    assert site.bench.begin().order == orders.REMOVE
-
-
-def test_the_operator_restores_an_image_by_request(site: Site) -> None:
-    for digest in (D1, D2):
-        site.bench.clock.passes(1)
-        site.bench.make_live(digest)
-    path = f"/api/v1/images/{REFERENCE}/restore"
-    assert site.client.post(path, json={}).status_code == 401
-    answer = site.client.post(path, json={}, headers=OPERATOR)
-    assert answer.status_code == 202
-    assert answer.get_json()["digest"] == D1
-    assert orders.restored_digest(site.bench.begin().order) == D1
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [({"digest": 5}, 400), ({"other": "x"}, 400), ([], 400), ({"digest": "9"}, 404)],
-)
-def test_a_wish_to_restore_that_makes_no_sense_is_refused(
-    site: Site, body: object, code: int
-) -> None:
-    site.bench.make_live()
-    path = f"/api/v1/images/{REFERENCE}/restore"
-    answer = site.client.post(path, json=body, headers=OPERATOR)
-    assert answer.status_code == code
-    assert answer.get_json()["error"]
-    assert site.bench.image().requested == site.bench.image().done
 
 
 def test_the_page_and_the_api_tell_which_digest_was_live_when(site: Site) -> None:

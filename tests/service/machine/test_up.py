@@ -1,12 +1,10 @@
 """``cvmfs-webhook up`` as an operator lives with it: started, killed, ended."""
 
 import contextlib
-import itertools
 import os
 import re
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,15 +18,12 @@ import yaml
 
 from tests.support.harness.worker_process import eventually
 from webhook.machine.first_start import FQRN, write_first_files
-from webhook.machine.supervisor import Child, Errand, Supervisor
 from webhook.machine.up import _supervisor as children_of
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.jobqueue.connection import connect
 from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
-from workers.policy import PolicyFile
-from workers.reference import Reference
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
 # Printed last, so all that an operator needs stands before it.
@@ -99,49 +94,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One that no test ends."""
     with Up(tmp_path_factory.mktemp("up") / "state", free_port()) as up:
         yield up
-
-
-# The first start.
-
-
-def test_the_first_files_are_private_valid_and_allow_nothing(tmp_path: Path) -> None:
-    path = write_first_files(tmp_path, "127.0.0.1:8080")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    config = load_config(path, {})
-    assert {"dockerhub", "distribution"} <= {
-        one.kind for one in config.sources.values()
-    }
-    assert config.registries["127.0.0.1:5000"].plain_http
-    assert config.state == tmp_path
-    assert config.queue.url is None
-    secrets = {
-        secret.reveal()
-        for source in config.sources.values()
-        for secret in source.secrets
-    }
-    secrets |= {token.reveal() for token in config.operator.tokens}
-    assert all(len(secret) >= 32 for secret in secrets)
-    assert len(secrets) == len(config.sources) + 1
-    policy = PolicyFile(config.policy)
-    decision = policy.current().decide(Reference.parse(REFERENCE))
-    assert policy.problem is None
-    assert not decision.allowed
-
-
-def test_a_second_start_leaves_the_operators_files_alone(tmp_path: Path) -> None:
-    first = write_first_files(tmp_path, "127.0.0.1:8080").read_text()
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("version: 1\nrules: [{allow: docker.io/atlas/*}]\n")
-    assert write_first_files(tmp_path, "127.0.0.1:9090").read_text() == first
-    assert "atlas" in policy.read_text()
-
-
-def test_each_first_start_has_secrets_of_its_own(tmp_path: Path) -> None:
-    texts = {
-        write_first_files(tmp_path / name, "127.0.0.1:8080").read_text()
-        for name in "ab"
-    }
-    assert len(texts) == 2
 
 
 # Running.
@@ -254,96 +206,3 @@ def test_garbage_is_collected_where_the_configuration_says_how_often(
     done = subprocess.run(errand.command(), check=True, capture_output=True, text=True)
     assert f"{FQRN}: 0 trees and 0 memories of former images went" in done.stdout
     assert f"--keep-for {2 * 86_400}s" in " ".join(errand.command())
-
-
-# The supervisor by itself.
-
-
-@pytest.fixture
-def marks(tmp_path: Path) -> Path:
-    folder = tmp_path / "marks"
-    folder.mkdir()
-    return folder
-
-
-def shell(text: str) -> list[str]:
-    return ["/bin/sh", "-c", text]
-
-
-def test_a_child_that_dies_at_once_is_started_ever_more_slowly() -> None:
-    child = Child("brief", lambda: shell("exit 3"))
-    starts = []
-    now = 1000.0
-    for _ in range(600):
-        before = child.process
-        child.revive(now)
-        if child.process is not None and child.process is not before:
-            starts.append(now)
-            child.process.wait()
-            child.started = now
-        now += 0.1
-    pauses = [round(b - a) for a, b in itertools.pairwise(starts)]
-    assert pauses == sorted(pauses)
-    assert pauses[0] <= 1
-    assert pauses[-1] >= 16
-
-
-def test_a_child_deaf_to_sigterm_is_killed_at_the_deadline(marks: Path) -> None:
-    deaf = f"trap '' TERM; touch {marks}/deaf; while :; do sleep 0.05; done"
-    child = Child("deaf", lambda: shell(deaf))
-    supervisor = Supervisor(None, [child])
-    child.start()
-    eventually((marks / "deaf").exists, "it is deaf")
-    supervisor.end(patience_seconds=0.2)
-    assert not child.is_alive
-
-
-def test_an_errand_is_run_now_and_then_and_never_twice_at_once(marks: Path) -> None:
-    text = f"echo x >> {marks}/runs; while [ ! -e {marks}/enough ]; do sleep 0.02; done"
-    errand = Errand("errand", lambda: shell(text), every_seconds=7200)
-
-    def runs() -> int:
-        path = marks / "runs"
-        return path.read_text().count("x") if path.exists() else 0
-
-    errand.look(1000.0)
-    errand.look(4599.0)
-    assert runs() == 0
-    errand.look(4600.0)  # an hour later, so that restarts do not put it off
-    eventually(lambda: runs() == 1, "it runs")
-    errand.look(4600.0 + 7300.0)
-    assert runs() == 1
-    (marks / "enough").touch()
-    assert errand.process is not None
-    errand.process.wait()
-    errand.look(4600.0 + 7400.0)
-    eventually(lambda: runs() == 2, "it runs again")
-    assert errand.process is not None
-    errand.process.wait()
-
-
-def test_an_errand_that_is_under_way_is_ended_with_us(marks: Path) -> None:
-    text = f"touch {marks}/begun; while :; do sleep 0.05; done"
-    errand = Errand("errand", lambda: shell(text), every_seconds=1)
-    errand.look(0.0)
-    errand.look(1.0)
-    eventually((marks / "begun").exists, "it runs")
-    Supervisor(None, errands=[errand]).end()
-    assert errand.process is not None
-    assert errand.process.returncode == -signal.SIGTERM
-
-
-def test_the_server_is_ended_after_the_others(marks: Path) -> None:
-    def command(name: str) -> list[str]:
-        order = marks / "order"
-        text = f"trap 'echo {name} >> {order}; exit' TERM; touch {marks}/{name};"
-        return shell(f"{text} while :; do sleep 0.05; done")
-
-    server = Child("server", lambda: command("server"))
-    other = Child("other", lambda: command("other"))
-    supervisor = Supervisor(server, [other])
-    for child in (server, other):
-        child.start()
-        eventually((marks / child.name).exists, f"{child.name} runs")
-    supervisor.end()
-    assert (marks / "order").read_text().split() == ["other", "server"]

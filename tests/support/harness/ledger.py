@@ -20,6 +20,7 @@ from workers.ledger import (
 )
 
 REFERENCE = "registry.example.org/atlas/analysis:v1"
+REASON = "layer 3 of 7 ends in the middle of 'usr/lib/libLLVM.so'; build it again"
 D1, D2, D3 = (f"sha256:{digit * 64}" for digit in "123")
 
 
@@ -91,6 +92,12 @@ class Bench:
             repository="unpacked.example.org",
             places={"flat": "/registry.example.org/atlas/analysis:v1"},
         )
+
+    def fail(self, reference: str = REFERENCE, reason: str = REASON) -> None:
+        """Push, and end the run as a failure."""
+        self.push(D1, reference)
+        lease = self.begin(reference=reference)
+        self.ledger.finish(lease, Outcome.FAILED, reason=reason)
 
     def make_live(self, digest: str = D1, reference: str = REFERENCE) -> None:
         """Push and publish."""

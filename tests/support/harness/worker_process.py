@@ -14,15 +14,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.harness.ledger import D1
-from tests.support.harness.redis_server import DEADLINE_SECONDS
+import redis
+
+from tests.support.harness.ledger import D1, REFERENCE, Bench
+from tests.support.harness.redis_server import DEADLINE_SECONDS, RedisServer
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue import JobQueue, run_worker, worker_name
 from workers.jobqueue.connection import connect_url
-from workers.ledger import Lease, Ledger, LedgerUnavailable, Outcome
+from workers.ledger import Lease, Ledger, LedgerUnavailable, Outcome, State
 
 _URL, _FOLDER = "TEST_QUEUE_URL", "TEST_FOLDER"
 LEASE_SECONDS = 2.0
+OURS = "tests.support.harness.worker_process.publish"
+OTHER = "docker.io/library/debian:12"
 
 
 def eventually(claim: Callable[[], object], what: str) -> None:
@@ -79,6 +83,46 @@ class WorkerProcess:
         """Send SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_SECONDS)
+
+
+class QueueAndWorker:
+    """A ledger on the server's own clock, a queue, and a folder for the job."""
+
+    def __init__(
+        self, server: RedisServer, connection: redis.Redis, folder: Path
+    ) -> None:
+        self.url = server.url
+        self.connection = connection
+        self.folder = folder
+        self.bench = Bench(connection)
+        self.bench.ledger = self.ledger = Ledger(connection)
+        self.queue = JobQueue(connection, function=OURS)
+
+    def push(self, reference: str = REFERENCE, job: str = "publish") -> None:
+        function = f"{WorkerProcess.__module__}.{job}"
+        queue = JobQueue(self.connection, function=function)
+        queue.enqueue_accepted([self.bench.push(D1, reference)])
+
+    def worker(self, job: str = "publish", *words: str) -> WorkerProcess:
+        return WorkerProcess(self.url, self.folder, job, *words)
+
+    def state(self, reference: str = REFERENCE) -> State:
+        return self.bench.image(reference).state
+
+    def wait_until_live(self, reference: str = REFERENCE) -> None:
+        def is_done() -> bool:
+            image = self.bench.image(reference)
+            return image.state is State.LIVE and image.done == image.requested
+
+        eventually(is_done, f"{reference} goes live")
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process lives and is no zombie."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except FileNotFoundError:
+        return False
 
 
 def _mark(folder: Path) -> None:

@@ -15,12 +15,6 @@ from workers.jobqueue.connection import connect_url
 from workers.ledger import Accepted, Verdict
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("queue")) as running:
-        yield running
-
-
 @pytest.fixture
 def bench(server: RedisServer) -> Iterator[Bench]:
     with bench_on(server) as made:

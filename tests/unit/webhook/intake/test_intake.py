@@ -19,12 +19,6 @@ from workers.policy import PolicyFile
 NOW = 1_800_000_000.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
 class Bench:
     """An intake with the real parts around it."""
 

@@ -1,22 +1,15 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import Site, site_on
+from tests.support.harness.web_app import Site
 
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as running:
         yield running
-
-
-@pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    with site_on(server, tmp_path) as made:
-        yield made
 
 
 def test_a_process_that_answers_is_healthy_whatever_else_is_not(

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -9,21 +8,8 @@ from werkzeug.test import TestResponse
 
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
-from webhook.web.attempts import Attempts
 from webhook.web.login import Login, local_path
 from workers.config import Secret
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    with site_on(server, tmp_path) as made:
-        yield made
 
 
 def csrf_token(page: TestResponse) -> str:
@@ -190,27 +176,6 @@ def test_a_session_goes_on_while_its_address_has_to_wait(site: Site) -> None:
     for _ in range(11):
         client.get("/api/v1/deliveries", headers=wrong)
     assert client.get("/deliveries").status_code == 200
-
-
-def test_guesses_are_forgotten_after_a_while_and_counted_for_a_whole_network() -> None:
-    now = [0.0]
-    attempts = Attempts(clock=lambda: now[0], allowed=2, window_seconds=60)
-    attempts.failed("2001:db8::1")
-    assert attempts.seconds_to_wait("2001:db8::2") == 0
-    now[0] = 10
-    attempts.failed("2001:db8::ffff")
-    assert attempts.seconds_to_wait("2001:db8::2") == 50
-    assert attempts.seconds_to_wait("2001:db8:0:1::2") == 0
-    now[0] = 60
-    assert attempts.seconds_to_wait("2001:db8::2") == 0
-
-
-def test_the_book_of_guesses_does_not_grow_for_ever() -> None:
-    attempts = Attempts(clock=lambda: 0.0, allowed=1, addresses=3)
-    for number in range(5):
-        attempts.failed(f"192.0.2.{number}")
-    waiting = [n for n in range(5) if attempts.seconds_to_wait(f"192.0.2.{n}")]
-    assert waiting == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

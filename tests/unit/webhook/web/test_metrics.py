@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,6 @@ from tests.support.harness.ledger import D1
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import OPERATOR, Site, site_on
 from workers.ledger import Outcome, State
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    with site_on(server, tmp_path) as made:
-        yield made
 
 
 def scrape(site: Site) -> dict[str, float]:

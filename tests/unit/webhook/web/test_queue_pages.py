@@ -1,5 +1,4 @@
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,30 +7,12 @@ from flask import Flask
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import url_to_be
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
-from tests.support.tools.browser import browser, complaints, serving, wait_for
+from tests.support.harness.web_app import OPERATOR, Site
 from webhook.web import queue_pages
 from webhook.web.login import Login
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    with site_on(server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -183,32 +164,3 @@ def test_a_hostile_text_of_a_job_reaches_the_page_as_text(site: Site, job: Job) 
     assert "<" not in site.client.get(data, headers=OPERATOR).text
     policy = site.client.get("/queue/", headers=OPERATOR).headers
     assert "'unsafe-inline'" not in policy["Content-Security-Policy"].split("style")[0]
-
-
-def test_a_person_sees_the_queue_in_a_browser(
-    site: Site, job: Job, tmp_path: Path
-) -> None:
-    job.description = HOSTILE
-    job.save()
-    with serving(site.app) as address, browser(tmp_path / "profile") as chrome:
-        log_in(chrome, f"{address}/queue/")
-        assert chrome.current_url == f"{address}/queue/"
-        wait_for(chrome, "conversions")
-        chrome.get(f"{address}/queue/0/view/jobs/conversions/queued/8/asc/1")
-        wait_for(chrome, job.id)
-        buttons = chrome.find_elements(By.CSS_SELECTOR, ".btn")
-        assert not [b.text for b in buttons if b.is_displayed()]
-        chrome.get(f"{address}/queue/0/view/job/{job.id}")
-        wait_for(chrome, "<script>alert(1)</script>")
-        assert chrome.title == "RQ dashboard"
-        chrome.get(f"{address}/queue/0/view/workers")
-        wait_for(chrome, "No workers.")
-        assert not complaints(chrome)
-
-
-def log_in(chrome: Chrome, address: str) -> None:
-    chrome.get(address)
-    chrome.find_element(By.ID, "token").send_keys(TOKEN)
-    chrome.find_element(By.CSS_SELECTOR, "main button").click()
-    # The click may be back before the page is: Chromium does not wait for a form.
-    WebDriverWait(chrome, 60).until(url_to_be(address))

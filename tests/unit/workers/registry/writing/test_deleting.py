@@ -3,18 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.support.images.oci import build_image, tar_of
-from tests.support.registries.distribution import distribution_registry
 from tests.support.registries.writable_registry import WritableRegistry
 from workers.reference import Reference
 from workers.registry import (
     AccessDenied,
     DeletionRefused,
-    ImageNotFound,
     RegistryAccess,
     RegistryClient,
     RegistryProtocolError,
@@ -46,53 +43,6 @@ def registry() -> Iterator[WritableRegistry]:
 def delete(registry: WritableRegistry, tag: str = "v1") -> None:
     with client_of(registry.host) as client:
         client.delete(Reference.parse(f"{registry.host}/{NAME}:{tag}"), IMAGE.digest)
-
-
-# With Distribution, which deletes no single tags.
-
-
-def push(client: RegistryClient, reference: Reference) -> None:
-    client.push(reference, IMAGE.blobs, IMAGE.manifest, IMAGE.media_type)
-
-
-def test_an_image_is_taken_out_and_can_come_back(tmp_path: Path) -> None:
-    with distribution_registry(tmp_path) as host, client_of(host) as client:
-        reference = Reference.parse(f"{host}/{NAME}:v1")
-        other = replace(reference, tag="v2")
-        push(client, reference)
-        client.push(other, OTHER.blobs, OTHER.manifest, OTHER.media_type)
-        client.delete(reference, IMAGE.digest)
-        with pytest.raises(ImageNotFound):
-            client.resolve(reference)
-        assert client.resolve(other).digest == OTHER.digest
-        client.delete(reference, IMAGE.digest)
-        push(client, reference)
-        assert client.resolve(reference).digest == IMAGE.digest
-
-
-def test_no_other_tag_of_the_same_image_goes(tmp_path: Path) -> None:
-    with distribution_registry(tmp_path) as host, client_of(host) as client:
-        reference = Reference.parse(f"{host}/{NAME}:v1")
-        push(client, reference)
-        push(client, replace(reference, tag="copy"))
-        with pytest.raises(DeletionRefused, match="copy is the same image"):
-            client.delete(reference, IMAGE.digest)
-        assert sorted(client.tags(reference)) == ["copy", "v1"]
-
-
-def test_a_registry_that_deletes_nothing_says_so(tmp_path: Path) -> None:
-    with (
-        distribution_registry(tmp_path, deletes=False) as host,
-        client_of(host) as client,
-    ):
-        reference = Reference.parse(f"{host}/{NAME}:v1")
-        push(client, reference)
-        with pytest.raises(DeletionRefused, match=r"405 \(UNSUPPORTED.*enable deletes"):
-            client.delete(reference, IMAGE.digest)
-        assert client.resolve(reference).digest == IMAGE.digest
-
-
-# With others.
 
 
 def test_where_tags_are_deleted_nothing_else_goes(registry: WritableRegistry) -> None:

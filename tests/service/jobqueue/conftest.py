@@ -1,0 +1,16 @@
+"""A queue and workers as processes of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.worker_process import QueueAndWorker
+
+
+@pytest.fixture
+def jobs(server: RedisServer, tmp_path: Path) -> Iterator[QueueAndWorker]:
+    with server.client() as connection:
+        connection.flushall()
+        yield QueueAndWorker(server, connection, tmp_path / "jobs")
