@@ -1,4 +1,4 @@
-# up, test, lint and bench install what they need into .venv; nothing else is touched,
+# up, check, test, lint and bench install what they need into .venv; nothing else is touched,
 # but for Debian packages that the tests use, when root (NO_APT=1 keeps them out).
 
 PYTHON ?= python3
@@ -8,13 +8,18 @@ BIN := $(VENV)/bin
 DEBIAN := attr buildah chromium chromium-driver crun debootstrap docker-registry \
 	podman redis-server skopeo squashfs-tools uidmap umoci
 
-.PHONY: up test lint format bench lock clean
+.PHONY: up check test lint format bench lock clean
 
 up: $(VENV)/.runtime
 	$(BIN)/cvmfs-webhook up --state $(STATE)
 
 test: $(VENV)/.development debian
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# What to run while at work; test is everything.
+check: lint
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal \
+		-m "not slow" $(ARGS) tests/unit tests/contracts
 
 lint: $(VENV)/.development
 	$(BIN)/ruff format --check .

@@ -1,7 +1,15 @@
-"""How hypothesis searches, and what tests of more than one folder stand on.
+"""Where a test lies says what it needs, and is its marker.
 
-Hypothesis searches the same in every run; HYPOTHESIS_PROFILE=deep tries many more
-examples, other ones each time.
+unit: one module or its room, with values, ``tmp_path``, fakes in this process and a
+Redis of the session; no job, no process of ours.
+contracts: what every implementation of a Protocol keeps; needs what unit needs.
+jobs: a job or a command of the operator, run through in this process.
+service: processes of ours, started, killed and asked over sockets; a real browser.
+consumers: programs of others, mostly as root: umoci, podman, the kernel's overlayfs.
+compat: the real CVMFS client and ``cvmfs_server``.
+
+Hypothesis searches the same in every run. HYPOTHESIS_PROFILE=quick, of ``make check``,
+tries the first few of these examples; deep tries many more, other ones each time.
 """
 
 import os
@@ -16,6 +24,9 @@ from tests.support.harness.jobs import Workshop, workshop_on
 from tests.support.harness.redis_server import Flavour, RedisServer
 from tests.support.harness.web_app import Site, site_on
 
+HERE = Path(__file__).parent
+FOLDERS = ("unit", "contracts", "jobs", "service", "consumers", "compat")
+
 # No test may fail because of a time.
 settings.register_profile(
     "fixed",
@@ -23,6 +34,7 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("fixed"), max_examples=15)
 settings.register_profile(
     "deep",
     deadline=None,
@@ -30,6 +42,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its folder."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        assert folder in FOLDERS, f"{item.path} lies in no folder that says its needs"
+        item.add_marker(folder)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,6 @@ from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, Repository, RepositoryBusy, S3Storage
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 
-pytestmark = pytest.mark.compat
-
 
 @pytest.fixture
 def bucket() -> Iterator[S3Server]:

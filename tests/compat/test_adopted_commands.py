@@ -11,8 +11,6 @@ from tests.support.repositories.stock_repository import FQRN, Adopted
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 from webhook.cli import main
 
-pytestmark = pytest.mark.compat
-
 
 class Operator:
     """Types ``cvmfs-webhook repository …`` on the stock server's machine."""

@@ -14,8 +14,6 @@ from tests.support.repositories.stock_repository import FQRN, Adopted
 from tests.support.tools.cvmfs_client import mounted
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 
-pytestmark = pytest.mark.compat
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StockServer]:

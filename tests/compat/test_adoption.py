@@ -20,8 +20,6 @@ from workers.cvmfs import (
     roll_back,
 )
 
-pytestmark = pytest.mark.compat
-
 
 @pytest.fixture
 def adopted(tmp_path: Path) -> Iterator[Adopted]:

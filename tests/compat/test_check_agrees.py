@@ -21,10 +21,9 @@ StockCheck = Callable[[Workbench], subprocess.CompletedProcess[str]]
 
 SWISSKNIFE = shutil.which("cvmfs_swissknife")
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(SWISSKNIFE is None, reason="cvmfs_swissknife is not on PATH"),
-]
+pytestmark = pytest.mark.skipif(
+    SWISSKNIFE is None, reason="cvmfs_swissknife is not on PATH"
+)
 
 
 @pytest.fixture

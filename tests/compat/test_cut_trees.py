@@ -41,10 +41,7 @@ PLACE = b"/.flat/ab/abcdef"
 SMALL = CutSize(whole=100, most=40, least=6)
 PACKAGES = ("asyncio", "ctypes", "email", "encodings", "json", "unittest")
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture

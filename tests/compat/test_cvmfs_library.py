@@ -43,8 +43,6 @@ NOW = int(time.time())
 PLACE = b"/.flat/ab/abcdef"
 LARGE_BYTES = 16 * 1024 * 1024 + 5
 
-pytestmark = pytest.mark.compat
-
 
 def needs(command: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(

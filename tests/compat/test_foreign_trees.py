@@ -14,8 +14,6 @@ from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.formats.layers import layer_path
 from workers.formats.paths import flat_path
 
-pytestmark = pytest.mark.compat
-
 LAYER = gzip_layer(
     tars.tar(
         tars.directory(b"usr"),

@@ -32,13 +32,10 @@ from workers.cvmfs import (
 NOW = int(time.time())
 LINK = b"/registry/group/image:tag"
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(
-        shutil.which("cvmfs_swissknife") is None,
-        reason="cvmfs_swissknife is not on PATH",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    shutil.which("cvmfs_swissknife") is None,
+    reason="cvmfs_swissknife is not on PATH",
+)
 
 
 @pytest.fixture

@@ -12,10 +12,7 @@ from tests.support.registries.distribution import tool
 from tests.support.repositories.folder_over_http import served
 from tests.support.tools.cvmfs_client import mounted
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 def test_an_image_runs_from_the_mount_as_its_config_says_and_through_its_scripts(

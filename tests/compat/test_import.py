@@ -11,8 +11,6 @@ from tests.support.repositories.stock_repository import FQRN, Adopted
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, KeyRing, LocalStorage, PutFile, Repository
 
-pytestmark = pytest.mark.compat
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StockServer]:

@@ -12,10 +12,7 @@ from tests.support.registries.distribution import tool
 from tests.support.repositories.folder_over_http import served
 from tests.support.tools.cvmfs_client import mounted, swissknife_check
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 # What ``uname -m`` says, and what images for it are called.
 MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}

@@ -15,13 +15,10 @@ from tests.support.repositories.folder_over_http import served
 from tests.support.tools.cvmfs_client import mounted
 from workers.formats.layers import layer_path
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="mounting needs root and /dev/fuse",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+    reason="mounting needs root and /dev/fuse",
+)
 
 BASE = gzip_layer(
     tars.tar(

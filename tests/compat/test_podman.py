@@ -20,13 +20,10 @@ from tests.support.tools.podman import (
     require_rootless_podman,
 )
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="mounting needs root and /dev/fuse",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),
+    reason="mounting needs root and /dev/fuse",
+)
 
 
 @pytest.mark.parametrize(

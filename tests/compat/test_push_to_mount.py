@@ -21,10 +21,7 @@ from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
 from tests.support.tools.umoci import unpacked, without_additions
 from webhook.machine.first_start import FQRN
 
-pytestmark = [
-    pytest.mark.compat,
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture

@@ -22,8 +22,6 @@ from workers.cvmfs import (
     collect_garbage,
 )
 
-pytestmark = pytest.mark.compat
-
 
 @pytest.fixture
 def replica(tmp_path: Path) -> Iterator[StockServer]:

@@ -290,6 +290,7 @@ def test_the_lock_is_waited_for(storage: Storage, place: Place) -> None:
     timer.join()
 
 
+@pytest.mark.slow
 def test_the_lock_is_kept_while_its_holder_lives_and_dies_with_it(
     storage: Storage, place: Place
 ) -> None:

@@ -427,6 +427,7 @@ def test_the_notes_tell_what_to_paste_and_where_the_token_is(tmp_path: Path) -> 
     assert "images.example.org.pub" in notes
 
 
+@pytest.mark.slow
 def test_the_redis_of_the_chart_keeps_what_it_accepts_and_wants_its_password(
     rendered: dict[str, list[Object]], tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_pages_are_never_kept_and_their_files_for_long(site: Site) -> None:
         assert "immutable" in answer.headers["Cache-Control"]
 
 
+@pytest.mark.slow
 def test_without_redis_a_page_says_so(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -209,6 +209,7 @@ def test_what_is_not_there_is_not_found_in_json(site: Site) -> None:
     assert answer.get_json()["error"]
 
 
+@pytest.mark.slow
 def test_without_redis_the_answer_is_to_come_again(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def test_it_is_ready_when_all_is_well(site: Site) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_it_is_not_ready_without_redis_and_ready_again_with_it(
     site: Site, server: RedisServer
 ) -> None:
@@ -73,6 +74,7 @@ def test_without_any_policy_it_is_not_ready(site: Site) -> None:
     assert answer.get_json()["checks"]["policy"] != "ok"
 
 
+@pytest.mark.slow
 def test_whoever_probes_learns_no_address_and_no_path(
     site: Site, server: RedisServer
 ) -> None:

@@ -464,6 +464,7 @@ def test_an_operator_who_answers_for_redis_is_trusted(
         receiver.connection.close()
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_away_is_a_503_and_nothing_else(
     server: RedisServer, receiver: Receiver
 ) -> None:

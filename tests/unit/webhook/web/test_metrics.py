@@ -110,6 +110,7 @@ def test_every_process_shows_the_same(server: RedisServer, tmp_path: Path) -> No
         assert scrape(one) == scrape(other)
 
 
+@pytest.mark.slow
 def test_without_redis_there_are_still_metrics_that_say_so(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
