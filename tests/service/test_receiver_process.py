@@ -6,11 +6,10 @@ import json
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.support.harness.notifications import event
-from tests.support.harness.receiver import served, write_config
 from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.service import run_receiver_process
+from tests.support.harness.web_app import write_config
 
 BEARER = {
     "Authorization": "Bearer s3cret",
@@ -22,18 +21,12 @@ HUB = {
 }
 
 
-@pytest.fixture
-def config(server: RedisServer, tmp_path: Path) -> Path:
-    with server.client() as connection:
-        connection.flushall()
-    return write_config(tmp_path, server.url)
-
-
 def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
-    config: Path, tmp_path: Path
+    server: RedisServer, tmp_path: Path
 ) -> None:
     log = tmp_path / "server.log"
-    with served(config, log) as port:
+    config = write_config(tmp_path, server)
+    with run_receiver_process(config, log) as port:
 
         def post(path: str, body: object, headers: dict[str, str]) -> int:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)

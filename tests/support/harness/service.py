@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from typing import Self
 import pytest
 import requests
 
+from tests.support.harness.redis_server import DEADLINE_SECONDS
 from tests.support.registries.distribution import NotificationEndpoint, free_port
 from webhook.machine.first_start import FQRN
 
@@ -226,3 +228,30 @@ registries:
         with contextlib.suppress(requests.RequestException):
             return requests.get(f"{self.url}/api/v1/images", timeout=10).text
         return "no answer"
+
+
+@contextmanager
+def run_receiver_process(path: Path, log: Path) -> Iterator[int]:
+    """Run the receiver as an operator does, its output into ``log``; give its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "webhook.cli", "serve", "--config", str(path)]
+    command += ["--listen", f"127.0.0.1:{port}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not _answers(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE_SECONDS)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).ok
+    except requests.ConnectionError:
+        return False

@@ -1,22 +1,31 @@
-"""The pages and the API over a real ledger, as one application to send requests to."""
+"""The application of the receiver over real parts, to send requests to.
+
+``open_web_app`` is for pages and the API: its clock stands still. ``create_app`` takes
+no clock, so what has one is introduced here by hand. ``create_web_app`` is the real
+``create_app`` over a configuration file, for hooks and for all routes together.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.harness.ledger import Bench, bench_on
 from tests.support.harness.redis_server import RedisServer
 from webhook import dashboard
+from webhook.app import create_app
 from webhook.dashboard.pages import Sources
 from webhook.intake.requests import PublishRequests
 from webhook.web import api, headers, health, metrics, queue_pages
 from webhook.web.login import Login
-from workers.config import Secret
+from workers.config import Secret, load_config
 from workers.jobqueue import JobQueue
+from workers.jobqueue.connection import connect
+from workers.ledger import Ledger
 from workers.policy import PolicyFile
 
 TOKEN = "the operator's token, which is long"
@@ -29,11 +38,31 @@ rules:
   - deny: docker.io/unknownuser/**
     reason: not a namespace of the experiment
 """
+CONFIG = """\
+queue: {{url: "{redis_url}"}}
+operator: {{token: "{token}"}}
+sources:
+  hub: {{kind: dockerhub, secret: [s3cret, next-secret]}}
+  local: {{kind: distribution, registry: registry.example, secret: s3cret}}
+  lab: {{kind: gitlab, registry: registry.example, secret: schlüssel}}
+  "off": {{kind: dockerhub, secret: s3cret, enabled: false}}
+{more}"""
+HOOK_POLICY = """\
+version: 1
+rules:
+  - allow: docker.io/acme/*
+  - allow: registry.example/team/**
+"""
 
 
 @dataclass
 class Site:
-    """An application with everything that it stands on."""
+    """An application with everything that it stands on.
+
+    Attributes:
+        bench: the ledger.
+        problems: what the pages tell everybody; of ``open_web_app`` only.
+    """
 
     bench: Bench
     app: Flask
@@ -45,6 +74,14 @@ class Site:
     def client(self) -> FlaskClient:
         """A new browser or program."""
         return self.app.test_client()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.bench.ledger
+
+    @property
+    def connection(self) -> redis.Redis:
+        return self.bench.connection
 
 
 @contextmanager
@@ -72,20 +109,16 @@ def site_on(
             problems=lambda: site.problems,
             clock=bench.clock,
         )
-        app.register_blueprint(
+        for blueprint in (
             api.blueprint(
                 ledger=bench.ledger,
                 policy=policy,
                 requests=requests,
                 login=login,
                 ttls=ttls,
-            )
-        )
-        app.register_blueprint(dashboard.blueprint(pages))
-        app.register_blueprint(
-            queue_pages.blueprint(connection=bench.connection, login=login)
-        )
-        app.register_blueprint(
+            ),
+            dashboard.blueprint(pages),
+            queue_pages.blueprint(connection=bench.connection, login=login),
             metrics.blueprint(
                 ledger=bench.ledger,
                 queue=queue,
@@ -93,12 +126,39 @@ def site_on(
                 login=login,
                 kinds={"hub": "dockerhub", "lab": "gitlab"},
                 clock=bench.clock,
-            )
-        )
-        app.register_blueprint(
+            ),
             health.blueprint(
                 ledger=bench.ledger, policy=policy, is_durability_trusted=False
-            )
-        )
+            ),
+        ):
+            app.register_blueprint(blueprint)
         headers.init_app(app)
         yield site
+
+
+def write_config(folder: Path, server: RedisServer, more: str = "") -> Path:
+    """Empty the server; write a configuration and a policy; return the former's path.
+
+    Args:
+        folder: for both files.
+        server: the queue's.
+        more: lines for the end of the configuration.
+    """
+    with server.client() as connection:
+        connection.flushall()
+    (folder / "policy.yaml").write_text(HOOK_POLICY)
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.format(redis_url=server.url, token=TOKEN, more=more))
+    return path
+
+
+@contextmanager
+def create_web_app(path: Path) -> Iterator[Site]:
+    """Give the application of a configuration, put together as it really is."""
+    config = load_config(path, {})
+    with connect(config) as connection:
+        bench = Bench(connection)
+        bench.ledger = Ledger(connection)  # on the clock of the server
+        queue, policy = JobQueue(connection), PolicyFile(config.policy)
+        app = create_app(config, bench.ledger, queue, policy)
+        yield Site(bench, app, config.policy, queue)

@@ -6,23 +6,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.support.harness.receiver import open_receiver, write_config
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import TOKEN
-from webhook.app import create_app
-from workers.config import (
-    Config,
-    OperatorConfig,
-    QueueConfig,
-    RepositoryConfig,
-    Secret,
-    SourceConfig,
-)
-from workers.jobqueue import JobQueue
-from workers.ledger import Ledger, Looks
-from workers.policy import PolicyFile
+from tests.support.harness.web_app import FQRN, TOKEN, create_web_app, write_config
+from workers.ledger import Looks
 
-FQRN = "unpacked.example.org"
 # Design section 5.4: what anybody may have. The rest is the operator's.
 OPEN = {
     "/",
@@ -59,33 +46,16 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+def app(
+    server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flask]:
     folder = tmp_path_factory.mktemp("state")
     storage = folder / FQRN
     storage.mkdir()
     (storage / ".cvmfspublished").write_text("manifest")
-    policy = folder / "policy.yaml"
-    policy.write_text("version: 1\nrules: [{allow: registry.example.org/**}]\n")
-    with RedisServer(folder / "redis") as server:
-        config = Config(
-            state=folder,
-            queue=QueueConfig(url=Secret(server.url)),
-            operator=OperatorConfig((Secret(TOKEN),)),
-            policy=policy,
-            repositories={FQRN: RepositoryConfig(FQRN, storage.as_uri())},
-            sources={
-                "hub": SourceConfig(
-                    "hub", "dockerhub", (Secret("s3cret"),), "docker.io"
-                )
-            },
-        )
-        with server.client() as connection:
-            yield create_app(
-                config,
-                Ledger(connection),
-                JobQueue(connection),
-                PolicyFile(policy),
-            )
+    more = f'repositories: {{{FQRN}: {{storage: "{storage.as_uri()}"}}}}\n'
+    with create_web_app(write_config(folder, server, more)) as site:
+        yield site.app
 
 
 def paths(app: Flask) -> set[tuple[str, str]]:
@@ -158,19 +128,19 @@ def test_files_beside_the_repository_are_not_served(app: Flask, tmp_path: Path) 
         assert client.get(f"/cvmfs/{path}").status_code == 404
 
 
-def test_a_policy_that_is_watched_by_nobody_shows(app: Flask, tmp_path: Path) -> None:
+def test_a_policy_that_is_watched_by_nobody_shows(
+    app: Flask, server: RedisServer, tmp_path: Path
+) -> None:
     def samples() -> str:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return app.test_client().get("/metrics", headers=headers).text
 
     assert "registries_asked_timestamp_seconds 0.0" in samples()
-    with RedisServer(tmp_path / "redis") as server:
-        receiver = open_receiver(write_config(tmp_path, server.url))
+    with create_web_app(write_config(tmp_path, server)) as site:
         rule = "{allow: registry.example/team/**, watch: {every: 15m}}"
-        (tmp_path / "policy.yaml").write_text(f"version: 1\nrules: [{rule}]\n")
-        page = receiver.app.test_client().get("/").text
+        site.policy_path.write_text(f"version: 1\nrules: [{rule}]\n")
+        page = site.client.get("/").text
         assert "does `cvmfs-webhook reconcile` run?" in page
-        Looks(receiver.connection, receiver.ledger.now).note_asked()
-        page = receiver.app.test_client().get("/").text
+        Looks(site.connection, site.ledger.now).note_asked()
+        page = site.client.get("/").text
         assert "does `cvmfs-webhook reconcile` run?" not in page
-        receiver.connection.close()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.harness.receiver import Receiver, open_receiver, write_config
 from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.web_app import Site, create_web_app, write_config
 from workers.ledger import State, Verdict
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -34,16 +34,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def config(server: RedisServer, tmp_path: Path) -> Path:
-    with server.client() as connection:
-        connection.flushall()
-    return write_config(tmp_path, server.url)
+    return write_config(tmp_path, server)
 
 
 @pytest.fixture
-def receiver(config: Path) -> Iterator[Receiver]:
-    receiver = open_receiver(config)
-    yield receiver
-    receiver.connection.close()
+def site(config: Path) -> Iterator[Site]:
+    with create_web_app(config) as made:
+        yield made
 
 
 def event(repository: str = "team/web", **more: Any) -> dict[str, Any]:
@@ -53,22 +50,22 @@ def event(repository: str = "team/web", **more: Any) -> dict[str, Any]:
     return {"id": identity, "action": "push", "target": target, **more}
 
 
-def push(receiver: Receiver, *events: object, **more: Any) -> TestResponse:
+def push(site: Site, *events: object, **more: Any) -> TestResponse:
     """Send events as Distribution does."""
     options = {
         "path": "/hooks/local",
         "headers": BEARER,
         "data": json.dumps({"events": events}),
     }
-    return receiver.app.test_client().post(**(options | more))
+    return site.client.post(**(options | more))
 
 
-def hub(receiver: Receiver, path: str, body: object = HUB, **more: Any) -> TestResponse:
-    return receiver.app.test_client().post(path, json=body, **more)
+def hub(site: Site, path: str, body: object = HUB, **more: Any) -> TestResponse:
+    return site.client.post(path, json=body, **more)
 
 
-def test_a_push_to_docker_hub_is_queued(receiver: Receiver) -> None:
-    answer = hub(receiver, "/hooks/hub/s3cret")
+def test_a_push_to_docker_hub_is_queued(site: Site) -> None:
+    answer = hub(site, "/hooks/hub/s3cret")
     assert answer.status_code == 202
     content = answer.get_json()
     assert content["images"] == [
@@ -78,29 +75,29 @@ def test_a_push_to_docker_hub_is_queued(receiver: Receiver) -> None:
             "reason": "rule 1 (line 3): allow docker.io/acme/*",
         }
     ]
-    assert receiver.queue.depth() == 1
-    image = receiver.ledger.image("docker.io/acme/web:1.4.2")
+    assert site.queue.depth() == 1
+    image = site.ledger.image("docker.io/acme/web:1.4.2")
     assert image is not None
     assert image.state is State.QUEUED
-    delivery = receiver.ledger.delivery(content["delivery"])
+    delivery = site.ledger.delivery(content["delivery"])
     assert delivery is not None
     assert (delivery.source, delivery.sender) == ("hub", "127.0.0.1")
     assert delivery.events[0].actor == "acmebot"
 
 
-def test_both_secrets_of_a_rotation_work(receiver: Receiver) -> None:
-    assert hub(receiver, "/hooks/hub/next-secret").status_code == 202
-    assert hub(receiver, "/hooks/hub/s3cret").status_code == 202
+def test_both_secrets_of_a_rotation_work(site: Site) -> None:
+    assert hub(site, "/hooks/hub/next-secret").status_code == 202
+    assert hub(site, "/hooks/hub/s3cret").status_code == 202
 
 
 @pytest.mark.parametrize(
     "header", ["Bearer s3cret", "s3cret", "bearer s3cret", "Bearer  s3cret "]
 )
-def test_a_push_to_distribution_is_queued(receiver: Receiver, header: str) -> None:
+def test_a_push_to_distribution_is_queued(site: Site, header: str) -> None:
     headers = {"Authorization": header, "Content-Type": EVENTS}
-    answer = push(receiver, event(), headers=headers)
+    answer = push(site, event(), headers=headers)
     assert answer.status_code == 202
-    image = receiver.ledger.image("registry.example/team/web:1")
+    image = site.ledger.image("registry.example/team/web:1")
     assert image is not None
     assert image.hint is not None
     assert image.hint.digest == DIGEST
@@ -116,21 +113,21 @@ def test_a_push_to_distribution_is_queued(receiver: Receiver, header: str) -> No
     ],
 )
 def test_every_content_type_of_the_sender_is_taken(
-    receiver: Receiver, content_type: str
+    site: Site, content_type: str
 ) -> None:
     headers = BEARER | {"Content-Type": content_type}
-    assert push(receiver, event(), headers=headers).status_code == 202
+    assert push(site, event(), headers=headers).status_code == 202
 
 
-def test_a_secret_beyond_ascii_is_taken(receiver: Receiver) -> None:
+def test_a_secret_beyond_ascii_is_taken(site: Site) -> None:
     value = "Bearer schlüssel".encode().decode("latin-1")
     headers = {"Authorization": value, "Content-Type": EVENTS}
-    answer = push(receiver, event(), path="/hooks/lab", headers=headers)
+    answer = push(site, event(), path="/hooks/lab", headers=headers)
     assert answer.status_code == 202
 
 
-def test_what_nobody_allows_is_refused_with_a_2xx(receiver: Receiver) -> None:
-    answer = push(receiver, event("strange/web"))
+def test_what_nobody_allows_is_refused_with_a_2xx(site: Site) -> None:
+    answer = push(site, event("strange/web"))
     assert answer.status_code == 200
     assert answer.get_json()["images"] == [
         {
@@ -139,35 +136,35 @@ def test_what_nobody_allows_is_refused_with_a_2xx(receiver: Receiver) -> None:
             "reason": "no rule allows registry.example/strange/web",
         }
     ]
-    image = receiver.ledger.image("registry.example/strange/web:1")
+    image = site.ledger.image("registry.example/strange/web:1")
     assert image is not None
     assert image.state is State.REFUSED
-    assert receiver.queue.depth() == 0
+    assert site.queue.depth() == 0
 
 
-def test_layers_and_pulls_are_no_images_and_fill_no_ledger(receiver: Receiver) -> None:
+def test_layers_and_pulls_are_no_images_and_fill_no_ledger(site: Site) -> None:
     layer = event(target={"mediaType": "application/octet-stream"})
     del layer["target"]["tag"]
-    answer = push(receiver, layer, event(action="pull"), event(action="mount"))
+    answer = push(site, layer, event(action="pull"), event(action="mount"))
     assert answer.status_code == 200
     assert answer.get_json()["images"] == []
-    assert receiver.ledger.deliveries() == []
+    assert site.ledger.deliveries() == []
 
 
-def test_a_manifest_without_a_tag_starts_nothing(receiver: Receiver) -> None:
+def test_a_manifest_without_a_tag_starts_nothing(site: Site) -> None:
     child = event()
     del child["target"]["tag"]
-    answer = push(receiver, child)
+    answer = push(site, child)
     assert answer.status_code == 200
     (image,) = answer.get_json()["images"]
     assert image["reference"] == f"registry.example/team/web@{DIGEST}"
     assert image["decision"] == "ignored"
-    assert receiver.ledger.counts()[State.QUEUED] == 0
+    assert site.ledger.counts()[State.QUEUED] == 0
 
 
-def test_one_bad_event_does_not_lose_its_neighbours(receiver: Receiver) -> None:
+def test_one_bad_event_does_not_lose_its_neighbours(site: Site) -> None:
     answer = push(
-        receiver,
+        site,
         event("team/one"),
         event("../../etc", target={"tag": "x"}),
         event("team/two", target={"tag": "../../etc:x"}),
@@ -190,36 +187,36 @@ def test_one_bad_event_does_not_lose_its_neighbours(receiver: Receiver) -> None:
     reasons = [image["reason"] for image in answer.get_json()["images"]]
     assert "repository name '../../etc' is not valid" in reasons[1]
     assert "tag '../../etc:x' is not valid" in reasons[2]
-    assert receiver.queue.depth() == 2
+    assert site.queue.depth() == 2
 
 
-def test_the_same_event_again_is_a_duplicate(receiver: Receiver) -> None:
+def test_the_same_event_again_is_a_duplicate(site: Site) -> None:
     again = event()
-    assert push(receiver, again).status_code == 202
-    answer = push(receiver, again)
+    assert push(site, again).status_code == 202
+    answer = push(site, again)
     assert answer.status_code == 200
     (image,) = answer.get_json()["images"]
     assert image["decision"] == "duplicate"
 
 
-def test_one_id_for_a_pull_and_a_push_is_no_duplicate(receiver: Receiver) -> None:
-    answer = push(receiver, event(id="1", action="pull"), event(id="1"))
+def test_one_id_for_a_pull_and_a_push_is_no_duplicate(site: Site) -> None:
+    answer = push(site, event(id="1", action="pull"), event(id="1"))
     assert answer.status_code == 202
-    both = push(receiver, event(id="2"), event("team/other", id="2"))
+    both = push(site, event(id="2"), event("team/other", id="2"))
     assert [i["decision"] for i in both.get_json()["images"]] == ["queued", "queued"]
 
 
-def test_pushes_that_come_together_wait_as_one_job(receiver: Receiver) -> None:
+def test_pushes_that_come_together_wait_as_one_job(site: Site) -> None:
     for _ in range(6):
-        assert hub(receiver, "/hooks/hub/s3cret").status_code == 202
-    assert receiver.queue.depth() == 1
+        assert hub(site, "/hooks/hub/s3cret").status_code == 202
+    assert site.queue.depth() == 1
 
 
-def test_a_changed_policy_decides_at_once(receiver: Receiver, config: Path) -> None:
-    assert push(receiver, event("new/web")).status_code == 200
+def test_a_changed_policy_decides_at_once(site: Site, config: Path) -> None:
+    assert push(site, event("new/web")).status_code == 200
     policy = config.with_name("policy.yaml")
     policy.write_text(policy.read_text() + "  - allow: registry.example/new/*\n")
-    assert push(receiver, event("new/web")).status_code == 202
+    assert push(site, event("new/web")).status_code == 202
 
 
 # Strangers
@@ -252,9 +249,9 @@ STRANGERS = [
 
 @pytest.mark.parametrize("body", [b"{}", b"\xff", b"[" * 10_000, b""])
 def test_strangers_learn_nothing_from_one_answer_or_another(
-    receiver: Receiver, body: bytes
+    site: Site, body: bytes
 ) -> None:
-    client = receiver.app.test_client()
+    client = site.client
     answers = set()
     for path, headers in STRANGERS:
         for content_type in ("application/json", "text/plain", None):
@@ -270,12 +267,12 @@ def test_strangers_learn_nothing_from_one_answer_or_another(
     assert status == "404 NOT FOUND"
     assert json.loads(data) == {"error": "not found"}
     assert dict(sent)["Cache-Control"] == "no-store"
-    assert receiver.ledger.deliveries() == []
+    assert site.ledger.deliveries() == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
-def test_other_methods_have_one_answer_for_all(receiver: Receiver, method: str) -> None:
-    client = receiver.app.test_client()
+def test_other_methods_have_one_answer_for_all(site: Site, method: str) -> None:
+    client = site.client
     answers = set()
     for path in (
         "/hooks/hub/s3cret",
@@ -291,8 +288,8 @@ def test_other_methods_have_one_answer_for_all(receiver: Receiver, method: str) 
     assert not any(name.startswith("Access-Control") for name, _ in headers)
 
 
-def test_nothing_is_ever_redirected(receiver: Receiver) -> None:
-    client = receiver.app.test_client()
+def test_nothing_is_ever_redirected(site: Site) -> None:
+    client = site.client
     for path in (
         "//hooks/hub/s3cret",
         "/hooks//hub/s3cret",
@@ -307,7 +304,7 @@ def test_nothing_is_ever_redirected(receiver: Receiver) -> None:
 
 
 def test_the_log_has_one_line_and_no_secret(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
+    site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     expected = [
@@ -318,7 +315,7 @@ def test_the_log_has_one_line_and_no_secret(
     ]
     for path, told in expected:
         caplog.clear()
-        hub(receiver, path)
+        hub(site, path)
         lines = [
             r.getMessage() for r in caplog.records if r.name == "webhook.web.hooks"
         ]
@@ -326,7 +323,7 @@ def test_the_log_has_one_line_and_no_secret(
         assert told in lines[0]
         assert "s3cret" not in caplog.text
     caplog.clear()
-    push(receiver, "no event")
+    push(site, "no event")
     assert "source=local outcome='nothing to do' status=200" in caplog.text
     assert "delivery=-" not in caplog.text
     assert "s3cret" not in caplog.text
@@ -351,19 +348,19 @@ def test_the_log_has_one_line_and_no_secret(
     ],
 )
 def test_what_cannot_be_read_is_a_400_and_on_record(
-    receiver: Receiver, body: bytes, told: str
+    site: Site, body: bytes, told: str
 ) -> None:
-    answer = push(receiver, data=body)
+    answer = push(site, data=body)
     assert answer.status_code == 400
     content = answer.get_json()
     assert told in content["error"]
     assert content["error"].isprintable()
-    delivery = receiver.ledger.delivery(content["delivery"])
+    delivery = site.ledger.delivery(content["delivery"])
     assert delivery is not None
     (kept,) = delivery.events
     assert (kept.verdict, kept.action) == (Verdict.REFUSED, "unreadable")
     assert told in kept.reason
-    assert push(receiver, event()).status_code == 202
+    assert push(site, event()).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -378,20 +375,20 @@ def test_what_cannot_be_read_is_a_400_and_on_record(
     ],
 )
 def test_another_content_type_or_encoding_is_a_415(
-    receiver: Receiver, headers: dict[str, str]
+    site: Site, headers: dict[str, str]
 ) -> None:
-    answer = push(receiver, event(), headers=BEARER | headers)
+    answer = push(site, event(), headers=BEARER | headers)
     assert answer.status_code == 415
-    assert receiver.queue.depth() == 0
+    assert site.queue.depth() == 0
 
 
-def test_too_many_events_are_a_413(receiver: Receiver) -> None:
-    answer = push(receiver, *[event(f"team/n{n}") for n in range(101)])
+def test_too_many_events_are_a_413(site: Site) -> None:
+    answer = push(site, *[event(f"team/n{n}") for n in range(101)])
     assert answer.status_code == 413
-    assert receiver.queue.depth() == 0
-    answer = push(receiver, *[event(f"team/n{n}") for n in range(100)])
+    assert site.queue.depth() == 0
+    answer = push(site, *[event(f"team/n{n}") for n in range(100)])
     assert answer.status_code == 202
-    assert receiver.queue.depth() == 100
+    assert site.queue.depth() == 100
 
 
 @pytest.mark.parametrize(
@@ -403,12 +400,12 @@ def test_too_many_events_are_a_413(receiver: Receiver) -> None:
     ],
 )
 def test_a_body_that_announces_its_size_is_refused_unread(
-    receiver: Receiver, path: str, status: int, reason: str
+    site: Site, path: str, status: int, reason: str
 ) -> None:
     # Reading this raises, which would be another answer.
     untouchable = io.RawIOBase()
     answer = push(
-        receiver,
+        site,
         path=path,
         environ_overrides={
             "wsgi.input": untouchable,
@@ -419,79 +416,77 @@ def test_a_body_that_announces_its_size_is_refused_unread(
     assert answer.get_json() == {"error": reason}
 
 
-def test_a_body_that_breaks_off_is_a_400(receiver: Receiver) -> None:
+def test_a_body_that_breaks_off_is_a_400(site: Site) -> None:
     longer = {"CONTENT_LENGTH": "1000"}
-    answer = push(receiver, event(), environ_overrides=longer)
+    answer = push(site, event(), environ_overrides=longer)
     assert answer.status_code == 400
     assert answer.get_json() == {"error": "the request broke off"}
-    stranger = push(receiver, path="/hooks/nobody", environ_overrides=longer)
+    stranger = push(site, path="/hooks/nobody", environ_overrides=longer)
     assert stranger.status_code == 404
 
 
-def test_a_body_of_the_largest_size_is_read(receiver: Receiver) -> None:
+def test_a_body_of_the_largest_size_is_read(site: Site) -> None:
     body = json.dumps({"events": [event()]}).encode().ljust(1_048_576)
-    assert push(receiver, data=body).status_code == 202
-    assert push(receiver, data=body + b" ").status_code == 413
+    assert push(site, data=body).status_code == 202
+    assert push(site, data=body + b" ").status_code == 413
 
 
 # When things break
 
 
-def test_a_redis_that_may_forget_is_a_503(server: RedisServer, config: Path) -> None:
-    receiver = open_receiver(config)
-    try:
-        receiver.connection.config_set("appendfsync", "everysec")
-        answer = push(receiver, event())
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "5"
-        assert receiver.ledger.image("registry.example/team/web:1") is None
-    finally:
-        receiver.connection.config_set("appendfsync", "always")
-        receiver.connection.close()
+@pytest.fixture
+def forgetful(server: RedisServer) -> Iterator[None]:
+    """Let the server lose what it has just accepted, if its power fails."""
+    with server.client() as connection:
+        connection.config_set("appendfsync", "everysec")
+        yield
+        connection.config_set("appendfsync", "always")
+
+
+def test_a_redis_that_may_forget_is_a_503(site: Site, forgetful: None) -> None:
+    answer = push(site, event())
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert site.ledger.image("registry.example/team/web:1") is None
 
 
 def test_an_operator_who_answers_for_redis_is_trusted(
-    server: RedisServer, config: Path
+    config: Path, forgetful: None
 ) -> None:
     text = config.read_text().replace("queue: {", "queue: {durability: trusted, ")
     config.write_text(text)
-    receiver = open_receiver(config)
-    try:
-        receiver.connection.config_set("appendfsync", "everysec")
-        assert push(receiver, event()).status_code == 202
-    finally:
-        receiver.connection.config_set("appendfsync", "always")
-        receiver.connection.close()
+    with create_web_app(config) as site:
+        assert push(site, event()).status_code == 202
 
 
 @pytest.mark.slow
 def test_a_redis_that_is_away_is_a_503_and_nothing_else(
-    server: RedisServer, receiver: Receiver
+    server: RedisServer, site: Site
 ) -> None:
-    assert push(receiver, event()).status_code == 202
+    assert push(site, event()).status_code == 202
     server.kill()
     try:
-        for answer in (push(receiver, event()), push(receiver, event())):
+        for answer in (push(site, event()), push(site, event())):
             assert answer.status_code == 503
             assert answer.headers["Retry-After"] == "5"
             assert "redis" not in answer.get_data(as_text=True).lower()
-        assert push(receiver, data=b"{").status_code == 400
-        assert push(receiver, event(action="pull")).status_code == 200
-        assert hub(receiver, "/hooks/hub/wrong").status_code == 404
+        assert push(site, data=b"{").status_code == 400
+        assert push(site, event(action="pull")).status_code == 200
+        assert hub(site, "/hooks/hub/wrong").status_code == 404
     finally:
         server.start()
 
 
 def test_a_fault_of_ours_is_a_503_without_a_trace_of_the_path(
-    receiver: Receiver,
+    site: Site,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fault(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(receiver.queue, "enqueue_accepted", fault)
-    answer = hub(receiver, "/hooks/hub/s3cret")
+    monkeypatch.setattr(site.queue, "enqueue_accepted", fault)
+    answer = hub(site, "/hooks/hub/s3cret")
     assert answer.status_code == 503
     assert "fault" not in answer.get_data(as_text=True)
     assert "RuntimeError: a fault" in caplog.text
