@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from tests.support.harness.ledger import Bench, bench_on
 from tests.support.harness.redis_server import RedisServer
@@ -162,3 +163,14 @@ def create_web_app(path: Path) -> Iterator[Site]:
         queue, policy = JobQueue(connection), PolicyFile(config.policy)
         app = create_app(config, bench.ledger, queue, policy)
         yield Site(bench, app, config.policy, queue)
+
+
+def csrf_token(page: TestResponse) -> str:
+    """Return what proves that a form of ours is sent back."""
+    return page.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+
+
+def log_in(client: FlaskClient, token: str = TOKEN, **form: str) -> TestResponse:
+    """Send the form of /login as a browser does."""
+    proof = csrf_token(client.get("/login"))
+    return client.post("/login", data={"csrf_token": proof, "token": token, **form})

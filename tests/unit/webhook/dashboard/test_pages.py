@@ -1,3 +1,5 @@
+"""The pages: what an author reads, and who may see what."""
+
 from pathlib import Path
 from urllib.parse import quote
 
@@ -5,7 +7,13 @@ import pytest
 
 from tests.support.harness.ledger import D1, REFERENCE
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
+from tests.support.harness.web_app import (
+    OPERATOR,
+    Site,
+    csrf_token,
+    log_in,
+    site_on,
+)
 
 PAGE = f"/images/{REFERENCE}"
 
@@ -117,19 +125,13 @@ def test_only_the_operators_own_form_asks_the_registry_again(site: Site) -> None
     site.bench.make_live(D1)
     client = site.client
     assert client.post(PAGE).status_code == 401
-    login = client.get("/login").text
-    form = {"csrf_token": proof_in(login), "token": TOKEN}
-    client.post("/login", data=form)
+    log_in(client)
     assert client.post(PAGE).status_code == 403
     assert site.queue.depth() == 0
-    form = {"csrf_token": proof_in(client.get(PAGE).text)}
+    form = {"csrf_token": csrf_token(client.get(PAGE))}
     answer = client.post(PAGE, data=form)
     assert (answer.status_code, answer.location) == (303, PAGE)
     assert site.queue.depth() == 1
-
-
-def proof_in(page: str) -> str:
-    return page.partition('name="csrf_token" value="')[2].partition('"')[0]
 
 
 def test_pages_are_never_kept_and_their_files_for_long(site: Site) -> None:

@@ -1,10 +1,18 @@
+"""The API: what a program may ask, and what the operator alone may."""
+
 from pathlib import Path
 
 import pytest
 
 from tests.support.harness.ledger import D1, D2, REFERENCE
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import OPERATOR, TOKEN, Site, site_on
+from tests.support.harness.web_app import (
+    OPERATOR,
+    Site,
+    csrf_token,
+    log_in,
+    site_on,
+)
 from workers.ledger import State
 
 IMAGE = f"/api/v1/images/{REFERENCE}"
@@ -192,14 +200,10 @@ def test_a_request_that_makes_no_sense_asks_for_nothing(
 
 def test_a_session_needs_the_csrf_token_of_its_page_to_ask(site: Site) -> None:
     client = site.client
-    page = client.get("/login").text
-    proof = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-    client.post("/login", data={"csrf_token": proof, "token": TOKEN})
+    log_in(client)
     asked = {"reference": REFERENCE}
     assert client.post("/api/v1/images", json=asked).status_code == 403
-    page = client.get("/").text
-    proof = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-    headers = {"X-CSRF-Token": proof}
+    headers = {"X-CSRF-Token": csrf_token(client.get("/"))}
     assert client.post("/api/v1/images", json=asked, headers=headers).status_code == 202
 
 

@@ -1,3 +1,5 @@
+"""The files of a repository, served to its clients."""
+
 import http.client
 import os
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""Whether the receiver lives, and whether it can take notifications."""
+
 from collections.abc import Iterator
 
 import pytest

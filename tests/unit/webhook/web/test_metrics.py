@@ -1,3 +1,5 @@
+"""The metrics, and that nothing secret is in them."""
+
 from pathlib import Path
 
 import pytest

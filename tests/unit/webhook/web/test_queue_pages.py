@@ -1,3 +1,5 @@
+"""The pages of the queue: for the operator, and to look at only."""
+
 import pickle
 from pathlib import Path
 
