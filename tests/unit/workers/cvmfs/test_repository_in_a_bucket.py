@@ -232,6 +232,7 @@ class DyingAfter:
         return None if self.writes_left >= 0 else 503
 
 
+@pytest.mark.slow
 def test_a_commit_can_be_cut_off_at_any_write() -> None:
     # How many there are is not the same each time: the lock is prolonged on a timer.
     for number in itertools.count():
@@ -269,6 +270,7 @@ def test_the_same_process_can_go_on_after_the_bucket_was_away(
     assert findings(server) == []
 
 
+@pytest.mark.slow
 def test_making_a_repository_can_be_cut_off_at_any_write() -> None:
     for number in itertools.count():
         with s3_server() as server:

@@ -673,6 +673,7 @@ def test_a_connection_that_decodes_will_do(server: RedisServer, bench: Bench) ->
         assert [job.job_id for job in ledger.owed({accepted.job_id})] == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_one_error_of_ours(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, server.client() as connection:
         ledger = Ledger(connection)

@@ -231,6 +231,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert not record.is_running
 
 
+@pytest.mark.slow
 @pytest.mark.property
 def test_whatever_happens_every_request_is_answered(server: RedisServer) -> None:
     LedgerMachine.server = server

@@ -180,6 +180,7 @@ def test_a_failure_between_deaths_ends_the_count(bench: Bench) -> None:
     assert bench.ledger.abandon(REFERENCE, worker="w", how="signal 9") is not None
 
 
+@pytest.mark.slow
 def test_thousands_are_swept_in_one_call(bench: Bench) -> None:
     names = [f"docker.io/atlas/many:{i}" for i in range(1200)]
     jobs = {bench.push(reference=name).job_id or "" for name in names}

@@ -183,6 +183,7 @@ def child(site: Site, name: str, *steps: Step) -> Child[Publication]:
     return Child(site.publish, name, *steps)
 
 
+@pytest.mark.slow
 def test_what_is_ready_meanwhile_goes_into_one_revision(site: Site) -> None:
     names = [f"image-{number}" for number in range(12)]
     before = site.repository.head().revision
@@ -195,6 +196,7 @@ def test_what_is_ready_meanwhile_goes_into_one_revision(site: Site) -> None:
     audit(site.root)
 
 
+@pytest.mark.slow
 def test_many_that_publish_at_once_all_become_live(site: Site) -> None:
     before = site.repository.head().revision
 
@@ -344,6 +346,7 @@ def followers(site: Site) -> Iterator[list[Child[Publication]]]:
     ReadyBatches(site.connection, site.ledger, FQRN).call()
 
 
+@pytest.mark.slow
 def test_a_leader_can_be_killed_at_any_write(
     tmp_path: Path, server: RedisServer
 ) -> None:

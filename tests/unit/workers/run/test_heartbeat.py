@@ -147,6 +147,7 @@ def test_a_queue_server_that_is_away_stops_nobody(
     assert (record.state, record.revision) == (State.LIVE, 7)
 
 
+@pytest.mark.slow
 def test_patience_ends(bench: Bench, server: RedisServer, fast: None) -> None:
     bench.push()
     lease = bench.begin()

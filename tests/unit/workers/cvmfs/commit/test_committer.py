@@ -115,6 +115,7 @@ def test_the_manifest_is_the_last_write_of_a_commit(tmp_path: Path) -> None:
     assert written == [(".cvmfsreflog", []), (".cvmfspublished", [])]
 
 
+@pytest.mark.slow
 def test_a_commit_can_fail_at_any_write(tmp_path: Path) -> None:
     def run(storage: MortalStorage) -> object:
         return publish(repository_on(storage))
@@ -131,6 +132,7 @@ def test_a_commit_can_fail_at_any_write(tmp_path: Path) -> None:
         check_recovers(base)
 
 
+@pytest.mark.slow
 def test_a_commit_can_be_killed_at_any_write(tmp_path: Path) -> None:
     with_first_image(tmp_path / "count")
     writes = count_writes(
@@ -149,6 +151,7 @@ def test_a_commit_can_be_killed_at_any_write(tmp_path: Path) -> None:
         check_recovers(base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["cut", "empty", "gone"])
 def test_power_can_fail_at_any_write(tmp_path: Path, lost: str) -> None:
     with_first_image(tmp_path / "count")
@@ -245,6 +248,7 @@ def live_in(base: Path) -> set[bytes]:
     return live
 
 
+@pytest.mark.slow
 def test_a_group_can_be_killed_at_any_write(tmp_path: Path) -> None:
     def ready(base: Path) -> list[Batch]:
         with_first_image(base)

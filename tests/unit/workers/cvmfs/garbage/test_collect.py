@@ -300,6 +300,7 @@ def publish_third(storage: LocalStorage | WatchedStorage) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_collection_at_any_point_of_a_publish_harms_nobody(tmp_path: Path) -> None:
     """Without any grace, before each thing that a publish asks of the storage."""
     point = 0
@@ -361,6 +362,7 @@ def test_a_tree_whose_contents_are_gone_is_not_even_prepared(tmp_path: Path) -> 
         repository.prepare(b"/.flat/ab/late", tree)
 
 
+@pytest.mark.slow
 def test_what_is_published_between_two_batches_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +433,7 @@ def writes_of_a_collection(base: Path) -> int:
     return storage.writes
 
 
+@pytest.mark.slow
 def test_a_collection_can_fail_at_any_write_and_deletion(tmp_path: Path) -> None:
     for number in range(writes_of_a_collection(tmp_path / "count")):
         base = tmp_path / str(number)
@@ -446,6 +449,7 @@ def test_a_collection_can_fail_at_any_write_and_deletion(tmp_path: Path) -> None
         check_left_by_a_collection(base)
 
 
+@pytest.mark.slow
 def test_a_collection_can_be_killed_at_any_write_and_deletion(tmp_path: Path) -> None:
     for number in range(writes_of_a_collection(tmp_path / "count")):
         base = tmp_path / str(number)
@@ -503,6 +507,7 @@ def _publish_and_remove(base: Path, number: int, rounds: int) -> None:
     os._exit(0)
 
 
+@pytest.mark.slow
 def test_collections_beside_publishers_break_no_commit(tmp_path: Path) -> None:
     """Processes publish and remove the same contents while others are collected."""
     new_repository(tmp_path)

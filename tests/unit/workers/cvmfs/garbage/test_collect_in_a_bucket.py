@@ -240,6 +240,7 @@ class Dying:
         return None if self.writes_left >= 0 else 503
 
 
+@pytest.mark.slow
 def test_a_collection_can_be_cut_off_at_any_write() -> None:
     number = 0
     is_cut = True

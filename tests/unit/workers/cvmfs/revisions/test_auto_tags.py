@@ -151,6 +151,7 @@ def test_collection_keeps_what_they_name_and_rolling_back_finds_it(base: Path) -
     assert 2 in {one.revision for one in done.revisions_given_up}
 
 
+@pytest.mark.slow
 def test_a_long_history_is_pruned_as_a_short_one() -> None:
     history = History(None, FQRN)
     root = ContentHash.of(b"root")
