@@ -12,7 +12,7 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.thin_images import name_thin, thin_shop
 from tests.support.images.oci import digest_of, tar_of
 from tests.support.registries.distribution import distribution_registry, free_port, tool
-from tests.support.registries.writable_registry import WritableRegistry
+from tests.support.registries.fake_registry import FakeRegistry
 from workers.formats.layers import layer_path
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome
@@ -111,7 +111,7 @@ def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
 def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+    with FakeRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
         shop.registry.push_image("atlas/analysis", "v1", LAYERS)
         thin = f"{host.host}/thin/{NAME}"
         assert shop.publish(NAME).places["thin"] == thin
@@ -122,7 +122,7 @@ def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
 def test_a_thin_image_never_replaces_the_image_that_it_stands_for(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    with WritableRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
+    with FakeRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
         image = shop.registry.push_image("atlas/analysis", "v1", LAYERS)
         name_thin(shop, f"{shop.registry.host}/{{repository}}:{{tag}}")
         shop.want(NAME)

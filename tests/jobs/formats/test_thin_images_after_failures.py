@@ -25,23 +25,23 @@ from tests.support.harness.thin_images import (
     rewrite_receipt,
     thin_shop,
 )
-from tests.support.registries.writable_registry import WritableRegistry
+from tests.support.registries.fake_registry import FakeRegistry
 from workers.jobs import run_job
 from workers.ledger import Outcome, orders
 from workers.registry.transport.transport import Answer, Transport
 
 
 @pytest.fixture
-def target() -> Iterator[WritableRegistry]:
+def target() -> Iterator[FakeRegistry]:
     """The registry of the thin images."""
-    with WritableRegistry() as registry:
+    with FakeRegistry() as registry:
         registry.deletes = {"digest"}  # as Distribution does
         yield registry
 
 
 @pytest.fixture
 def shop(
-    server: RedisServer, tmp_path: Path, target: WritableRegistry
+    server: RedisServer, tmp_path: Path, target: FakeRegistry
 ) -> Iterator[Workshop]:
     with thin_shop(server, tmp_path, target.host) as opened:
         yield opened
@@ -51,7 +51,7 @@ def shop(
 
 
 def test_a_deletion_that_fails_for_a_while_is_tried_again_with_the_removal(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     target.fail("DELETE", "/manifests/", status=503, times=1)
@@ -66,7 +66,7 @@ def test_a_deletion_that_fails_for_a_while_is_tried_again_with_the_removal(
 
 
 def test_a_registry_that_never_answers_again_keeps_no_name_in_cvmfs(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     target.fail("", "/manifests/", status=502)
@@ -83,7 +83,7 @@ def test_a_registry_that_never_answers_again_keeps_no_name_in_cvmfs(
 
 
 def test_an_old_one_that_could_not_be_deleted_for_a_while_goes_later(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     name_thin(shop, f"{target.host}/{ELSEWHERE}")
@@ -98,7 +98,7 @@ def test_an_old_one_that_could_not_be_deleted_for_a_while_goes_later(
 
 
 def test_a_removal_takes_along_what_was_left_behind(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     target.fail("DELETE", "/manifests/", status=503)
@@ -114,7 +114,7 @@ def test_a_removal_takes_along_what_was_left_behind(
 
 
 def test_who_has_lost_the_lease_deletes_nothing(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     name_thin(shop, f"{target.host}/{ELSEWHERE}")
@@ -157,7 +157,7 @@ def killing_at(host: str, number: int, *, is_done: bool) -> Callable[..., Answer
 @pytest.mark.parametrize("is_removed", [False, True], ids=["renamed", "removed"])
 def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
     shop: Workshop,
-    target: WritableRegistry,
+    target: FakeRegistry,
     monkeypatch: pytest.MonkeyPatch,
     is_done: bool,  # noqa: FBT001 - a parameter of the test
     is_removed: bool,  # noqa: FBT001 - a parameter of the test
@@ -200,7 +200,7 @@ def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("moment", ["before_publish", "after_publish"])
 def test_killed_around_a_publication_nothing_is_left_behind(
-    shop: Workshop, target: WritableRegistry, moment: str, nth: int
+    shop: Workshop, target: FakeRegistry, moment: str, nth: int
 ) -> None:
     publish(shop, FIRST)
     name_thin(shop, f"{target.host}/{SAME_FOLDER}")
@@ -229,7 +229,7 @@ def test_killed_around_a_publication_nothing_is_left_behind(
 
 
 def test_a_receipt_that_does_not_say_has_it_by_todays_template(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     said = receipt(shop)
@@ -240,7 +240,7 @@ def test_a_receipt_that_does_not_say_has_it_by_todays_template(
 
 
 def test_a_receipt_that_does_not_say_says_it_after_the_next_look(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     said = receipt(shop)
@@ -253,7 +253,7 @@ def test_a_receipt_that_does_not_say_says_it_after_the_next_look(
 
 
 def test_without_a_template_a_receipt_that_does_not_say_names_none(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     said = receipt(shop)
@@ -266,7 +266,7 @@ def test_without_a_template_a_receipt_that_does_not_say_names_none(
 
 @pytest.mark.parametrize("damage", [5, "A B", ["A B"], {}])
 def test_a_damaged_receipt_only_costs_a_publication(
-    shop: Workshop, target: WritableRegistry, damage: object
+    shop: Workshop, target: FakeRegistry, damage: object
 ) -> None:
     publish(shop, FIRST)
     rewrite_receipt(shop, {**receipt(shop), "thin": damage, "former_thin": [damage]})

@@ -38,8 +38,8 @@ from tests.support.images.oci import (
     digest_of,
 )
 from tests.support.registries.distribution import distribution_registry
+from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import Reply
-from tests.support.registries.writable_registry import WritableRegistry
 from workers.formats.thin_manifest import make_thin
 from workers.ledger import Outcome, State, orders
 from workers.reference import Reference
@@ -47,16 +47,16 @@ from workers.registry import ImageNotFound
 
 
 @pytest.fixture
-def target() -> Iterator[WritableRegistry]:
+def target() -> Iterator[FakeRegistry]:
     """The registry of the thin images."""
-    with WritableRegistry() as registry:
+    with FakeRegistry() as registry:
         registry.deletes = {"digest"}  # as Distribution does
         yield registry
 
 
 @pytest.fixture
 def shop(
-    server: RedisServer, tmp_path: Path, target: WritableRegistry
+    server: RedisServer, tmp_path: Path, target: FakeRegistry
 ) -> Iterator[Workshop]:
     with thin_shop(server, tmp_path, target.host) as opened:
         yield opened
@@ -128,7 +128,7 @@ def test_a_thin_image_with_a_new_name_loses_its_old_one(
 
 
 def test_what_is_gone_upstream_takes_its_thin_image_along(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     shop.allow(formats="[thin]", keep="{grace: 1d}")
     publish(shop, FIRST)
@@ -145,7 +145,7 @@ def test_what_is_gone_upstream_takes_its_thin_image_along(
 
 
 def test_a_rule_without_thin_images_any_more_takes_them_out(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     shop.allow(formats="[layers]")
@@ -158,7 +158,7 @@ def test_a_rule_without_thin_images_any_more_takes_them_out(
 
 
 def test_the_old_one_goes_after_the_new_one_is_there(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     image = push(shop, SECOND)
@@ -180,7 +180,7 @@ def test_the_old_one_goes_after_the_new_one_is_there(
 
 
 def test_an_old_one_stays_where_a_new_one_cannot_be_pushed(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     name_thin(shop, f"{target.host}/{ELSEWHERE}")
@@ -193,7 +193,7 @@ def test_an_old_one_stays_where_a_new_one_cannot_be_pushed(
 
 
 def test_a_moved_tag_moves_its_thin_image_and_nothing_is_deleted(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     second = publish(shop, SECOND)
@@ -202,7 +202,7 @@ def test_a_moved_tag_moves_its_thin_image_and_nothing_is_deleted(
 
 
 def test_a_template_that_comes_back_leaves_nothing_behind(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     before = dict(target.tags_of(THIN))
@@ -217,7 +217,7 @@ def test_a_template_that_comes_back_leaves_nothing_behind(
 
 
 def test_an_image_whose_thin_image_can_have_no_name_is_published_all_the_same(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     shop.allow(formats="[flat, thin]")
     name = "atlas/analysis:" + "v" * 128
@@ -234,7 +234,7 @@ def test_an_image_whose_thin_image_can_have_no_name_is_published_all_the_same(
 
 
 def test_a_restored_image_has_its_thin_image(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     second = publish(shop, SECOND)
@@ -247,7 +247,7 @@ def test_a_restored_image_has_its_thin_image(
 
 
 def test_a_restored_image_whose_thin_image_could_not_be_pushed_gets_it_later(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     publish(shop, SECOND)
@@ -261,7 +261,7 @@ def test_a_restored_image_whose_thin_image_could_not_be_pushed_gets_it_later(
 
 
 def test_a_push_of_what_a_restoration_replaced_completes_its_thin_image(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     publish(shop, SECOND)
@@ -273,7 +273,7 @@ def test_a_push_of_what_a_restoration_replaced_completes_its_thin_image(
 
 
 def test_a_restored_image_of_an_old_template_is_pushed_under_todays(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     publish(shop, SECOND)
@@ -284,7 +284,7 @@ def test_a_restored_image_of_an_old_template_is_pushed_under_todays(
 
 
 def test_what_stays_restored_keeps_its_thin_image_under_the_name_it_has(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     publish(shop, SECOND)
@@ -317,7 +317,7 @@ def thin_of(
 
 
 def test_an_image_that_has_taken_the_name_stays(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     others = [
         build_image(FIRST),
@@ -340,7 +340,7 @@ def test_an_image_that_has_taken_the_name_stays(
 
 @pytest.mark.parametrize("kind", ["index", "artifact"])
 def test_what_is_no_image_at_all_stays(
-    shop: Workshop, target: WritableRegistry, kind: str
+    shop: Workshop, target: FakeRegistry, kind: str
 ) -> None:
     publish(shop, FIRST)
     if kind == "index":
@@ -354,7 +354,7 @@ def test_what_is_no_image_at_all_stays(
 
 
 def test_a_large_layer_is_not_read_to_learn_that_it_is_not_ours(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     image = build_image([os.urandom(2 << 20)])
@@ -365,7 +365,7 @@ def test_a_large_layer_is_not_read_to_learn_that_it_is_not_ours(
 
 
 def test_the_thin_image_of_what_was_live_before_is_ours(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     first = publish(shop, FIRST)
     push(shop, SECOND)
@@ -377,7 +377,7 @@ def test_the_thin_image_of_what_was_live_before_is_ours(
 
 
 def test_what_nobody_may_delete_is_told_once(
-    shop: Workshop, target: WritableRegistry
+    shop: Workshop, target: FakeRegistry
 ) -> None:
     publish(shop, FIRST)
     name_thin(shop, f"{target.host}/{ELSEWHERE}")

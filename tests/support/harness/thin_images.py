@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.harness.jobs import FQRN, Workshop, workshop_on
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import Image, digest_of, tar_of
-from tests.support.registries.writable_registry import WritableRegistry
+from tests.support.registries.fake_registry import FakeRegistry
 from workers.formats.flat import RECEIPT
 from workers.formats.paths import metadata_path
 from workers.formats.receipt import Receipt, read_receipt, receipt_bytes
@@ -99,7 +99,7 @@ def is_published(shop: Workshop) -> bool:
     return shop.repository.read().lookup(folder) is not None
 
 
-def stands_for(target: WritableRegistry, image: Image, tag: str = "v1") -> bool:
+def stands_for(target: FakeRegistry, image: Image, tag: str = "v1") -> bool:
     """Tell whether the thin image under a tag has the layers of an image."""
     manifest, _ = target._manifests[THIN, target.tags_of(THIN)[tag]]
     (layer,) = json.loads(manifest)["layers"]

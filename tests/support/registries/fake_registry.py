@@ -8,8 +8,8 @@ A real HTTP server, for what a real registry does only on a bad day::
         ...  # registry.host is "127.0.0.1:<port>"
         assert registry.seen("GET", "/blobs/")
 
-What it can be made to do wrong is in ``MisbehavingServer``. It is for reading only:
-pushes are method calls. ``WritableRegistry`` takes them, and deletions.
+What it can be made to do wrong is in ``MisbehavingServer``. Pushes and deletions come
+over HTTP from a client of ours, or are method calls of a test.
 """
 
 import base64
@@ -17,7 +17,7 @@ import dataclasses
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.images.oci import (
@@ -44,6 +44,10 @@ class FakeRegistry(MisbehavingServer):
         token_seconds: what the token server says; None: nothing.
         page_tags: most tags on a page, whatever is asked for; None: no limit.
         has_catalog: whether it lists its repositories.
+        deletes: what a deletion may name, ``tag`` or ``digest``.
+        delete_scope: actions that a token to delete has to be for, as the challenge
+            says; "": ``delete``, and the challenge is silent; None: no token is needed.
+        known_actions: those that the token server can read.
     """
 
     def __init__(self, *, tls: ServerCertificate | None = None) -> None:
@@ -55,11 +59,15 @@ class FakeRegistry(MisbehavingServer):
         self.token_seconds: int | None = 300
         self.page_tags: int | None = None
         self.has_catalog = False
+        self.deletes: Collection[str] = {"tag", "digest"}
+        self.delete_scope: str | None = None
+        self.known_actions = {"pull", "push", "delete", "*"}
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
         self._tags: dict[str, dict[str, str]] = {}
         self._private: set[str] = set()
         self._tokens: dict[str, set[str]] = {}
+        self._actions: dict[str, set[str]] = {}
 
     def push_image(
         self,
@@ -112,6 +120,10 @@ class FakeRegistry(MisbehavingServer):
         """Forget a tag; its manifest stays."""
         del self._tags[name][tag]
 
+    def tags_of(self, name: str) -> Mapping[str, str]:
+        """Return the digests of a repository's tags."""
+        return dict(self._tags.get(name, {}))
+
     def make_private(self, name: str) -> None:
         """Give tokens for a repository only to who knows ``credentials``."""
         self._private.add(name)
@@ -146,6 +158,51 @@ class FakeRegistry(MisbehavingServer):
         if what == "manifests":
             return self._manifest(name, which)
         return self._blob(name, which, headers)
+
+    def written_reply(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        """Return what a registry answers."""
+        parts = urlsplit(path)
+        upload = re.fullmatch(r"/v2/(.+)/blobs/uploads/(1?)", parts.path, re.ASCII)
+        manifest = re.fullmatch(r"/v2/(.+)/manifests/([^/]+)", parts.path, re.ASCII)
+        if upload and method == "POST":
+            return Reply(202, {"Location": f"{parts.path}1"})
+        if upload and method == "PUT":
+            (digest,) = parse_qs(parts.query)["digest"]
+            is_right = digest == self.push_blob(upload[1], body)
+            return Reply(201 if is_right else 400)
+        if manifest and method == "PUT":
+            media_type = headers["Content-Type"]
+            self.push_manifest(manifest[1], manifest[2], body, media_type)
+            return Reply(201)
+        if manifest and method == "DELETE":
+            return self._deletion(manifest[1], manifest[2], headers)
+        return Reply(404)
+
+    def _deletion(self, name: str, which: str, headers: Mapping[str, str]) -> Reply:
+        if not self._may_delete(headers):
+            scope = (
+                self.delete_scope and f',scope="repository:{name}:{self.delete_scope}"'
+            )
+            bearer = f'Bearer realm="{self.url}/token",service="fake"{scope}'
+            return Reply(401, {"WWW-Authenticate": bearer})
+        kind = "digest" if ":" in which else "tag"
+        if kind not in self.deletes:
+            return Reply(405, {}, b'{"errors": [{"code": "UNSUPPORTED"}]}')
+        tags = self._tags.get(name, {})
+        gone = [tag for tag, digest in tags.items() if which in {tag, digest}]
+        for tag in gone:
+            del tags[tag]
+        known = self._manifests.pop((name, which), None) if kind == "digest" else gone
+        return Reply(202 if known else 404)
+
+    def _may_delete(self, headers: Mapping[str, str]) -> bool:
+        if self.delete_scope is None:
+            return True
+        token = headers.get("Authorization", "").partition(" ")[2]
+        needed = set((self.delete_scope or "delete").split(","))
+        return needed <= self._actions.get(token, set())
 
     def _manifest(self, name: str, which: str) -> Reply:
         digest = self._tags.get(name, {}).get(which, which)
@@ -209,12 +266,17 @@ class FakeRegistry(MisbehavingServer):
         right = f"Basic {base64.b64encode(pair.encode()).decode()}"
         if sent not in {None, right}:
             return Reply(401, {}, b'{"details": "incorrect username or password"}')
-        names = {
-            scope.split(":")[1]
+        scopes = [
+            scope.split(":", 2)
             for scope in query.get("scope", [])
             if scope.startswith("repository:")
-        }
+        ]
+        names = {name for _, name, _ in scopes}
+        actions = {one for *_, asked in scopes for one in asked.split(",")}
+        if not actions <= self.known_actions:
+            return Reply(400, {}, b'{"details": "unable to decode scope"}')
         token = secrets.token_urlsafe()
+        self._actions[token] = actions
         # Getting less than was asked for is not an error.
         self._tokens[token] = names if sent == right else names - self._private
         answer: dict[str, object] = {"token": token}

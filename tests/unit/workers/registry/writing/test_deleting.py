@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.images.oci import build_image, tar_of
-from tests.support.registries.writable_registry import WritableRegistry
+from tests.support.registries.fake_registry import FakeRegistry
 from workers.reference import Reference
 from workers.registry import (
     AccessDenied,
@@ -31,21 +31,21 @@ def client_of(host: str) -> Iterator[RegistryClient]:
 
 
 @pytest.fixture
-def registry() -> Iterator[WritableRegistry]:
+def registry() -> Iterator[FakeRegistry]:
     """A registry with three tags, two of them of one image."""
-    with WritableRegistry() as registry:
+    with FakeRegistry() as registry:
         registry.hold_image(NAME, "v1", IMAGE)
         registry.hold_image(NAME, "copy", IMAGE)
         registry.hold_image(NAME, "v2", OTHER)
         yield registry
 
 
-def delete(registry: WritableRegistry, tag: str = "v1") -> None:
+def delete(registry: FakeRegistry, tag: str = "v1") -> None:
     with client_of(registry.host) as client:
         client.delete(Reference.parse(f"{registry.host}/{NAME}:{tag}"), IMAGE.digest)
 
 
-def test_where_tags_are_deleted_nothing_else_goes(registry: WritableRegistry) -> None:
+def test_where_tags_are_deleted_nothing_else_goes(registry: FakeRegistry) -> None:
     delete(registry)
     assert registry.tags_of(NAME) == {"copy": IMAGE.digest, "v2": OTHER.digest}
     assert len(registry.seen("DELETE")) == 1
@@ -53,7 +53,7 @@ def test_where_tags_are_deleted_nothing_else_goes(registry: WritableRegistry) ->
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
 def test_where_tags_are_not_deleted_the_manifest_is(
-    registry: WritableRegistry, status: int
+    registry: FakeRegistry, status: int
 ) -> None:
     registry.delete_tag(NAME, "copy")
     registry.fail("DELETE", "/manifests/v1", status=status)
@@ -61,12 +61,12 @@ def test_where_tags_are_not_deleted_the_manifest_is(
     assert registry.tags_of(NAME) == {"v2": OTHER.digest}
 
 
-def test_a_name_that_another_image_has_taken_stays(registry: WritableRegistry) -> None:
+def test_a_name_that_another_image_has_taken_stays(registry: FakeRegistry) -> None:
     delete(registry, "v2")
     assert not registry.seen("DELETE")
 
 
-def test_what_is_gone_is_gone(registry: WritableRegistry) -> None:
+def test_what_is_gone_is_gone(registry: FakeRegistry) -> None:
     delete(registry, "v3")
     registry.delete_tag(NAME, "copy")
     registry.fail("DELETE", "/manifests/", status=404)
@@ -79,7 +79,7 @@ def test_what_is_gone_is_gone(registry: WritableRegistry) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("which", ["v1", "sha256:"])
 def test_who_may_not_delete_is_told_so(
-    registry: WritableRegistry, status: int, which: str
+    registry: FakeRegistry, status: int, which: str
 ) -> None:
     registry.delete_tag(NAME, "copy")
     registry.deletes = {"digest"}
@@ -90,9 +90,7 @@ def test_who_may_not_delete_is_told_so(
 
 
 @pytest.mark.parametrize("which", ["v1", "sha256:"])
-def test_what_may_pass_is_an_error_that_may(
-    registry: WritableRegistry, which: str
-) -> None:
+def test_what_may_pass_is_an_error_that_may(registry: FakeRegistry, which: str) -> None:
     registry.delete_tag(NAME, "copy")
     registry.deletes = {"digest"}
     for status in (429, 500, 503):
@@ -108,7 +106,7 @@ def test_what_may_pass_is_an_error_that_may(
 
 
 def test_without_a_list_of_tags_no_manifest_is_deleted(
-    registry: WritableRegistry,
+    registry: FakeRegistry,
 ) -> None:
     registry.deletes = {"digest"}
     registry.fail("GET", "/tags/list", status=404)
@@ -118,7 +116,7 @@ def test_without_a_list_of_tags_no_manifest_is_deleted(
 
 
 def test_tags_that_vanish_or_are_no_images_do_not_matter(
-    registry: WritableRegistry,
+    registry: FakeRegistry,
 ) -> None:
     registry.deletes = {"digest"}
     registry.delete_tag(NAME, "copy")
@@ -128,7 +126,7 @@ def test_tags_that_vanish_or_are_no_images_do_not_matter(
     assert "v1" not in registry.tags_of(NAME)
 
 
-def test_a_deletion_is_not_redirected_as_if_it_read(registry: WritableRegistry) -> None:
+def test_a_deletion_is_not_redirected_as_if_it_read(registry: FakeRegistry) -> None:
     registry.redirect(
         "/manifests/v1", f"{registry.url}/v2/elsewhere", method="DELETE", status=302
     )
@@ -146,7 +144,7 @@ def test_a_deletion_is_not_redirected_as_if_it_read(registry: WritableRegistry) 
     ],
 )
 def test_a_token_for_deleting_is_for_what_the_registry_says_it_needs(
-    registry: WritableRegistry, named: str, asked: str
+    registry: FakeRegistry, named: str, asked: str
 ) -> None:
     registry.tokens_for_all = True
     registry.delete_scope = named
@@ -168,7 +166,7 @@ def test_a_token_for_deleting_is_for_what_the_registry_says_it_needs(
     ],
 )
 def test_no_token_is_asked_for_what_deleting_cannot_need(
-    registry: WritableRegistry, scope: str
+    registry: FakeRegistry, scope: str
 ) -> None:
     registry.spoil(
         "DELETE",
