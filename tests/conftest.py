@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import Flavour, RedisServer
-from tests.support.harness.web_app import Site, site_on
+from tests.support.harness.web_app import WebApp, open_web_app
 
 HERE = Path(__file__).parent
 FOLDERS = ("unit", "contracts", "jobs", "service", "consumers", "compat")
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Run a Redis for many tests; each harness empties it."""
     flavour: Flavour = "redis" if shutil.which("redis-server") else "valkey"
     with RedisServer(tmp_path_factory.mktemp("redis"), flavour) as running:
@@ -61,14 +61,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
     """Run jobs with real parts: registry, Redis, a native repository."""
-    with workshop_on(server, tmp_path) as opened:
+    with open_job_runner(redis_server, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-def site(server: RedisServer, tmp_path: Path) -> Iterator[Site]:
+def web(redis_server: RedisServer, tmp_path: Path) -> Iterator[WebApp]:
     """Send requests to the pages and the API, over a real ledger."""
-    with site_on(server, tmp_path) as made:
+    with open_web_app(redis_server, tmp_path) as made:
         yield made

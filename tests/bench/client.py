@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.images import bench_image
 from tests.bench.report import Figure, Settings, median
-from tests.support.harness.service import Service
+from tests.support.harness.service import ServiceProcess
 from tests.support.images.oci import build_image, tar_of, write_layout
 from tests.support.registries.distribution import (
     distribution_registry,
@@ -45,7 +45,7 @@ def _visible(settings: Settings) -> Iterator[Figure]:
     folder = settings.folder / "visible"
     port = free_port()
     registry = f"127.0.0.1:{port}"
-    service = Service(folder / "service", registry=registry, ttl=_TTL_SECONDS)
+    service = ServiceProcess(folder / "service", registry=registry, ttl=_TTL_SECONDS)
     signed, seen = [], []
     with ExitStack() as stack:
         stack.enter_context(service)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median, percentile
-from tests.support.harness.service import Service
+from tests.support.harness.service import ServiceProcess
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
 from workers.jobqueue.embedded_server import free_port
@@ -45,7 +45,7 @@ class Answers:
 def measure(settings: Settings) -> Iterator[Figure]:
     """Send at a pace, then all at once, and look for every image in the ledger."""
     registry = f"127.0.0.1:{free_port()}"
-    service = Service(settings.folder / "service", registry=registry)
+    service = ServiceProcess(settings.folder / "service", registry=registry)
     service.allow(f"{registry}/**")
     with service, _halted(service.processes("worker")):
         disk = sync_seconds(settings.folder)
@@ -111,7 +111,7 @@ def _notifications(name: str, count: int) -> list[str]:
 
 
 def _send(
-    service: Service,
+    service: ServiceProcess,
     bodies: Sequence[str],
     *,
     rate: float | None = None,
@@ -139,7 +139,7 @@ def _send(
     return Answers(**json.loads(done.stdout))
 
 
-def _kept(service: Service, prefix: str) -> int:
+def _kept(service: ServiceProcess, prefix: str) -> int:
     """Count the images of a burst that are in the ledger and have a job queued."""
     url = (service.folder / "queue/url").read_text().strip()
     with connect_url(url) as connection:

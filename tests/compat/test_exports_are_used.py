@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Layer
@@ -28,10 +28,10 @@ NAME = "atlas/runs:v1"
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
     folder = tmp_path / "shop"
     folder.mkdir()
-    with workshop_on(server, folder) as opened:
+    with open_job_runner(redis_server, folder) as opened:
         layers: list[bytes | Layer] = [
             runnable_layer(),
             tars.tar(tars.file(b"second", b"2", uid=7)),
@@ -41,21 +41,21 @@ def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
         yield opened
 
 
-def export(shop: Workshop, kind: str, to: Path | str) -> Result:
-    words = ["repository", "export", FQRN, shop.reference(NAME), "--format", kind]
+def export(runner: JobRunner, kind: str, to: Path | str) -> Result:
+    words = ["repository", "export", FQRN, runner.reference(NAME), "--format", kind]
     result = CliRunner().invoke(
-        main, [*words, "--to", str(to), "--config", str(shop.config)]
+        main, [*words, "--to", str(to), "--config", str(runner.config)]
     )
     assert result.exit_code == 0, result.output
     return result
 
 
 def test_an_oci_layout_goes_through_a_registry_and_runs(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     for program in ("skopeo", "umoci", "crun"):
         tool(program)
-    export(shop, "oci", tmp_path / "oci")
+    export(runner, "oci", tmp_path / "oci")
     with distribution_registry(tmp_path / "registry") as registry:
         there = f"docker://{registry}/again/runs:v1"
         skopeo_copy(f"oci:{tmp_path}/oci:v1", there)
@@ -72,10 +72,10 @@ def test_an_oci_layout_goes_through_a_registry_and_runs(
 
 
 def test_a_squashfs_is_mounted_by_the_kernel_and_runs(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     tool("mksquashfs")
-    export(shop, "sqfs", tmp_path / "image.sqfs")
+    export(runner, "sqfs", tmp_path / "image.sqfs")
     root = tmp_path / "mounted"
     root.mkdir()
     mounted = subprocess.run(
@@ -94,8 +94,8 @@ def test_a_squashfs_is_mounted_by_the_kernel_and_runs(
     assert said == ["/", "hello", "a"]
 
 
-def test_a_tar_goes_to_standard_output(shop: Workshop, tmp_path: Path) -> None:
-    result = export(shop, "tar", "-")
+def test_a_tar_goes_to_standard_output(runner: JobRunner, tmp_path: Path) -> None:
+    result = export(runner, "tar", "-")
     subprocess.run(
         ["tar", "--extract", "--directory", tmp_path, "second"],
         input=result.stdout_bytes,
@@ -105,14 +105,14 @@ def test_a_tar_goes_to_standard_output(shop: Workshop, tmp_path: Path) -> None:
 
 
 def test_the_real_shrinkwrap_copies_what_the_specification_says(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     program = tool("cvmfs_shrinkwrap")
-    export(shop, "shrinkwrap", tmp_path / "spec")
+    export(runner, "shrinkwrap", tmp_path / "spec")
     config = tmp_path / "client.conf"
     for name in ("cache", "out"):
         (tmp_path / name).mkdir()
-    folder = shop.config.parent
+    folder = runner.config.parent
     config.write_text(
         f"""\
 CVMFS_SERVER_URL={(folder / "cvmfs").as_uri()}
@@ -133,14 +133,14 @@ CVMFS_MOUNT_DIR=/cvmfs
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    link = tmp_path / "out" / FQRN / shop.reference(NAME)
+    link = tmp_path / "out" / FQRN / runner.reference(NAME)
     copied = list_directory(Path(os.path.realpath(link)))
-    export(shop, "dir", tmp_path / "dir")
+    export(runner, "dir", tmp_path / "dir")
     expected = list_directory(tmp_path / "dir")
     assert {path: entry.sha256 for path, entry in expected.items()} == {
         path: entry.sha256
         for path, entry in copied.items()
         if path.rpartition(b"/")[2] != b".cvmfscatalog"
     }
-    said = tmp_path / "out" / FQRN / ".metadata" / shop.reference(NAME)
+    said = tmp_path / "out" / FQRN / ".metadata" / runner.reference(NAME)
     assert (said / "manifest.json").is_file()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import digest_of, gzip_layer
@@ -41,18 +41,18 @@ def machine(tmp_path: Path) -> Iterator[StockServer]:
 
 
 @pytest.fixture
-def shop(
-    server: RedisServer, machine: StockServer, tmp_path: Path
-) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path, spool=machine.spool(FQRN)) as opened:
+def runner(
+    redis_server: RedisServer, machine: StockServer, tmp_path: Path
+) -> Iterator[JobRunner]:
+    with open_job_runner(redis_server, tmp_path, spool=machine.spool(FQRN)) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("catalogs", CATALOGS.values(), ids=CATALOGS)
 def test_trees_that_stock_publish_wrote_are_made_again_whatever_catalogs_they_have(
-    machine: StockServer, shop: Workshop, catalogs: tuple[str, ...]
+    machine: StockServer, runner: JobRunner, catalogs: tuple[str, ...]
 ) -> None:
-    image = shop.registry.push_image("atlas/image", "v1", [LAYER])
+    image = runner.registry.push_image("atlas/image", "v1", [LAYER])
     flat = flat_path(image.config_digest)
     layer = layer_path(digest_of(LAYER.blob))
     lines = ["touch before"]
@@ -65,9 +65,9 @@ def test_trees_that_stock_publish_wrote_are_made_again_whatever_catalogs_they_ha
     machine.publish(FQRN, "; ".join(lines))
     machine.check(FQRN)
 
-    shop.publish(NAME)
+    runner.publish(NAME)
     machine.check(FQRN)
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     for place in (flat, layer + b"/layerfs"):
         tool = snapshot.lookup(place + b"/usr/bin/tool")
         assert tool is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import runnable_image
 from tests.support.registries.distribution import tool
@@ -22,11 +22,11 @@ def test_an_image_runs_from_the_mount_as_its_config_says_and_through_its_scripts
         tool(program)
     with (
         RedisServer(tmp_path / "redis") as server,
-        workshop_on(server, tmp_path) as shop,
+        open_job_runner(server, tmp_path) as runner,
     ):
-        runnable_image.publish(shop)
-        storage = shop.services.config.repositories[FQRN].storage
-        name = shop.reference(runnable_image.NAME)
+        runnable_image.publish(runner)
+        storage = runner.services.config.repositories[FQRN].storage
+        name = runner.reference(runnable_image.NAME)
     key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
         served(Path(storage.removeprefix("file://"))) as url,

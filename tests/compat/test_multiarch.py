@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import build_image, tar_of
 from tests.support.registries.distribution import tool
@@ -24,18 +24,18 @@ def test_a_client_is_led_to_the_platform_of_its_machine(tmp_path: Path) -> None:
     platforms = list(MACHINES.values())
     with (
         RedisServer(tmp_path / "redis") as server,
-        workshop_on(server, tmp_path) as shop,
+        open_job_runner(server, tmp_path) as runner,
     ):
-        shop.allow(platforms=f"[{', '.join(reversed(platforms))}]")
+        runner.allow(platforms=f"[{', '.join(reversed(platforms))}]")
         images = [
             build_image([tar_of({"cpu": platform.encode()})], platform=platform)
             for platform in platforms
         ]
-        shop.registry.push_index("atlas/analysis", "v1", images)
-        shop.publish("atlas/analysis:v1")
-        storage = shop.services.config.repositories[FQRN].storage
+        runner.registry.push_index("atlas/analysis", "v1", images)
+        runner.publish("atlas/analysis:v1")
+        storage = runner.services.config.repositories[FQRN].storage
         folder = Path(storage.removeprefix("file://"))
-        name = shop.reference("atlas/analysis:v1")
+        name = runner.reference("atlas/analysis:v1")
     key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
         served(folder) as url,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Layer, digest_of, gzip_layer
@@ -63,16 +63,16 @@ done
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
+    with open_job_runner(redis_server, tmp_path) as opened:
         opened.registry.push_image("atlas/image", "v1", [BASE, TOP])
         opened.publish("atlas/image:v1")
         yield opened
 
 
 @pytest.fixture
-def mountpoint(shop: Workshop, tmp_path: Path) -> Iterator[Path]:
-    assert shop.revision
+def mountpoint(runner: JobRunner, tmp_path: Path) -> Iterator[Path]:
+    assert runner.revision
     public_key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
         served(tmp_path) as url,

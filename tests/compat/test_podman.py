@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import gzip_layer
@@ -49,12 +49,12 @@ def test_a_container_runs_from_the_mount(
     (tmp_path / "redis").mkdir()
     with (
         RedisServer(tmp_path / "redis") as server,
-        workshop_on(server, tmp_path) as shop,
+        open_job_runner(server, tmp_path) as runner,
     ):
-        shop.allow(formats="[podman]")
-        shop.registry.push_image("atlas/analysis", "v1", [base, top])
-        shop.publish("atlas/analysis:v1")
-        image = shop.reference("atlas/analysis:v1")
+        runner.allow(formats="[podman]")
+        runner.registry.push_image("atlas/analysis", "v1", [base, top])
+        runner.publish("atlas/analysis:v1")
+        image = runner.reference("atlas/analysis:v1")
     public_key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
         served(tmp_path) as url,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.service import Service
+from tests.support.harness.service import ServiceProcess
 from tests.support.images.debian_images import debian_image
 from tests.support.images.oci import build_image, tar_of, write_layout
 from tests.support.images.tree_listing import differences, list_directory
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
+def site(tmp_path: Path) -> Iterator[tuple[ServiceProcess, str]]:
     for program in ("cvmfs2", "cvmfs_talk", "cvmfs_swissknife"):
         tool(program)
     port = free_port()
     registry = f"127.0.0.1:{port}"
-    service = Service(tmp_path / "service", registry=registry)
+    service = ServiceProcess(tmp_path / "service", registry=registry)
     endpoints = [service.endpoint]
     with (
         service,
@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
 
 
 def test_a_mounted_client_sees_the_image_as_umoci_unpacks_it_and_runs_it(
-    site: tuple[Service, str], tmp_path: Path
+    site: tuple[ServiceProcess, str], tmp_path: Path
 ) -> None:
     service, registry = site
     reference = f"{registry}/atlas/debian:12"
@@ -71,7 +71,7 @@ def test_a_mounted_client_sees_the_image_as_umoci_unpacks_it_and_runs_it(
 
 
 def test_a_mounted_client_follows_a_tag_that_moves(
-    site: tuple[Service, str], tmp_path: Path
+    site: tuple[ServiceProcess, str], tmp_path: Path
 ) -> None:
     service, registry = site
     reference = f"{registry}/atlas/moving:latest"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
-from tests.support.harness.service_with_registry import may_mount
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import Image, build_image, digest_of, write_layout
 from tests.support.images.reported_images import REPORTED_IMAGES
 from tests.support.images.tree_listing import Listing, differences, list_directory
 from tests.support.registries.distribution import tool
+from tests.support.tools.mounting import may_mount
 from tests.support.tools.umoci import held, unpacked
 from workers.exporting import export_directory
 from workers.formats.layers import layer_path
@@ -69,9 +69,9 @@ def overlay(folder: Path, lowers: Sequence[str]) -> Iterator[Path]:
         subprocess.run(["umount", folder / "seen"], check=True)
 
 
-def overlaid(shop: Workshop, image: Image, folder: Path) -> Listing:
+def overlaid(runner: JobRunner, image: Image, folder: Path) -> Listing:
     """List what an overlay shows of the published layers of an image."""
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     folder.mkdir()
     for number, layer in enumerate(image.layers):
         path = layer_path(digest_of(layer.blob)) + b"/layerfs"
@@ -89,16 +89,16 @@ def overlaid(shop: Workshop, image: Image, folder: Path) -> Listing:
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_overlay_of_the_layers_is_what_umoci_unpacks(
-    shop: Workshop, tmp_path: Path, name: str
+    runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     tool("umoci")
     image = build_image([tars.tar(*entries) for entries in CASES[name]])
     write_layout(tmp_path / "layout", "test", image)
     theirs = held(unpacked(tmp_path / "layout", "test", tmp_path / "bundle"))
-    shop.allow(formats="[layers]")
-    shop.registry.hold_image("atlas/case", "v1", image)
-    shop.publish("atlas/case:v1")
-    ours = held(overlaid(shop, image, tmp_path / "overlay"))
+    runner.allow(formats="[layers]")
+    runner.registry.hold_image("atlas/case", "v1", image)
+    runner.publish("atlas/case:v1")
+    ours = held(overlaid(runner, image, tmp_path / "overlay"))
     paths = theirs.keys() | ours.keys()
     different = {path for path in paths if theirs.get(path) != ours.get(path)}
     reason, expected = DIFFERENT.get(name, ("", set()))

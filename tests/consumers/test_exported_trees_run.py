@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import runnable_image
 from workers.exporting import export_directory
 from workers.formats.paths import image_path
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"
 
 
 def test_an_exported_tree_runs_as_its_config_says_and_through_its_scripts(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
-    runnable_image.publish(shop)
-    snapshot = shop.repository.read()
-    link = image_path(Reference.parse(shop.reference(runnable_image.NAME)))
+    runnable_image.publish(runner)
+    snapshot = runner.repository.read()
+    link = image_path(Reference.parse(runner.reference(runnable_image.NAME)))
     root = tmp_path / "root"
     export_directory(snapshot, snapshot.resolve(link), root)
     runnable_image.run_in_every_way(root, tmp_path / "container")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
@@ -34,25 +34,25 @@ _MOST = 255  # bytes of an extended attribute that a catalog holds
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
     folder = tmp_path / "shop"
     folder.mkdir()
-    with workshop_on(server, folder) as opened:
+    with open_job_runner(redis_server, folder) as opened:
         yield opened
 
 
-def published(shop: Workshop, layers: list[list[bytes]]) -> Image:
+def published(runner: JobRunner, layers: list[list[bytes]]) -> Image:
     """Publish an image of these entries by a real job."""
     packed = [tars.tar(*entries) for entries in layers]
     repository, _, tag = NAME.partition(":")
-    image = shop.registry.push_image(repository, tag, packed)
-    shop.publish(NAME)
+    image = runner.registry.push_image(repository, tag, packed)
+    runner.publish(NAME)
     return image
 
 
-def found(shop: Workshop, name: str = NAME) -> PublishedImage:
-    reference = Reference.parse(shop.reference(name))
-    return find_image(shop.repository.read(), reference)
+def found(runner: JobRunner, name: str = NAME) -> PublishedImage:
+    reference = Reference.parse(runner.reference(name))
+    return find_image(runner.repository.read(), reference)
 
 
 def expected_of(layers: list[list[bytes]], folder: Path) -> Listing:
@@ -112,13 +112,13 @@ def untarred(file: Path, folder: Path) -> Listing:
 @needs_root
 @pytest.mark.parametrize("name", HARD_CASES)
 def test_every_form_of_an_image_is_as_umoci_unpacks_it(
-    shop: Workshop, tmp_path: Path, name: str
+    runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     for program in ("umoci", "mksquashfs", "unsquashfs"):
         tool(program)
-    published(shop, HARD_CASES[name])
+    published(runner, HARD_CASES[name])
     expected = expected_of(HARD_CASES[name], tmp_path / "umoci")
-    snapshot, image = shop.repository.read(), found(shop)
+    snapshot, image = runner.repository.read(), found(runner)
     root = image.root(snapshot)
 
     export_directory(snapshot, root, tmp_path / "dir")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import read_layout
 from tests.support.images.tree_listing import differences
 from tests.support.registries.distribution import tool
@@ -109,7 +109,7 @@ def _second_layer(root: Path) -> None:
 
 @pytest.mark.parametrize("make", [by_buildah, by_umoci])
 def test_what_a_tool_makes_is_published_as_umoci_unpacks_it(
-    shop: Workshop, tmp_path: Path, make: Callable[[Path], Path]
+    runner: JobRunner, tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
     folder = tmp_path / "made"
     folder.mkdir()
@@ -117,9 +117,9 @@ def test_what_a_tool_makes_is_published_as_umoci_unpacks_it(
     theirs = unpacked(layout, "test", tmp_path / "bundle")
     assert len(theirs) > 10
     image = read_layout(layout)
-    shop.registry.hold_image("atlas/made", "v1", image)
-    shop.publish("atlas/made:v1")
-    ours = without_additions(shop.listing(image.config_digest), theirs)
+    runner.registry.hold_image("atlas/made", "v1", image)
+    runner.publish("atlas/made:v1")
+    ours = without_additions(runner.listing(image.config_digest), theirs)
     # No layer names the root, and umoci gives it the time of unpacking.
     root = theirs.pop(b"").mode, ours.pop(b"").mode
     assert root[0] == root[1]

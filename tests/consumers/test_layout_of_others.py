@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.oci import Image, Layer, gzip_layer, plain_layer, zstd_layer
 from tests.support.registries.distribution import tool
@@ -31,9 +31,9 @@ TOP = tars.tar(
 )
 
 
-def publish(shop: Workshop, *layers: bytes | Layer) -> Image:
-    image = shop.registry.push_image("atlas/image", "v1", layers)
-    shop.publish(NAME)
+def publish(runner: JobRunner, *layers: bytes | Layer) -> Image:
+    image = runner.registry.push_image("atlas/image", "v1", layers)
+    runner.publish(NAME)
     return image
 
 
@@ -66,12 +66,12 @@ def mounted(label: str) -> bytes:
 
 @pytest.mark.parametrize("pack", [gzip_layer, plain_layer, zstd_layer])
 def test_layers_lie_where_the_snapshotter_of_containerd_looks(
-    shop: Workshop, pack: Callable[[bytes], Layer]
+    runner: JobRunner, pack: Callable[[bytes], Layer]
 ) -> None:
-    image = publish(shop, pack(BASE), pack(TOP))
+    image = publish(runner, pack(BASE), pack(TOP))
     # The label's value is the digest as the image's manifest has it.
     base, top = (layer["digest"] for layer in json.loads(image.manifest)["layers"])
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     assert files(snapshot, mounted(base)) == {
         "": "directory",
         "/d": "directory",
@@ -95,10 +95,10 @@ def test_layers_lie_where_the_snapshotter_of_containerd_looks(
 # CRI-O: what podman reads, see ``test_podman.py``, and nothing else.
 
 
-def test_the_image_store_has_the_files_of_one_and_no_others(shop: Workshop) -> None:
-    shop.allow(formats="[podman]")
-    image = publish(shop, BASE, TOP)
-    found = files(shop.repository.read(), b"/podmanStore")
+def test_the_image_store_has_the_files_of_one_and_no_others(runner: JobRunner) -> None:
+    runner.allow(formats="[podman]")
+    image = publish(runner, BASE, TOP)
+    found = files(runner.repository.read(), b"/podmanStore")
     layers = json.loads(found.pop("/overlay-layers/layers.json").removeprefix("file "))
     images = json.loads(found.pop("/overlay-images/images.json").removeprefix("file "))
     base, top = (layer["id"] for layer in layers)
@@ -155,7 +155,7 @@ def test_the_image_store_has_the_files_of_one_and_no_others(shop: Workshop) -> N
             "diff-size": 1,
         },
     ]
-    name = shop.reference(NAME)
+    name = runner.reference(NAME)
     assert images == [
         {
             "id": image.config_digest.removeprefix("sha256:"),
@@ -177,10 +177,10 @@ _SUPERBLOCK = struct.Struct("<I 8x I 4x H 6x H H")
 
 
 def test_a_squashfs_file_is_of_the_sort_that_shifter_makes(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
-    shop.allow(formats="[image]")
-    image = publish(shop, BASE, TOP)
+    runner.allow(formats="[image]")
+    image = publish(runner, BASE, TOP)
     (tmp_path / "root").mkdir()
     theirs = tmp_path / "theirs.squashfs"
     subprocess.run(
@@ -189,7 +189,7 @@ def test_a_squashfs_file_is_of_the_sort_that_shifter_makes(
         capture_output=True,
     )
     encoded = image.config_digest.removeprefix("sha256:")
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     dirent = snapshot.lookup(f"/.images/{encoded[:2]}/{encoded}.sqfs".encode())
     assert dirent is not None
     ours = snapshot.read(dirent)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Image, gzip_layer, write_layout
@@ -40,11 +40,11 @@ class Published:
         return f"{self.host}/atlas/{rest}"
 
 
-def export(shop: Workshop, folder: Path) -> None:
-    assert not export_directory(shop.repository.read(), b"", folder).losses
+def export(runner: JobRunner, folder: Path) -> None:
+    assert not export_directory(runner.repository.read(), b"", folder).losses
 
 
-def publish(shop: Workshop) -> tuple[Image, Image]:
+def publish(runner: JobRunner) -> tuple[Image, Image]:
     base = programs_layer(
         tars.directory(b"tmp", mode=0o1777),
         tars.directory(b"data"),
@@ -72,7 +72,7 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
             tars.whiteout(b"data/never/was"),
         )
     )
-    shop.allow(formats="[podman]")
+    runner.allow(formats="[podman]")
     config = {
         "created": "2024-02-03T04:05:06.123456789Z",
         "config": {
@@ -83,30 +83,30 @@ def publish(shop: Workshop) -> tuple[Image, Image]:
         },
     }
     images = (
-        shop.registry.push_image("atlas/analysis", "v1", [base, top], config=config),
+        runner.registry.push_image("atlas/analysis", "v1", [base, top], config=config),
         # The layer that is on top there is on top of another one here.
-        shop.registry.push_image("atlas/other", "v1", [base, other, top]),
+        runner.registry.push_image("atlas/other", "v1", [base, other, top]),
     )
     # As of a Dockerfile with two lines that change nothing, and one that is repeated.
     empty = gzip_layer(tars.tar())
-    shop.registry.push_image(
+    runner.registry.push_image(
         "atlas/twice", "v1", [base, empty, top, other, empty, top, empty]
     )
     for name in ("atlas/analysis:v1", "atlas/other:v1", "atlas/twice:v1"):
-        shop.publish(name)
+        runner.publish(name)
     return images
 
 
 @pytest.fixture(scope="module")
 def published(
-    server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Published:
     require_podman(tmp_path_factory.mktemp("probe"))
     folder = tmp_path_factory.mktemp("published")
-    with workshop_on(server, folder) as shop:
-        analysis, other = publish(shop)
-        export(shop, folder / "export")
-        return Published(folder / "export", shop.registry.host, analysis, other)
+    with open_job_runner(redis_server, folder) as runner:
+        analysis, other = publish(runner)
+        export(runner, folder / "export")
+        return Published(folder / "export", runner.registry.host, analysis, other)
 
 
 @pytest.fixture

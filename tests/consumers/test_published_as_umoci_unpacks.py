@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.layer_trees import Stack
@@ -39,24 +39,24 @@ def _umoci() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_published_is_what_umoci_unpacks(
-    shop: Workshop, tmp_path: Path, name: str
+    runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     layers = [tars.tar(*entries) for entries in CASES[name]]
     write_layout(tmp_path / "layout", "test", build_image(layers))
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
     for tag in ("fetched", "composed"):
         config = {"author": tag}
-        image = shop.registry.push_image("atlas/case", tag, layers, config=config)
-        shop.want(f"atlas/case:{tag}")
-        run = shop.run(f"atlas/case:{tag}")
+        image = runner.registry.push_image("atlas/case", tag, layers, config=config)
+        runner.want(f"atlas/case:{tag}")
+        run = runner.run(f"atlas/case:{tag}")
         assert run.outcome is Outcome.PUBLISHED, run.reason
-        ours = without_additions(shop.listing(image.config_digest), theirs)
+        ours = without_additions(runner.listing(image.config_digest), theirs)
         assert differences(held(theirs), held(ours), names=("umoci", "ours")) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="umoci unpacks as root")
 def test_umoci_unpacks_a_mix_of_compressions_to_what_is_published(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     """It does not know zstd in its older versions, so that is left out here."""
     tool("umoci")
@@ -65,9 +65,9 @@ def test_umoci_unpacks_a_mix_of_compressions_to_what_is_published(
     image = build_image(layers)
     write_layout(tmp_path / "layout", "test", image)
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
-    shop.registry.hold_image("atlas/mixed", "v1", image)
-    shop.publish("atlas/mixed:v1")
-    ours = without_additions(shop.listing(image.config_digest), theirs)
+    runner.registry.hold_image("atlas/mixed", "v1", image)
+    runner.publish("atlas/mixed:v1")
+    ours = without_additions(runner.listing(image.config_digest), theirs)
     # No member names the root, and umoci gives it the time of unpacking.
     assert differences(theirs, ours, ignore=["mtime"]) == []
 

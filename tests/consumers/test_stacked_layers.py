@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.debian_images import debian_image
 from tests.support.images.hard_cases import HARD_CASES
@@ -60,9 +60,11 @@ def _overlays(tmp_path_factory: pytest.TempPathFactory) -> None:
         require_overlay(mounter, tmp_path_factory.mktemp("probe"))
 
 
-def export_layers(shop: Workshop, layers: Sequence[Layer], folder: Path) -> list[Path]:
+def export_layers(
+    runner: JobRunner, layers: Sequence[Layer], folder: Path
+) -> list[Path]:
     """Take layers out of the repository, each on its own; return where they are."""
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     folder.mkdir()
     places = []
     for number, layer in enumerate(layers):
@@ -86,15 +88,15 @@ def merged(overlay: Overlay) -> Listing:
 
 @pytest.mark.parametrize("name", _CASES)
 def test_stacked_layers_are_what_umoci_unpacks(
-    shop: Workshop, tmp_path: Path, name: str
+    runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     entries = {**HARD_CASES, **REPORTED_IMAGES}[name]
     image = build_image([tars.tar(*layer) for layer in entries])
     write_layout(tmp_path / "layout", "test", image)
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
-    shop.registry.hold_image("atlas/case", "v1", image)
-    shop.publish("atlas/case:v1")
-    layers = export_layers(shop, image.layers, tmp_path / "layers")
+    runner.registry.hold_image("atlas/case", "v1", image)
+    runner.publish("atlas/case:v1")
+    layers = export_layers(runner, image.layers, tmp_path / "layers")
     for mounter in MOUNTERS:
         with stacked(mounter, layers, tmp_path / "merged", written=None) as overlay:
             ours = held(merged(overlay))
@@ -168,14 +170,14 @@ def on_top() -> bytes:
 class Container:
     """What runs as a published image says."""
 
-    shop: Workshop
+    runner: JobRunner
     name: str
     folder: Path
 
     def run(self, overlay: Overlay, *command: str) -> list[str]:
         """Run a command, or the image's own; return what it wrote, cut at each NUL."""
-        snapshot = self.shop.repository.read()
-        reference = Reference.parse(self.shop.reference(self.name))
+        snapshot = self.runner.repository.read()
+        reference = Reference.parse(self.runner.reference(self.name))
         dirent = snapshot.lookup(metadata_path(reference) + b"/config.json")
         assert dirent is not None
         settings = json.loads(snapshot.read(dirent))["config"]
@@ -190,7 +192,7 @@ class Container:
 
 
 def test_a_stacked_debian_is_what_umoci_unpacks_runs_and_can_be_written_over(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     tool("crun")
     layers = [*read_layout(debian_image()).layers, gzip_layer(on_top())]
@@ -198,10 +200,10 @@ def test_a_stacked_debian_is_what_umoci_unpacks_runs_and_can_be_written_over(
     write_layout(tmp_path / "layout", "test", image)
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
     assert len(theirs) > 10_000
-    shop.registry.hold_image("atlas/debian", "v1", image)
-    shop.publish("atlas/debian:v1")
-    places = export_layers(shop, image.layers, tmp_path / "layers")
-    container = Container(shop, "atlas/debian:v1", tmp_path / "crun")
+    runner.registry.hold_image("atlas/debian", "v1", image)
+    runner.publish("atlas/debian:v1")
+    places = export_layers(runner, image.layers, tmp_path / "layers")
+    container = Container(runner, "atlas/debian:v1", tmp_path / "crun")
     for mounter in MOUNTERS:
         with stacked(mounter, places, tmp_path / "merged", written=None) as overlay:
             before = merged(overlay)

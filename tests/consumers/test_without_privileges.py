@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import build_image, write_layout
@@ -46,20 +46,22 @@ def unprivileged(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_worker_needs_no_privilege(shop: Workshop, tmp_path: Path, name: str) -> None:
+def test_a_worker_needs_no_privilege(
+    runner: JobRunner, tmp_path: Path, name: str
+) -> None:
     made = unprivileged("mknod", tmp_path / "null", "c", "1", "3")
     assert made.returncode != 0, "it is privileged"
     tool("umoci")
     image = build_image([tars.tar(*entries) for entries in CASES[name]])
     write_layout(tmp_path / "layout", "test", image)
     theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
-    shop.registry.hold_image("atlas/case", "v1", image)
-    shop.want("atlas/case:v1")
+    runner.registry.hold_image("atlas/case", "v1", image)
+    runner.want("atlas/case:v1")
 
     worker = (sys.executable, "-m", "webhook.cli", "worker", "--burst")
-    done = unprivileged(*worker, "--config", shop.config)
+    done = unprivileged(*worker, "--config", runner.config)
 
     assert done.returncode == 0, done.stderr
-    assert shop.image("atlas/case:v1").state is State.LIVE, done.stderr
-    ours = without_additions(shop.listing(image.config_digest), theirs)
+    assert runner.image("atlas/case:v1").state is State.LIVE, done.stderr
+    ours = without_additions(runner.listing(image.config_digest), theirs)
     assert differences(held(theirs), held(ours), names=("umoci", "ours")) == []

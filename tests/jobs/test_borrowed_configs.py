@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import (
     Image,
     Layer,
@@ -29,70 +29,70 @@ def with_layers(image: Image, *layers: Layer) -> Image:
     return dataclasses.replace(image, manifest=raw, layers=layers)
 
 
-def hold(shop: Workshop, name: str, image: Image) -> None:
+def hold(runner: JobRunner, name: str, image: Image) -> None:
     repository, _, tag = name.partition(":")
-    shop.registry.hold_image(repository, tag, image)
+    runner.registry.hold_image(repository, tag, image)
 
 
-def run(shop: Workshop, name: str) -> RunRecord:
-    shop.want(name)
-    return shop.run(name)
+def run(runner: JobRunner, name: str) -> RunRecord:
+    runner.want(name)
+    return runner.run(name)
 
 
 @pytest.fixture(params=["[flat]", "[layers]", "[flat, layers]"], autouse=True)
-def _formats(shop: Workshop, request: pytest.FixtureRequest) -> None:
-    shop.allow(formats=request.param)
+def _formats(runner: JobRunner, request: pytest.FixtureRequest) -> None:
+    runner.allow(formats=request.param)
 
 
-def test_a_borrowed_config_with_other_layers_is_refused(shop: Workshop) -> None:
+def test_a_borrowed_config_with_other_layers_is_refused(runner: JobRunner) -> None:
     trusted = build_image([GOOD])
-    hold(shop, TRUSTED, trusted)
-    hold(shop, BORROWER, with_layers(trusted, gzip_layer(BAD)))
-    shop.publish(TRUSTED)
-    before = shop.revision
+    hold(runner, TRUSTED, trusted)
+    hold(runner, BORROWER, with_layers(trusted, gzip_layer(BAD)))
+    runner.publish(TRUSTED)
+    before = runner.revision
 
-    ended = run(shop, BORROWER)
+    ended = run(runner, BORROWER)
 
     assert ended.outcome is Outcome.FAILED
     assert "its config says" in (ended.reason or "")
-    assert shop.revision == before
+    assert runner.revision == before
 
 
 def test_other_layers_are_refused_though_they_are_published_already(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """Then nothing need be fetched; all the same they are not those of the config."""
     trusted = build_image([GOOD])
-    hold(shop, TRUSTED, trusted)
-    hold(shop, "atlas/bad:v1", build_image([BAD]))
-    hold(shop, BORROWER, with_layers(trusted, gzip_layer(BAD)))
-    shop.publish(TRUSTED)
-    shop.publish("atlas/bad:v1")
-    ended = run(shop, BORROWER)
+    hold(runner, TRUSTED, trusted)
+    hold(runner, "atlas/bad:v1", build_image([BAD]))
+    hold(runner, BORROWER, with_layers(trusted, gzip_layer(BAD)))
+    runner.publish(TRUSTED)
+    runner.publish("atlas/bad:v1")
+    ended = run(runner, BORROWER)
     assert ended.outcome is Outcome.FAILED
     assert "its config says" in (ended.reason or "")
 
 
-def test_who_borrows_first_spoils_nothing_for_the_owner(shop: Workshop) -> None:
+def test_who_borrows_first_spoils_nothing_for_the_owner(runner: JobRunner) -> None:
     trusted = build_image([GOOD])
-    hold(shop, TRUSTED, trusted)
-    hold(shop, BORROWER, with_layers(trusted, gzip_layer(BAD)))
-    assert run(shop, BORROWER).outcome is Outcome.FAILED
-    shop.publish(TRUSTED)
-    if shop.image(TRUSTED).path is not None:
-        assert shop.file(TRUSTED, "program") == b"good"
+    hold(runner, TRUSTED, trusted)
+    hold(runner, BORROWER, with_layers(trusted, gzip_layer(BAD)))
+    assert run(runner, BORROWER).outcome is Outcome.FAILED
+    runner.publish(TRUSTED)
+    if runner.image(TRUSTED).path is not None:
+        assert runner.file(TRUSTED, "program") == b"good"
 
 
 def test_the_same_layers_compressed_in_another_way_are_the_same_image(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """The blobs are others, so they are looked at; what they hold is what it was."""
     trusted = build_image([GOOD])
-    hold(shop, TRUSTED, trusted)
-    hold(shop, BORROWER, with_layers(trusted, zstd_layer(GOOD)))
-    shop.publish(TRUSTED)
-    shop.publish(BORROWER)
-    shop.publish(TRUSTED)
-    if shop.image(TRUSTED).path is not None:
-        assert shop.file(TRUSTED, "program") == b"good"
-        assert shop.file(BORROWER, "program") == b"good"
+    hold(runner, TRUSTED, trusted)
+    hold(runner, BORROWER, with_layers(trusted, zstd_layer(GOOD)))
+    runner.publish(TRUSTED)
+    runner.publish(BORROWER)
+    runner.publish(TRUSTED)
+    if runner.image(TRUSTED).path is not None:
+        assert runner.file(TRUSTED, "program") == b"good"
+        assert runner.file(BORROWER, "program") == b"good"

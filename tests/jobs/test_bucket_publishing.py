@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from tests.support.harness.jobs import workshop_on
+from tests.support.harness.jobs import open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import tar_of
 from tests.support.repositories.repository_builders import keys
@@ -84,19 +84,19 @@ def test_an_image_is_published_to_a_bucket_and_is_sound(
     create_missing_repositories(config)
     folder = tmp_path / "shop"
     folder.mkdir()
-    with workshop_on(redis_server, folder) as shop:
-        shop.replace_publisher(
-            lambda _: open_publisher(config, FQRN, shop.services.front)
+    with open_job_runner(redis_server, folder) as runner:
+        runner.replace_publisher(
+            lambda _: open_publisher(config, FQRN, runner.services.front)
         )
         files = {f"usr/share/{number}": b"%d" % number for number in range(300)}
         large = os.urandom(20_000_000)
         layers = [tar_of({**files, "etc/motd": b"old", "large": large})]
-        shop.registry.push_image("atlas/analysis", "v1", layers)
-        assert shop.publish("atlas/analysis:v1").revision == 2
+        runner.registry.push_image("atlas/analysis", "v1", layers)
+        assert runner.publish("atlas/analysis:v1").revision == 2
         layers.append(tar_of({"etc/motd": b"new"}))
-        shop.registry.push_image("atlas/analysis", "v1", layers)
-        assert shop.publish("atlas/analysis:v1").revision == 3
-        tag = image_path(Reference.parse(shop.reference("atlas/analysis:v1")))
+        runner.registry.push_image("atlas/analysis", "v1", layers)
+        assert runner.publish("atlas/analysis:v1").revision == 3
+        tag = image_path(Reference.parse(runner.reference("atlas/analysis:v1")))
     snapshot = open_repository(config, FQRN).read()
     link = snapshot.lookup(tag)
     assert link is not None

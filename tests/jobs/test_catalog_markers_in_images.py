@@ -4,7 +4,7 @@ There a marker makes a catalog. Here catalogs lie where we put them, so those of
 image are left out, and that is told.
 """
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images import tars
 from tests.support.images.layer_trees import Stack
 from tests.support.tools.umoci import without_additions
@@ -26,14 +26,14 @@ TOP = [tars.whiteout(b"d/e/" + MARKER), tars.file(b"d/new", b"2", mtime=2)]
 NAME = "atlas/marked"
 
 
-def test_markers_of_an_image_are_told(shop: Workshop) -> None:
-    shop.registry.push_image(NAME, "v1", [tars.tar(*BASE)])
-    shop.want(f"{NAME}:v1")
-    told = str(shop.run(f"{NAME}:v1").reason)
+def test_markers_of_an_image_are_told(runner: JobRunner) -> None:
+    runner.registry.push_image(NAME, "v1", [tars.tar(*BASE)])
+    runner.want(f"{NAME}:v1")
+    told = str(runner.run(f"{NAME}:v1").reason)
     assert told.count("3 reserved name .cvmfscatalog") == 1
 
 
-def test_markers_of_an_image_are_left_out(shop: Workshop) -> None:
+def test_markers_of_an_image_are_left_out(runner: JobRunner) -> None:
     """The second image is put together from the first one's published layers."""
     layers = [tars.tar(*entries) for entries in (BASE, TOP)]
     expected = Stack(BASE, TOP).listing
@@ -41,25 +41,25 @@ def test_markers_of_an_image_are_left_out(shop: Workshop) -> None:
     assert len(kept) == len(expected) - 2
     for tag in ("fetched", "composed"):
         config = {"author": tag}
-        image = shop.registry.push_image(NAME, tag, layers, config=config)
-        shop.want(f"{NAME}:{tag}")
-        run = shop.run(f"{NAME}:{tag}")
+        image = runner.registry.push_image(NAME, tag, layers, config=config)
+        runner.want(f"{NAME}:{tag}")
+        run = runner.run(f"{NAME}:{tag}")
         assert run.outcome is Outcome.PUBLISHED
-        listing = shop.listing(image.config_digest)
+        listing = runner.listing(image.config_digest)
         assert without_additions(listing, expected).keys() == kept
         assert listing[b"a/linked"].type == "file"
     found = check_repository(
-        shop.services.config, FQRN, contents=True, tell=lambda _: None
+        runner.services.config, FQRN, contents=True, tell=lambda _: None
     )
     assert list(found) == []
 
 
 def test_a_directory_that_is_called_like_a_marker_fails_and_says_where(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     layer = tars.tar(tars.file(b"a/" + MARKER + b"/file", b"1"))
-    shop.registry.push_image(NAME, "v1", [layer])
-    shop.want(f"{NAME}:v1")
-    run = shop.run(f"{NAME}:v1")
+    runner.registry.push_image(NAME, "v1", [layer])
+    runner.want(f"{NAME}:v1")
+    run = runner.run(f"{NAME}:v1")
     assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
     assert "/a has a directory .cvmfscatalog" in str(run.reason)

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
     Layer,
@@ -32,23 +32,23 @@ MIXED = [
 ]
 
 
-def test_an_image_may_mix_compressions(shop: Workshop) -> None:
-    image = shop.registry.push_image("atlas/mixed", "v1", MIXED)
-    usual = shop.registry.push_image(
+def test_an_image_may_mix_compressions(runner: JobRunner) -> None:
+    image = runner.registry.push_image("atlas/mixed", "v1", MIXED)
+    usual = runner.registry.push_image(
         "atlas/usual", "v1", TARS, config={"author": "another tree"}
     )
-    shop.publish("atlas/mixed:v1")
-    shop.publish("atlas/usual:v1")
-    mixed = shop.listing(image.config_digest)
+    runner.publish("atlas/mixed:v1")
+    runner.publish("atlas/usual:v1")
+    mixed = runner.listing(image.config_digest)
     assert mixed[b"file-2"].size == 999
     record = b".singularity.d/cvmfs-webhook.json"
-    plain = shop.listing(usual.config_digest)
+    plain = runner.listing(usual.config_digest)
     assert mixed.pop(record) != plain.pop(record)
     assert differences(mixed, plain) == []
 
 
 def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """Its table of contents is a file of the archive, in a gzip member of its own."""
     contents = json.dumps({"version": 1, "entries": []}).encode()
@@ -63,9 +63,9 @@ def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     layer = gzip_members_layer(archive.getvalue())
-    image = shop.registry.push_image("atlas/estargz", "v1", [layer])
-    shop.publish("atlas/estargz:v1")
-    published = shop.listing(image.config_digest)
+    image = runner.registry.push_image("atlas/estargz", "v1", [layer])
+    runner.publish("atlas/estargz:v1")
+    published = runner.listing(image.config_digest)
     assert {b"etc/motd", b"stargz.index.json"} <= published.keys()
 
 
@@ -73,39 +73,39 @@ def test_what_estargz_adds_to_a_layer_is_in_the_tree_as_any_runtime_has_it(
     "layer", MIXED, ids=["gzip", "plain", "zstd", "gzip members", "zstd frames"]
 )
 def test_a_compression_that_its_media_type_does_not_name_is_read_all_the_same(
-    shop: Workshop, layer: Layer
+    runner: JobRunner, layer: Layer
 ) -> None:
     """Docker reads it so; what counts is that it unpacks to what the config says."""
     lying = Layer(layer.blob, GZIP_LAYER_TYPE["oci"], layer.diff_id)
-    shop.registry.push_image("atlas/lying", "v1", [lying])
-    shop.publish("atlas/lying:v1")
-    assert shop.file("atlas/lying:v1", "last") is not None
+    runner.registry.push_image("atlas/lying", "v1", [lying])
+    runner.publish("atlas/lying:v1")
+    assert runner.file("atlas/lying:v1", "last") is not None
 
 
-def test_127_layers_are_published_and_128_are_refused(shop: Workshop) -> None:
+def test_127_layers_are_published_and_128_are_refused(runner: JobRunner) -> None:
     """Overlay file systems take no more, and that is the usual limit of a rule."""
     layers = [gzip_layer(tar_of({"n": b"%d" % n, f"{n}": b""})) for n in range(128)]
-    shop.registry.push_image("atlas/many", "v1", layers[:127])
-    shop.registry.push_image("atlas/many", "v2", layers)
-    shop.publish("atlas/many:v1")
-    assert shop.file("atlas/many:v1", "n") == b"126"
-    assert shop.file("atlas/many:v1", "0") == b""
-    shop.want("atlas/many:v2")
-    ended = shop.run("atlas/many:v2")
+    runner.registry.push_image("atlas/many", "v1", layers[:127])
+    runner.registry.push_image("atlas/many", "v2", layers)
+    runner.publish("atlas/many:v1")
+    assert runner.file("atlas/many:v1", "n") == b"126"
+    assert runner.file("atlas/many:v1", "0") == b""
+    runner.want("atlas/many:v2")
+    ended = runner.run("atlas/many:v2")
     assert ended.outcome is Outcome.FAILED
     assert "has 128 layers, its rule allows 127" in (ended.reason or "")
 
 
 def test_a_layer_that_is_far_too_large_is_read_no_further_than_its_rule_allows(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    shop.allow(limits="{size: 1MiB}")
+    runner.allow(limits="{size: 1MiB}")
     layer = plain_layer(tar_of({f"{n}": os.urandom(1 << 19) for n in range(64)}))
-    shop.registry.push_image("atlas/large", "v1", [layer])
+    runner.registry.push_image("atlas/large", "v1", [layer])
     # Who reads to the end finds this out first.
-    shop.registry.corrupt(f"/blobs/{digest_of(layer.blob)}")
-    shop.want("atlas/large:v1")
-    ended = shop.run("atlas/large:v1")
+    runner.registry.corrupt(f"/blobs/{digest_of(layer.blob)}")
+    runner.want("atlas/large:v1")
+    ended = runner.run("atlas/large:v1")
     assert ended.outcome is Outcome.FAILED
     assert "larger than 1048576 bytes" in (ended.reason or "")
-    assert shop.repository.read().lookup(b"/.flat") is None
+    assert runner.repository.read().lookup(b"/.flat") is None

@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.oci import digest_of, gzip_layer
 from workers.formats.layers import layer_path
@@ -35,32 +35,32 @@ UPPERS = {
 
 @pytest.mark.parametrize("upper", UPPERS)
 def test_an_image_with_a_device_like_a_whiteout_is_published_and_read_back(
-    shop: Workshop, upper: str
+    runner: JobRunner, upper: str
 ) -> None:
     """The second image is put together from the first one's published layers."""
     entries = UPPERS[upper]
     layers = [gzip_layer(tars.tar(*BELOW)), gzip_layer(tars.tar(*entries))]
     for tag in ("first", "second"):
         config = {"author": tag}
-        shop.registry.push_image("atlas/devices", tag, layers, config=config)
-        shop.publish(f"atlas/devices:{tag}")
-        snapshot = shop.repository.read()
-        path = image_path(Reference.parse(shop.reference(f"atlas/devices:{tag}")))
+        runner.registry.push_image("atlas/devices", tag, layers, config=config)
+        runner.publish(f"atlas/devices:{tag}")
+        snapshot = runner.repository.read()
+        path = image_path(Reference.parse(runner.reference(f"atlas/devices:{tag}")))
         device = snapshot.lookup(snapshot.resolve(path) + b"/d/name")
         assert device is not None
         assert (stat.S_IFMT(device.mode), device.device) == (stat.S_IFCHR, 0)
-    asked = shop.registry.seen("GET", f"/blobs/{digest_of(layers[1].blob)}")
+    asked = runner.registry.seen("GET", f"/blobs/{digest_of(layers[1].blob)}")
     assert len(asked) == 1
 
 
 def test_the_record_of_a_layer_names_such_devices_only_where_there_are_some(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     layers = [gzip_layer(tars.tar(*BELOW)), gzip_layer(tars.tar(*UPPERS["alone"]))]
     layers.append(gzip_layer(tars.tar(*UPPERS["beside its whiteout"])))
-    shop.registry.push_image("atlas/devices", "v1", layers)
-    shop.publish("atlas/devices:v1")
-    snapshot = shop.repository.read()
+    runner.registry.push_image("atlas/devices", "v1", layers)
+    runner.publish("atlas/devices:v1")
+    snapshot = runner.repository.read()
     found = []
     for layer in layers:
         path = layer_path(digest_of(layer.blob)) + b"/.metadata/layer.json"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
     Layer,
@@ -29,15 +29,15 @@ DAMAGED = {
 }
 
 
-def collected(shop: Workshop) -> set[str]:
+def collected(runner: JobRunner) -> set[str]:
     """Delete all that nobody needs; return the names of all objects that are left."""
-    storage = shop.repository.storage
+    storage = runner.repository.storage
     assert isinstance(storage, CollectableStorage)
     later = int(time.time()) + 3600
     collect_garbage(
         FQRN,
         storage,
-        shop.repository.keys,
+        runner.repository.keys,
         now=later,
         stored_now=later,
         retention=Retention(1, 0, 0),
@@ -45,48 +45,48 @@ def collected(shop: Workshop) -> set[str]:
         tell=lambda _: None,
         rest=lambda: None,
     )
-    return objects(shop)
+    return objects(runner)
 
 
-def objects(shop: Workshop) -> set[str]:
+def objects(runner: JobRunner) -> set[str]:
     """Return the names of all objects, and of what is on its way to be one."""
-    folder = shop.config.parent / "cvmfs" / "data"
+    folder = runner.config.parent / "cvmfs" / "data"
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def fail(shop: Workshop, damage: str) -> None:
+def fail(runner: JobRunner, damage: str) -> None:
     """Push an image whose second layer is damaged."""
     layer = Layer(DAMAGED[damage], GZIP_LAYER_TYPE["oci"], digest_of(_TAR))
-    shop.registry.push_image("atlas/analysis", "v1", [BASE, layer])
-    shop.want(NAME)
-    ended = shop.run(NAME)
+    runner.registry.push_image("atlas/analysis", "v1", [BASE, layer])
+    runner.want(NAME)
+    ended = runner.run(NAME)
     assert ended.outcome is Outcome.FAILED
     assert "layer 2" in (ended.reason or "")
-    assert shop.image(NAME).state is State.FAILED
+    assert runner.image(NAME).state is State.FAILED
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_layer_that_is_cut_short_or_corrupt_leaves_nothing_behind(
-    shop: Workshop, damage: str
+    runner: JobRunner, damage: str
 ) -> None:
-    shop.registry.push_image("atlas/analysis", "before", [BASE])
-    shop.publish("atlas/analysis:before")
-    before, revision = collected(shop), shop.revision
+    runner.registry.push_image("atlas/analysis", "before", [BASE])
+    runner.publish("atlas/analysis:before")
+    before, revision = collected(runner), runner.revision
 
-    fail(shop, damage)
+    fail(runner, damage)
 
-    assert shop.revision == revision
-    assert shop.file(NAME, "base") is None
-    assert objects(shop) > before  # what came before the damage was stored already
-    assert collected(shop) == before
+    assert runner.revision == revision
+    assert runner.file(NAME, "base") is None
+    assert objects(runner) > before  # what came before the damage was stored already
+    assert collected(runner) == before
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_an_image_that_is_mended_goes_live_whatever_its_failure_left(
-    shop: Workshop, damage: str
+    runner: JobRunner, damage: str
 ) -> None:
-    fail(shop, damage)
-    shop.registry.push_image("atlas/analysis", "v1", [BASE, gzip_layer(_TAR)])
-    shop.publish(NAME)
-    assert shop.file(NAME, "base") == b"base"
-    assert digest_of(shop.file(NAME, "19") or b"") == digest_of(FILES["19"])
+    fail(runner, damage)
+    runner.registry.push_image("atlas/analysis", "v1", [BASE, gzip_layer(_TAR)])
+    runner.publish(NAME)
+    assert runner.file(NAME, "base") == b"base"
+    assert digest_of(runner.file(NAME, "19") or b"") == digest_of(FILES["19"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import (
     INDEX_TYPE,
     Image,
@@ -35,36 +35,36 @@ def attestation(image: Image) -> tuple[Image, dict[str, object]]:
     return made, entry
 
 
-def push_index(shop: Workshop, platform: dict[str, str], image: Image) -> Image:
+def push_index(runner: JobRunner, platform: dict[str, str], image: Image) -> Image:
     """Push an index of an image under a platform, and of its attestation."""
     attested, second = attestation(image)
     for each in (image, attested):
-        shop.registry.hold_image("atlas/analysis", None, each)
+        runner.registry.hold_image("atlas/analysis", None, each)
     first = descriptor(image.manifest, image.media_type, platform=platform)
     document = {"schemaVersion": 2, "manifests": [second, first]}
     raw, kind = json.dumps(document).encode(), INDEX_TYPE["oci"]
-    shop.registry.push_manifest("atlas/analysis", "v1", raw, kind)
+    runner.registry.push_manifest("atlas/analysis", "v1", raw, kind)
     return attested
 
 
-def test_attestations_beside_an_image_are_not_even_fetched(shop: Workshop) -> None:
+def test_attestations_beside_an_image_are_not_even_fetched(runner: JobRunner) -> None:
     image = build_image([tar_of({"motd": b"hello"})])
     platform = {"os": "linux", "architecture": "amd64"}
-    attested = push_index(shop, platform, image)
-    shop.publish(NAME)
-    assert shop.file(NAME, "motd") == b"hello"
-    assert shop.registry.seen("GET", image.digest)
+    attested = push_index(runner, platform, image)
+    runner.publish(NAME)
+    assert runner.file(NAME, "motd") == b"hello"
+    assert runner.registry.seen("GET", image.digest)
     for digest in (attested.digest, attested.config_digest, digest_of(STATEMENT)):
-        assert not shop.registry.seen("", digest)
+        assert not runner.registry.seen("", digest)
 
 
 def test_attestations_are_none_of_the_platforms_that_an_image_has(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     image = build_image([tar_of({"motd": b"hello"})], platform="linux/arm64")
-    push_index(shop, {"os": "linux", "architecture": "arm64"}, image)
-    shop.want(NAME)
-    run = shop.run(NAME)
+    push_index(runner, {"os": "linux", "architecture": "arm64"}, image)
+    runner.want(NAME)
+    run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert "it has linux/arm64: " in str(run.reason)
 
@@ -72,11 +72,11 @@ def test_attestations_are_none_of_the_platforms_that_an_image_has(
 @pytest.mark.parametrize("wanted", ["linux/arm64", "linux/arm64/v8"])
 @pytest.mark.parametrize("variant", [{}, {"variant": "v8"}], ids=["none", "v8"])
 def test_a_platform_is_the_same_with_and_without_its_usual_variant(
-    shop: Workshop, wanted: str, variant: dict[str, str]
+    runner: JobRunner, wanted: str, variant: dict[str, str]
 ) -> None:
     """As DUCC had to learn: tools leave out v8 as they like, in index and config."""
-    shop.allow(platforms=f"[{wanted}]")
+    runner.allow(platforms=f"[{wanted}]")
     image = build_image([tar_of({"motd": b"hello"})], platform="linux/arm64/v8")
-    push_index(shop, {"os": "linux", "architecture": "arm64", **variant}, image)
-    shop.publish(NAME)
-    assert shop.file(NAME, "motd") == b"hello"
+    push_index(runner, {"os": "linux", "architecture": "arm64", **variant}, image)
+    runner.publish(NAME)
+    assert runner.file(NAME, "motd") == b"hello"

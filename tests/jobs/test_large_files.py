@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images import tars
 from tests.support.images.block_stream import Blocks
 from workers.archives.entries import ArchiveEntry
@@ -23,9 +23,9 @@ from workers.publishing.plan import Fence, Plan, TreeAt
 FOUR_GIB = 1 << 32
 
 
-def large_content(shop: Workshop) -> Content:
+def large_content(runner: JobRunner) -> Content:
     """Return the content of a file of more than 5 GiB; all its pieces are one."""
-    publisher = shop.services.publishers[FQRN]
+    publisher = runner.services.publishers[FQRN]
     length = publisher.sink.piece_size
     piece = publisher.sink.put_piece(bytes(length), 0)
     count = (5 << 30) // length + 1
@@ -33,22 +33,22 @@ def large_content(shop: Workshop) -> Content:
     return publisher.sink.join_pieces(pieces)
 
 
-def publish_files(shop: Workshop, *names: bytes) -> Content:
+def publish_files(runner: JobRunner, *names: bytes) -> Content:
     """Publish a tree of files that all have the same large content."""
-    content = large_content(shop)
+    content = large_content(runner)
     file = Dirent(stat.S_IFREG | 0o644, content=content)
     tree = Tree(Dirent(stat.S_IFDIR | 0o755), {b"": dict.fromkeys(names, file)})
     plan = Plan("large", (TreeAt(b"/tree", tree, lambda _: None),))
-    shop.services.publishers[FQRN].publish([plan], Fence(lambda: None))
+    runner.services.publishers[FQRN].publish([plan], Fence(lambda: None))
     return content
 
 
 def test_a_file_of_more_than_4_gib_has_its_size_and_all_its_pieces(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """All its pieces are the same one: what is tested is their number and place."""
-    content = publish_files(shop, b"large")
-    written = shop.repository.read().lookup(b"/tree/large")
+    content = publish_files(runner, b"large")
+    written = runner.repository.read().lookup(b"/tree/large")
     assert written is not None
     assert written.content == content
     assert written.content is not None
@@ -56,27 +56,27 @@ def test_a_file_of_more_than_4_gib_has_its_size_and_all_its_pieces(
     assert written.content.chunks[-1].offset > FOUR_GIB
 
 
-def test_an_image_of_more_than_48_gb_is_counted_in_full(shop: Workshop) -> None:
+def test_an_image_of_more_than_48_gb_is_counted_in_full(runner: JobRunner) -> None:
     names = [b"%d" % n for n in range(10)]
-    content = publish_files(shop, *names)
-    config = shop.services.config
+    content = publish_files(runner, *names)
+    config = runner.services.config
     found = check_repository(config, FQRN, contents=False, tell=lambda _: None)
     assert list(found) == []
-    totals = shop.repository.read().root_catalog.statistics.total
+    totals = runner.repository.read().root_catalog.statistics.total
     assert totals.file_size == totals.chunked_size == 10 * content.size > 48 * 10**9
     assert totals.chunks == 10 * len(content.chunks)
 
 
 def test_a_layer_with_a_file_of_more_than_4_gib_is_published_to_its_last_byte(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """Most of it is a hole, so that the layer is small; all the rest is real."""
     size = FOUR_GIB + 7
     extents = [(0, b"start"), (size - 3, b"end")]
     layer = tars.tar(tars.pax_sparse(b"large", size, extents, "1.0"))
-    image = shop.registry.push_image("atlas/large", "v1", [layer])
-    shop.publish("atlas/large:v1")
-    snapshot = shop.repository.read()
+    image = runner.registry.push_image("atlas/large", "v1", [layer])
+    runner.publish("atlas/large:v1")
+    snapshot = runner.repository.read()
     written = snapshot.lookup(flat_path(image.config_digest) + b"/large")
     assert written is not None
     assert written.content is not None

@@ -5,7 +5,7 @@ One rule lets an image in; another name of it, under a stricter rule, is refused
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import tar_of
 from workers.ledger import Outcome
 
@@ -13,15 +13,15 @@ LARGE, STRICT = "atlas/large:v1", "atlas/strict:v1"
 LAYERS = [tar_of({"a": b"a" * 600, "b": b"b"}), tar_of({"c": b"c" * 600})]
 
 
-def rules(shop: Workshop, formats: str, limits: str) -> None:
-    shop.write_policy(
+def rules(runner: JobRunner, formats: str, limits: str) -> None:
+    runner.write_policy(
         f"""\
 version: 1
 rules:
-  - allow: {shop.registry.host}/atlas/strict
+  - allow: {runner.registry.host}/atlas/strict
     formats: {formats}
     limits: {limits}
-  - allow: {shop.registry.host}/**
+  - allow: {runner.registry.host}/**
     formats: {formats}
 """
     )
@@ -37,16 +37,16 @@ rules:
     ],
 )
 def test_what_is_held_is_refused_where_a_rule_allows_less(
-    shop: Workshop, formats: str, limits: str, words: str
+    runner: JobRunner, formats: str, limits: str, words: str
 ) -> None:
-    rules(shop, formats, limits)
+    rules(runner, formats, limits)
     for name in (LARGE, STRICT):
         repository, _, tag = name.partition(":")
-        shop.registry.push_image(repository, tag, LAYERS)
-    shop.publish(LARGE)
+        runner.registry.push_image(repository, tag, LAYERS)
+    runner.publish(LARGE)
 
-    shop.want(STRICT)
-    ended = shop.run(STRICT)
+    runner.want(STRICT)
+    ended = runner.run(STRICT)
 
     assert ended.outcome is Outcome.FAILED
     assert words in (ended.reason or "")
@@ -54,10 +54,10 @@ def test_what_is_held_is_refused_where_a_rule_allows_less(
 
 @pytest.mark.parametrize("formats", ["[flat]", "[layers]", "[flat, layers]"])
 def test_what_is_held_and_within_the_limits_is_published(
-    shop: Workshop, formats: str
+    runner: JobRunner, formats: str
 ) -> None:
-    rules(shop, formats, "{size: 1201, files: 3, layers: 2}")
+    rules(runner, formats, "{size: 1201, files: 3, layers: 2}")
     for name in (LARGE, STRICT):
         repository, _, tag = name.partition(":")
-        shop.registry.push_image(repository, tag, LAYERS)
-        shop.publish(name)
+        runner.registry.push_image(repository, tag, LAYERS)
+        runner.publish(name)

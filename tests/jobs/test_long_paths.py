@@ -1,6 +1,6 @@
 """As many directories in each other as Linux can name: sarus has an image of them."""
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.layer_trees import Stack
 from workers.images.layers.names import LONGEST_PATH
@@ -13,16 +13,16 @@ LAYERS = [
 ]
 
 
-def test_a_path_may_be_as_long_as_linux_takes_it(shop: Workshop) -> None:
+def test_a_path_may_be_as_long_as_linux_takes_it(runner: JobRunner) -> None:
     """The second image is put together from the first one's published layers."""
     assert len(PATH) == LONGEST_PATH == 4095
     expected = Stack(*LAYERS).listing
     for tag in ("fetched", "composed"):
         layers = [tars.tar(*entries) for entries in LAYERS]
         config = {"author": tag}
-        image = shop.registry.push_image(NAME, tag, layers, config=config)
-        shop.publish(f"{NAME}:{tag}")
-        listing = shop.listing(image.config_digest)
+        image = runner.registry.push_image(NAME, tag, layers, config=config)
+        runner.publish(f"{NAME}:{tag}")
+        listing = runner.listing(image.config_digest)
         assert {path: listing[path] for path in expected if path} == {
             path: entry for path, entry in expected.items() if path
         }

@@ -6,7 +6,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import Image, build_image, digest_of, gzip_layer, tar_of
 from tests.support.registries.fake_registry import FakeRegistry
 from webhook.cli import main
@@ -22,58 +22,58 @@ LAYERS = [gzip_layer(tar_of({"a": b"a"})), gzip_layer(tar_of({"b": b"b"}))]
 SCRIPT = ".singularity.d/env/10-docker2singularity.sh"
 
 
-def push(shop: Workshop, environment: list[str]) -> Image:
+def push(runner: JobRunner, environment: list[str]) -> Image:
     config = {"config": {"Env": environment}}
-    return shop.registry.push_image("atlas/analysis", "v1", LAYERS, config=config)
+    return runner.registry.push_image("atlas/analysis", "v1", LAYERS, config=config)
 
 
-def downloads(shop: Workshop) -> int:
+def downloads(runner: JobRunner) -> int:
     return sum(
-        len(shop.registry.seen("GET", f"/blobs/{digest_of(layer.blob)}"))
+        len(runner.registry.seen("GET", f"/blobs/{digest_of(layer.blob)}"))
         for layer in LAYERS
     )
 
 
 def test_a_change_in_the_dockerfile_alone_is_published_without_a_download(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     """OSG's sync took it for the image that it had: the layers are the same."""
-    first = push(shop, ["A=first"])
-    shop.publish(NAME)
-    assert b"A=first" in (shop.file(NAME, SCRIPT) or b"")
-    before = downloads(shop)
+    first = push(runner, ["A=first"])
+    runner.publish(NAME)
+    assert b"A=first" in (runner.file(NAME, SCRIPT) or b"")
+    before = downloads(runner)
 
-    second = push(shop, ["A=second"])
-    shop.want(NAME)
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    second = push(runner, ["A=second"])
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
     assert first.config_digest != second.config_digest
-    assert shop.image(NAME).live_digest == second.digest
-    assert b"A=second" in (shop.file(NAME, SCRIPT) or b"")
-    assert shop.file(NAME, "a") == b"a"
-    assert downloads(shop) == before
+    assert runner.image(NAME).live_digest == second.digest
+    assert b"A=second" in (runner.file(NAME, SCRIPT) or b"")
+    assert runner.file(NAME, "a") == b"a"
+    assert downloads(runner) == before
 
 
-def test_one_name_in_two_registries_is_two_images(shop: Workshop) -> None:
+def test_one_name_in_two_registries_is_two_images(runner: JobRunner) -> None:
     layers = {"here": [tar_of({"who": b"here"})], "there": [tar_of({"who": b"there"})]}
     with FakeRegistry() as other:
-        hosts = (shop.registry.host, other.host)
+        hosts = (runner.registry.host, other.host)
         accesses = {host: RegistryAccess(host, plain_http=True) for host in hosts}
         with RegistryClient(accesses, internal_hosts=frozenset(hosts)) as client:
-            services = dataclasses.replace(shop.services, registry=client)
+            services = dataclasses.replace(runner.services, registry=client)
             rules = "".join(f"\n  - allow: {host}/**" for host in hosts)
-            shop.write_policy(f"version: 1\nrules:{rules}\n")
-            shop.registry.push_image("atlas/analysis", "v1", layers["here"])
+            runner.write_policy(f"version: 1\nrules:{rules}\n")
+            runner.registry.push_image("atlas/analysis", "v1", layers["here"])
             other.push_image("atlas/analysis", "v1", layers["there"])
             for host in hosts:
                 reference = f"{host}/{NAME}"
                 hint = Hint(None, 0.0, "test", event_id=None, actor=None)
-                shop.ledger.request(reference, source="test", hint=hint)
+                runner.ledger.request(reference, source="test", hint=hint)
                 run_job(services, Reference.parse(reference))
-    snapshot = shop.repository.read()
+    snapshot = runner.repository.read()
     found = []
     for host in hosts:
-        record = shop.ledger.image(f"{host}/{NAME}")
+        record = runner.ledger.image(f"{host}/{NAME}")
         assert record is not None
         assert (record.state, record.repository) == (State.LIVE, FQRN)
         link = image_path(Reference.parse(f"{host}/{NAME}"))
@@ -83,43 +83,43 @@ def test_one_name_in_two_registries_is_two_images(shop: Workshop) -> None:
     assert found == [b"here", b"there"]
 
 
-def test_a_tag_that_is_listed_and_not_there_fails_alone(shop: Workshop) -> None:
+def test_a_tag_that_is_listed_and_not_there_fails_alone(runner: JobRunner) -> None:
     """A cache lists what is deleted upstream; once that turned a whole batch red."""
-    push(shop, [])
-    shop.registry.push_image("atlas/analysis", "gone", LAYERS)
-    shop.registry.fail("", "/manifests/gone", status=404)
-    client = shop.services.registry
-    tags = client.tags(Reference.parse(shop.reference(NAME)))
+    push(runner, [])
+    runner.registry.push_image("atlas/analysis", "gone", LAYERS)
+    runner.registry.fail("", "/manifests/gone", status=404)
+    client = runner.services.registry
+    tags = client.tags(Reference.parse(runner.reference(NAME)))
     assert sorted(tags) == ["gone", "v1"]
     for tag in ("gone", "v1"):
-        shop.want(f"atlas/analysis:{tag}")
-        shop.run(f"atlas/analysis:{tag}")
-    assert shop.image("atlas/analysis:gone").state is State.FAILED
-    assert shop.image(NAME).state is State.LIVE
+        runner.want(f"atlas/analysis:{tag}")
+        runner.run(f"atlas/analysis:{tag}")
+    assert runner.image("atlas/analysis:gone").state is State.FAILED
+    assert runner.image(NAME).state is State.LIVE
 
 
-def find_by_asking(shop: Workshop) -> str:
+def find_by_asking(runner: JobRunner) -> str:
     """Look for all that the registry has; return what is said of it."""
-    shop.allow(watch="{every: 15m, existing: all}")
-    shop.registry.has_catalog = True
-    words = ("reconcile", "--once", "--config", str(shop.config))
+    runner.allow(watch="{every: 15m, existing: all}")
+    runner.registry.has_catalog = True
+    words = ("reconcile", "--once", "--config", str(runner.config))
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def test_a_tag_that_is_listed_and_not_there_keeps_no_other_from_being_found(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    push(shop, [])
-    shop.registry.push_image("atlas/analysis", "gone", LAYERS)
-    shop.registry.fail("", "/manifests/gone", status=404)
-    assert "atlas/analysis: 2 tags; queued: v1\n" in find_by_asking(shop)
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    push(runner, [])
+    runner.registry.push_image("atlas/analysis", "gone", LAYERS)
+    runner.registry.fail("", "/manifests/gone", status=404)
+    assert "atlas/analysis: 2 tags; queued: v1\n" in find_by_asking(runner)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
 
 def test_all_names_that_a_wildcard_finds_are_there_and_share_what_they_are_made_of(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     base, more = build_image(LAYERS[:1]), build_image(LAYERS)
     names = {
@@ -132,45 +132,45 @@ def test_all_names_that_a_wildcard_finds_are_there_and_share_what_they_are_made_
     }
     for name, image in names.items():
         repository, _, tag = name.partition(":")
-        shop.registry.hold_image(repository, tag, image)
-    find_by_asking(shop)
+        runner.registry.hold_image(repository, tag, image)
+    find_by_asking(runner)
     for name in names:
-        assert shop.run(name).outcome is Outcome.PUBLISHED
-    snapshot = shop.repository.read()
+        assert runner.run(name).outcome is Outcome.PUBLISHED
+    snapshot = runner.repository.read()
     for name, image in names.items():
-        reference = Reference.parse(shop.reference(name))
+        reference = Reference.parse(runner.reference(name))
         link = image_path(reference)
         assert snapshot.resolve(link) == flat_path(image.config_digest)
         manifest = snapshot.lookup(metadata_path(reference) + b"/manifest.json")
         assert manifest is not None
         assert snapshot.read(manifest) == image.manifest
-    assert downloads(shop) == len(LAYERS)
+    assert downloads(runner) == len(LAYERS)
 
 
-def test_a_file_that_many_layers_have_is_stored_once(shop: Workshop) -> None:
+def test_a_file_that_many_layers_have_is_stored_once(runner: JobRunner) -> None:
     data = os.urandom(100_000)
     for number in range(3):
         layers = [tar_of({f"{number}/{n}": data, "own": b"%d" % n}) for n in range(2)]
-        shop.registry.push_image("atlas/analysis", f"v{number}", layers)
-        shop.publish(f"atlas/analysis:v{number}")
-    folder = shop.config.parent / "cvmfs" / "data"
+        runner.registry.push_image("atlas/analysis", f"v{number}", layers)
+        runner.publish(f"atlas/analysis:v{number}")
+    folder = runner.config.parent / "cvmfs" / "data"
     large = [path for path in folder.glob("??/*") if path.stat().st_size > len(data)]
     assert len(large) == 1
 
 
 @pytest.mark.parametrize("order", [("v1", "v2"), ("v2", "v1")])
 def test_tags_that_share_all_digests_are_all_there_and_share_one_tree(
-    shop: Workshop, order: tuple[str, str]
+    runner: JobRunner, order: tuple[str, str]
 ) -> None:
     for tag in order:
-        shop.registry.push_image("atlas/analysis", tag, LAYERS)
-        shop.publish(f"atlas/analysis:{tag}")
-    snapshot = shop.repository.read()
+        runner.registry.push_image("atlas/analysis", tag, LAYERS)
+        runner.publish(f"atlas/analysis:{tag}")
+    snapshot = runner.repository.read()
     trees = {
         snapshot.resolve(
-            image_path(Reference.parse(shop.reference(f"atlas/analysis:{tag}")))
+            image_path(Reference.parse(runner.reference(f"atlas/analysis:{tag}")))
         )
         for tag in order
     }
     assert len(trees) == 1
-    assert downloads(shop) == len(LAYERS)
+    assert downloads(runner) == len(LAYERS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import digest_of, gzip_layer, tar_of
 from tests.support.repositories.repository_builders import keys
 from workers.care.repository import create_missing_repositories
@@ -21,33 +21,33 @@ HERE, THERE = "atlas/here:v1", "atlas/there:v1"
 
 
 @pytest.fixture
-def both(shop: Workshop) -> Iterator[Workshop]:
-    """Give a workshop with a second repository."""
-    folder = shop.config.parent
+def both(runner: JobRunner) -> Iterator[JobRunner]:
+    """Give a job runner with a second repository."""
+    folder = runner.config.parent
     keys(OTHER).save(folder / "keys")
     storage = (folder / "other").as_uri()
-    with shop.config.open("a") as file:
+    with runner.config.open("a") as file:
         file.write(f'  {OTHER}: {{storage: "{storage}", keys: keys, ttl: 60}}\n')
-    config = load_config(shop.config, {})
+    config = load_config(runner.config, {})
     create_missing_repositories(config)
     with Services.open(config) as opened:
-        front = dataclasses.replace(opened.front, ledger=shop.ledger)
-        shop.services = dataclasses.replace(opened, front=front)
-        shop.write_policy(
+        front = dataclasses.replace(opened.front, ledger=runner.ledger)
+        runner.services = dataclasses.replace(opened, front=front)
+        runner.write_policy(
             f"""\
 version: 1
 rules:
-  - {{allow: "{shop.registry.host}/atlas/there", to: {OTHER}}}
-  - {{allow: "{shop.registry.host}/**", to: {FQRN}}}
+  - {{allow: "{runner.registry.host}/atlas/there", to: {OTHER}}}
+  - {{allow: "{runner.registry.host}/**", to: {FQRN}}}
 """
         )
-        yield shop
+        yield runner
 
 
-def places(shop: Workshop, name: str) -> set[str]:
+def places(runner: JobRunner, name: str) -> set[str]:
     """Return the repositories that have a name."""
-    link = image_path(Reference.parse(shop.reference(name)))
-    config = shop.services.config
+    link = image_path(Reference.parse(runner.reference(name)))
+    config = runner.services.config
     return {
         fqrn
         for fqrn in (FQRN, OTHER)
@@ -55,7 +55,7 @@ def places(shop: Workshop, name: str) -> set[str]:
     }
 
 
-def test_an_image_is_published_where_each_of_its_names_belongs(both: Workshop) -> None:
+def test_an_image_is_published_where_each_of_its_names_belongs(both: JobRunner) -> None:
     layer = gzip_layer(tar_of({"motd": b"hello"}))
     for name in (HERE, THERE):
         image_repository, _, tag = name.partition(":")
@@ -73,7 +73,7 @@ def test_an_image_is_published_where_each_of_its_names_belongs(both: Workshop) -
 
 
 def test_removing_a_name_leaves_the_image_to_the_other_repository(
-    both: Workshop,
+    both: JobRunner,
 ) -> None:
     for name in (HERE, THERE):
         repository, _, tag = name.partition(":")

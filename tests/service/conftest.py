@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.support.harness.web_app import Site
+from tests.support.harness.web_app import WebApp
 from tests.support.tools.browser import browser, serving
 
 
@@ -16,8 +16,8 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def address(site: Site, chrome: Chrome) -> Iterator[str]:
-    with serving(site.app) as found:
+def address(web: WebApp, chrome: Chrome) -> Iterator[str]:
+    with serving(web.app) as found:
         yield found
         chrome.get("about:blank")
     chrome.delete_all_cookies()

@@ -18,9 +18,9 @@ import requests
 from tests.support.harness.service import SECRET
 from tests.support.harness.service_with_registry import (
     OPERATOR,
-    Scene,
-    one_line,
-    scene_in,
+    ServiceWithRegistry,
+    checked_reason,
+    run_service_with_registry,
 )
 from tests.support.images.bad_images import BAD_IMAGES, POLICY, TAG
 from tests.support.images.oci import build_image, tar_of
@@ -37,9 +37,9 @@ PASSING = {
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
     folder = tmp_path_factory.mktemp("bad-input")
-    with scene_in(folder, POLICY) as made:
+    with run_service_with_registry(folder, POLICY) as made:
         _push_what_passes(made)
         for number, (name, case) in enumerate(BAD_IMAGES.items()):
             repository = f"bad/{name}"
@@ -51,7 +51,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield made
 
 
-def _push_what_passes(scene: Scene) -> None:
+def _push_what_passes(scene: ServiceWithRegistry) -> None:
     registry = scene.registry
     registry.hang("HEAD", "/passing/hangs/manifests", times=1)
     registry.reset("HEAD", "/passing/breaks/manifests", times=2)  # once is repeated
@@ -72,7 +72,7 @@ def _push_what_passes(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
-    scene: Scene, name: str
+    scene: ServiceWithRegistry, name: str
 ) -> None:
     case = BAD_IMAGES[name]
     reference = scene.reference(f"bad/{name}:{TAG}")
@@ -80,7 +80,7 @@ def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
     image = scene.service.wait_until(reference, "failed", "refused", "live")
 
     assert image["state"] == case.state, image
-    reason = one_line(image["reason"])
+    reason = checked_reason(image["reason"])
     for words in case.words:
         assert words in reason
     assert image["live_digest"] is None
@@ -91,13 +91,13 @@ def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
 
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_retried_and_goes_live_by_itself(
-    scene: Scene, name: str
+    scene: ServiceWithRegistry, name: str
 ) -> None:
     image = scene.wait_until_live(scene.reference(f"passing/{name}:{TAG}"))
     runs = image["runs"]
     assert isinstance(runs, list)
     assert [run["outcome"] for run in runs] == ["published", "failed"]
-    reason = one_line(runs[1]["reason"])
+    reason = checked_reason(runs[1]["reason"])
     for words in PASSING[name]:
         assert words in reason
     assert runs[1]["next_try"] <= runs[0]["started"]
@@ -107,7 +107,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_retry_after_is_waited_for(scene: Scene) -> None:
+def test_retry_after_is_waited_for(scene: ServiceWithRegistry) -> None:
     image = scene.wait_until_live(scene.reference(f"passing/answers-429:{TAG}"))
     runs = image["runs"]
     assert isinstance(runs, list)
@@ -118,16 +118,16 @@ def test_retry_after_is_waited_for(scene: Scene) -> None:
     assert waited >= timedelta(seconds=6)
 
 
-def test_a_registry_where_nobody_is_is_asked_again(scene: Scene) -> None:
+def test_a_registry_where_nobody_is_is_asked_again(scene: ServiceWithRegistry) -> None:
     reference = f"{scene.dead}/atlas/analysis:v1"
     assert scene.ask(reference).status_code == 202
     image = scene.service.wait_until(reference, "failed")
-    assert "refuses connections" in one_line(image["reason"])
+    assert "refuses connections" in checked_reason(image["reason"])
     assert image["next_try"] is not None
 
 
 def test_an_image_that_only_we_can_pull_is_published_where_the_rule_says_so(
-    scene: Scene,
+    scene: ServiceWithRegistry,
 ) -> None:
     image = build_image([tar_of({"private": b"but allowed"})])
     scene.registry.make_private("good/private")
@@ -137,12 +137,14 @@ def test_an_image_that_only_we_can_pull_is_published_where_the_rule_says_so(
 
 
 @pytest.mark.parametrize("tag", [COSIGN_TAG, f"sha256-{'b' * 64}"])
-def test_a_signature_beside_an_image_is_no_image(scene: Scene, tag: str) -> None:
+def test_a_signature_beside_an_image_is_no_image(
+    scene: ServiceWithRegistry, tag: str
+) -> None:
     answer = scene.notify("good/last", tag)
     assert answer.status_code == 200
     (told,) = answer.json()["images"]
     assert told["decision"] == "refused"
-    assert "signature" in one_line(told["reason"])
+    assert "signature" in checked_reason(told["reason"])
 
 
 # Names.
@@ -162,22 +164,22 @@ def test_a_signature_beside_an_image_is_no_image(scene: Scene, tag: str) -> None
     ],
 )
 def test_a_name_that_is_none_is_refused_to_the_one_who_sent_it(
-    scene: Scene, repository: str, tag: str
+    scene: ServiceWithRegistry, repository: str, tag: str
 ) -> None:
     answer = scene.notify(repository, tag)
     assert answer.status_code == 200
     (told,) = answer.json()["images"]
     assert told["decision"] == "refused"
     assert told["reference"] is None
-    one_line(told["reason"])
+    checked_reason(told["reason"])
 
 
 def test_an_operator_who_mistypes_a_name_is_told_how_it_is_written(
-    scene: Scene,
+    scene: ServiceWithRegistry,
 ) -> None:
     answer = scene.ask("../../etc:x")
     assert answer.status_code == 400
-    assert "'..'" in one_line(answer.json()["error"])
+    assert "'..'" in checked_reason(answer.json()["error"])
     done = scene.service.run_raw("publish", "../../etc:x")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
@@ -187,7 +189,7 @@ def test_an_operator_who_mistypes_a_name_is_told_how_it_is_written(
 # Notifications.
 
 
-def test_whoever_is_not_known_learns_nothing(scene: Scene) -> None:
+def test_whoever_is_not_known_learns_nothing(scene: ServiceWithRegistry) -> None:
     url, wrong = scene.service.url, {"Authorization": "Bearer wrong"}
     document: dict[str, object] = {"events": []}
     strangers = [
@@ -203,7 +205,7 @@ def test_whoever_is_not_known_learns_nothing(scene: Scene) -> None:
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "stranger"])
 def test_a_body_of_100_mb_is_refused_before_it_has_come(
-    scene: Scene,
+    scene: ServiceWithRegistry,
     is_known: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     host, _, port = scene.service.listen.partition(":")
@@ -246,7 +248,9 @@ def test_a_body_of_100_mb_is_refused_before_it_has_come(
     ],
     ids=lambda body: repr(body[:16]),
 )
-def test_a_body_that_is_no_notification_is_refused(scene: Scene, body: bytes) -> None:
+def test_a_body_that_is_no_notification_is_refused(
+    scene: ServiceWithRegistry, body: bytes
+) -> None:
     endpoint = scene.service.endpoint
     headers = {**endpoint.headers, "Content-Type": "application/json"}
     answer = requests.post(endpoint.url, data=body, headers=headers, timeout=30)
@@ -254,10 +258,12 @@ def test_a_body_that_is_no_notification_is_refused(scene: Scene, body: bytes) ->
         assert [each["decision"] for each in answer.json()["images"]] == ["refused"]
         return
     assert answer.status_code == 400
-    one_line(answer.json()["error"])
+    checked_reason(answer.json()["error"])
 
 
-def test_an_event_that_is_malformed_takes_no_other_along(scene: Scene) -> None:
+def test_an_event_that_is_malformed_takes_no_other_along(
+    scene: ServiceWithRegistry,
+) -> None:
     image = scene.registry.push_image("good/neighbour", TAG, [tar_of({"a": b"b"})])
     target = {"repository": "good/neighbour", "tag": TAG, "digest": image.digest}
     good = {"id": "1", "action": "push", "target": target}
@@ -271,18 +277,18 @@ def test_an_event_that_is_malformed_takes_no_other_along(scene: Scene) -> None:
 # What is told of all of it.
 
 
-def test_the_command_line_tells_the_same_as_the_api(scene: Scene) -> None:
+def test_the_command_line_tells_the_same_as_the_api(scene: ServiceWithRegistry) -> None:
     for name, case in BAD_IMAGES.items():
         reference = scene.reference(f"bad/{name}:{TAG}")
         scene.service.wait_until(reference, case.state)
     told = json.loads(scene.service.run("status", "--json"))
     reasons = {image["reference"]: image["reason"] for image in told}
     for name, case in BAD_IMAGES.items():
-        reason = one_line(reasons[scene.reference(f"bad/{name}:{TAG}")])
+        reason = checked_reason(reasons[scene.reference(f"bad/{name}:{TAG}")])
         assert all(words in reason for words in case.words)
 
 
-def test_steering_needs_the_operator(scene: Scene) -> None:
+def test_steering_needs_the_operator(scene: ServiceWithRegistry) -> None:
     url = f"{scene.service.url}/api/v1/images"
     body = {"reference": scene.reference("good/last:1")}
     for headers in ({}, {"Authorization": "Bearer wrong"}):
@@ -292,4 +298,4 @@ def test_steering_needs_the_operator(scene: Scene) -> None:
     for bad in wrong:
         answer = requests.post(url, json=bad, headers=OPERATOR, timeout=30)
         assert answer.status_code == 400, answer.text
-        one_line(answer.json()["error"])
+        checked_reason(answer.json()["error"])

@@ -18,14 +18,13 @@ import requests
 
 from tests.support.harness.service_with_registry import (
     OPERATOR,
-    Scene,
-    may_mount,
-    mount,
-    one_line,
-    scene_in,
+    ServiceWithRegistry,
+    checked_reason,
+    run_service_with_registry,
 )
-from tests.support.harness.worker_process import eventually
 from tests.support.images.oci import plain_layer, tar_of
+from tests.support.tools.mounting import may_mount, mount
+from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN
 from workers.cvmfs import KeyRing, LocalStorage
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
@@ -39,21 +38,24 @@ needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting needs root")
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
     size = SMALL if may_mount() else ""
     folder = tmp_path_factory.mktemp("bad-surroundings")
-    with scene_in(folder, storage_size=size) as made:
+    with run_service_with_registry(folder, storage_size=size) as made:
         made.wait_until_live(made.push_good("first:1"))
         yield made
 
 
 def fails_until_mended(
-    scene: Scene, reference: str, words: tuple[str, ...], mend: Callable[[], object]
+    scene: ServiceWithRegistry,
+    reference: str,
+    words: tuple[str, ...],
+    mend: Callable[[], object],
 ) -> None:
     """See an image fail for a reason that names what to mend, and then go live."""
     image = scene.service.wait_until(reference, "failed", "live")
     assert image["state"] == "failed"
-    reason = one_line(image["reason"])
+    reason = checked_reason(image["reason"])
     for each in words:
         assert each in reason
     assert image["next_try"] is not None
@@ -75,7 +77,7 @@ def elsewhere(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def readiness(scene: Scene) -> tuple[int, dict[str, str]]:
+def readiness(scene: ServiceWithRegistry) -> tuple[int, dict[str, str]]:
     answer = requests.get(f"{scene.service.url}/readyz", timeout=10)
     checks = answer.json()["checks"]
     assert isinstance(checks, dict)
@@ -84,7 +86,7 @@ def readiness(scene: Scene) -> tuple[int, dict[str, str]]:
 
 @needs_mount
 def test_a_full_disk_breaks_nothing_and_work_goes_on_when_there_is_room(
-    scene: Scene,
+    scene: ServiceWithRegistry,
 ) -> None:
     noise = plain_layer(tar_of({"noise": os.urandom(60 << 20)}))
     reference = scene.push("good/larger-than-the-disk:1", [noise])
@@ -98,7 +100,9 @@ def test_a_full_disk_breaks_nothing_and_work_goes_on_when_there_is_room(
 
 
 @needs_mount
-def test_a_storage_that_cannot_be_written_is_told_and_waited_for(scene: Scene) -> None:
+def test_a_storage_that_cannot_be_written_is_told_and_waited_for(
+    scene: ServiceWithRegistry,
+) -> None:
     storage = scene.service.storage
     mount(storage, "remount,ro")
     try:
@@ -113,7 +117,7 @@ def test_a_storage_that_cannot_be_written_is_told_and_waited_for(scene: Scene) -
         mount(storage, "remount,rw")
 
 
-def test_missing_keys_are_told_and_waited_for(scene: Scene) -> None:
+def test_missing_keys_are_told_and_waited_for(scene: ServiceWithRegistry) -> None:
     away = elsewhere(scene.service.key.parent)
     away.__enter__()
     reference = scene.push("good/without-keys:1")
@@ -126,7 +130,7 @@ def test_missing_keys_are_told_and_waited_for(scene: Scene) -> None:
 
 
 def test_an_expired_whitelist_is_told_with_the_command_that_renews_it(
-    scene: Scene,
+    scene: ServiceWithRegistry,
 ) -> None:
     keys = KeyRing.load(FQRN, scene.service.key.parent)
     assert keys.master_key is not None
@@ -146,7 +150,9 @@ def test_an_expired_whitelist_is_told_with_the_command_that_renews_it(
     )
 
 
-def test_a_broken_policy_leaves_the_old_one_in_force_and_says_so(scene: Scene) -> None:
+def test_a_broken_policy_leaves_the_old_one_in_force_and_says_so(
+    scene: ServiceWithRegistry,
+) -> None:
     policy = scene.service.folder / "policy.yaml"
     good = policy.read_text()
     scene.service.write_policy("rules: [{allow: }, {frobnicate: 1}]")
@@ -165,10 +171,12 @@ def test_a_broken_policy_leaves_the_old_one_in_force_and_says_so(scene: Scene) -
         assert len(checked.stderr.splitlines()) > 1  # every mistake at once
     finally:
         policy.write_text(good)
-    eventually(lambda: readiness(scene)[1]["policy"] == "ok", "the policy is mended")
+    wait_until(lambda: readiness(scene)[1]["policy"] == "ok", "the policy is mended")
 
 
-def test_a_broken_configuration_disturbs_nobody_who_runs(scene: Scene) -> None:
+def test_a_broken_configuration_disturbs_nobody_who_runs(
+    scene: ServiceWithRegistry,
+) -> None:
     config = scene.service.config
     good = config.read_text()
     config.write_text("sources: {hub: {kind: nonsense}}\nlimits: 7\nfrobnicate: 1\n")
@@ -185,28 +193,28 @@ def test_a_broken_configuration_disturbs_nobody_who_runs(scene: Scene) -> None:
         assert any(key in line for line in lines), done.stderr
 
 
-def test_what_cannot_be_kept_is_not_accepted(scene: Scene) -> None:
+def test_what_cannot_be_kept_is_not_accepted(scene: ServiceWithRegistry) -> None:
     with scene.connection() as connection:
         connection.config_set("appendfsync", "everysec")
         try:
             code, checks = readiness(scene)
             assert code == 503
-            assert "appendfsync" in one_line(checks["durability"])
+            assert "appendfsync" in checked_reason(checks["durability"])
 
             def is_refused() -> bool:
                 answer = scene.notify("good/not-kept", "1")
                 return answer.status_code == 503 and "Retry-After" in answer.headers
 
-            eventually(is_refused, "notifications are refused")
+            wait_until(is_refused, "notifications are refused")
         finally:
             connection.config_set("appendfsync", "always")
-    eventually(lambda: readiness(scene)[0] == 200, "it is ready again")
+    wait_until(lambda: readiness(scene)[0] == 200, "it is ready again")
     scene.push_good("kept:1")
 
 
 @pytest.mark.parametrize("with_the_queue", [False, True])
 def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
-    scene: Scene, *, with_the_queue: bool
+    scene: ServiceWithRegistry, *, with_the_queue: bool
 ) -> None:
     # The receiver enqueues the later ones of many together, after its answers.
     names = [f"good/accepted-{with_the_queue}-{n}".lower() for n in range(6)]
@@ -222,7 +230,7 @@ def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
 
         for name in names:
             # One of the receivers may still believe that Redis does not keep data.
-            eventually(partial(is_accepted, name), f"{name} is accepted")
+            wait_until(partial(is_accepted, name), f"{name} is accepted")
     for process in [*receivers, *([queue_server] if with_the_queue else [])]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)

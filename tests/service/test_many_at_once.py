@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.harness.service_with_registry import Scene, scene_in
+from tests.support.harness.service_with_registry import (
+    ServiceWithRegistry,
+    run_service_with_registry,
+)
 from tests.support.images.oci import digest_of, gzip_layer, tar_of
 
 ACCEPTED = 202
@@ -18,18 +21,18 @@ BASE = gzip_layer(tar_of({"base": bytes(range(256)) * 40_000}))
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with scene_in(tmp_path_factory.mktemp("at-once")) as made:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
+    with run_service_with_registry(tmp_path_factory.mktemp("at-once")) as made:
         yield made
 
 
-def downloads(scene: Scene, blob: bytes) -> int:
+def downloads(scene: ServiceWithRegistry, blob: bytes) -> int:
     return len(scene.registry.seen("GET", f"/blobs/{digest_of(blob)}"))
 
 
 @pytest.mark.parametrize("asked_by", ["operator", "registry"])
 def test_an_image_that_is_asked_for_ten_times_at_once_is_made_once(
-    scene: Scene, asked_by: str
+    scene: ServiceWithRegistry, asked_by: str
 ) -> None:
     repository = f"good/same-{asked_by}"
     layer = gzip_layer(tar_of({"who": asked_by.encode()}))
@@ -53,7 +56,7 @@ def test_an_image_that_is_asked_for_ten_times_at_once_is_made_once(
 
 
 def test_three_images_at_once_all_go_live_and_share_what_they_share(
-    scene: Scene,
+    scene: ServiceWithRegistry,
 ) -> None:
     names = [f"good/different:{number}" for number in range(3)]
     own = [gzip_layer(tar_of({"own": name.encode()})) for name in names]

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.harness.ledger import D1, REASON, REFERENCE
-from tests.support.harness.web_app import FQRN, TOKEN, Site
+from tests.support.harness.web_app import FQRN, TOKEN, WebApp
 from tests.support.tools.browser import browser, complaints, seen, wait_for
 from webhook.dashboard import words
 from workers.ledger import Progress, State
@@ -21,18 +21,18 @@ LONG = (
 
 
 def test_an_open_page_follows_an_image_until_it_is_live(
-    site: Site, chrome: Chrome, address: str
+    web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    site.bench.push(D1)
-    lease = site.bench.begin()
+    web.driver.push(D1)
+    lease = web.driver.begin()
     chrome.get(f"{address}{PAGE}")
     assert "Looking up" in seen(chrome)
     progress = Progress(1, 2, 30, 100)
-    site.bench.ledger.stage(lease, State.FETCHING, digest=D1, progress=progress)
+    web.driver.ledger.stage(lease, State.FETCHING, digest=D1, progress=progress)
     wait_for(chrome, "1 of 2 layers")
     bar = chrome.find_element(By.TAG_NAME, "progress")
     assert bar.get_attribute("value") == "30"
-    site.bench.publish(lease)
+    web.driver.publish(lease)
     wait_for(chrome, "Yes. What the registry has is live.")
     assert "Live" in chrome.title
     assert "Published" in seen(chrome)
@@ -40,38 +40,38 @@ def test_an_open_page_follows_an_image_until_it_is_live(
 
 
 def test_an_open_list_shows_a_push_by_itself(
-    site: Site, chrome: Chrome, address: str
+    web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    site.bench.fail("registry.example.org/a/first:v1")
-    site.bench.push(D1, "registry.example.org/a/second:v1")
-    lease = site.bench.begin(reference="registry.example.org/a/second:v1")
-    site.bench.ledger.stage(lease, State.FETCHING)
+    web.driver.fail("registry.example.org/a/first:v1")
+    web.driver.push(D1, "registry.example.org/a/second:v1")
+    lease = web.driver.begin(reference="registry.example.org/a/second:v1")
+    web.driver.ledger.stage(lease, State.FETCHING)
     chrome.get(address)
     assert "a/first" in seen(chrome)
-    site.bench.push(D1, "registry.example.org/a/third:v1")
+    web.driver.push(D1, "registry.example.org/a/third:v1")
     wait_for(chrome, "a/third")
     wait_for(chrome, "Up to date by itself", "footer")
     assert not complaints(chrome)
 
 
 def test_the_keyboard_stays_where_it_is_when_the_page_changes(
-    site: Site, chrome: Chrome, address: str
+    web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    site.bench.push(D1)
-    lease = site.bench.begin()
+    web.driver.push(D1)
+    lease = web.driver.begin()
     chrome.get(address)
     link = f'.work a[href="{PAGE}"]'
     chrome.execute_script("document.querySelector(arguments[0]).focus()", link)
     progress = Progress(1, 2, 30, 100)
-    site.bench.ledger.stage(lease, State.FETCHING, progress=progress)
+    web.driver.ledger.stage(lease, State.FETCHING, progress=progress)
     wait_for(chrome, "1 of 2 layers")
     assert chrome.switch_to.active_element.get_attribute("href") == f"{address}{PAGE}"
 
 
 def test_a_page_works_without_javascript(
-    site: Site, address: str, tmp_path: Path
+    web: WebApp, address: str, tmp_path: Path
 ) -> None:
-    site.bench.make_live(D1)
+    web.driver.make_live(D1)
     with browser(tmp_path / "profile", javascript=False) as plain:
         plain.get(address)
         plain.find_element(By.ID, "q").send_keys("analysis" + Keys.ENTER)
@@ -86,7 +86,7 @@ def test_a_page_works_without_javascript(
         assert plain.current_url == f"{address}{PAGE}"
         plain.find_element(By.CSS_SELECTOR, ".answer button").click()
         wait_for(plain, "It waits for a free worker.")
-        assert site.queue.depth() == 1
+        assert web.queue.depth() == 1
         plain.find_element(By.CSS_SELECTOR, "header button").click()
         wait_for(plain, "Log in", "header")
 
@@ -108,11 +108,11 @@ def test_the_operator_logs_in_and_is_told_of_a_wrong_token(
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1280])
 def test_no_page_is_wider_than_its_window(
-    site: Site, chrome: Chrome, address: str, width: int
+    web: WebApp, chrome: Chrome, address: str, width: int
 ) -> None:
-    site.bench.push(D1, LONG)
-    site.bench.fail("registry.example.org/a/broken:v1", "x" * 500 + " " + REASON)
-    site.bench.make_live(D1, LONG.replace("/image:", "/live:"))
+    web.driver.push(D1, LONG)
+    web.driver.fail("registry.example.org/a/broken:v1", "x" * 500 + " " + REASON)
+    web.driver.make_live(D1, LONG.replace("/image:", "/live:"))
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
@@ -128,12 +128,12 @@ def test_no_page_is_wider_than_its_window(
 
 
 def test_whoever_cannot_see_the_page_finds_a_name_for_everything(
-    site: Site, chrome: Chrome, address: str
+    web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    site.bench.push(D1)
-    lease = site.bench.begin()
-    site.bench.ledger.stage(lease, State.FETCHING, progress=Progress(1, 2, 3, 4))
-    site.bench.fail("registry.example.org/a/broken:v1")
+    web.driver.push(D1)
+    lease = web.driver.begin()
+    web.driver.ledger.stage(lease, State.FETCHING, progress=Progress(1, 2, 3, 4))
+    web.driver.fail("registry.example.org/a/broken:v1")
     for path in ("/", PAGE, "/login", "/images/quay.io/a/never:v1"):
         chrome.get(f"{address}{path}")
         nodes = chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
@@ -146,9 +146,9 @@ def test_whoever_cannot_see_the_page_finds_a_name_for_everything(
 
 
 def test_the_command_to_run_it_is_copied_at_a_click(
-    site: Site, chrome: Chrome, address: str
+    web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    site.bench.make_live(D1)
+    web.driver.make_live(D1)
     chrome.get(f"{address}{PAGE}")
     chrome.find_element(By.CSS_SELECTOR, "[data-copy=exec]").click()
     wait_for(chrome, "Copied", "[data-copy=exec]")

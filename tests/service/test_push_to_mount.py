@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.harness.service import TOKEN, Service
+from tests.support.harness.service import TOKEN, ServiceProcess
 from tests.support.images.debian_images import debian_image
 from tests.support.images.tree_listing import differences, list_directory
 from tests.support.registries.distribution import (
@@ -27,11 +27,11 @@ needs_root = pytest.mark.skipif(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
+def site(tmp_path: Path) -> Iterator[tuple[ServiceProcess, str]]:
     """The service, and a registry that notifies it."""
     port = free_port()
     registry = f"127.0.0.1:{port}"
-    service = Service(tmp_path / "service", registry=registry)
+    service = ServiceProcess(tmp_path / "service", registry=registry)
     with (
         service,
         distribution_registry(
@@ -43,7 +43,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
 
 @needs_root
 def test_a_pushed_debian_image_is_published_as_umoci_unpacks_it(
-    site: tuple[Service, str], tmp_path: Path
+    site: tuple[ServiceProcess, str], tmp_path: Path
 ) -> None:
     service, registry = site
     layout = debian_image()
@@ -63,7 +63,7 @@ def test_a_pushed_debian_image_is_published_as_umoci_unpacks_it(
 
 
 def test_an_image_whose_worker_is_killed_halfway_goes_live_by_itself(
-    site: tuple[Service, str],
+    site: tuple[ServiceProcess, str],
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/**")
@@ -80,7 +80,7 @@ def test_an_image_whose_worker_is_killed_halfway_goes_live_by_itself(
 
 
 def test_an_image_goes_live_though_the_queue_server_is_killed_meanwhile(
-    site: tuple[Service, str],
+    site: tuple[ServiceProcess, str],
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/**")
@@ -98,7 +98,7 @@ def test_an_image_goes_live_though_the_queue_server_is_killed_meanwhile(
 
 
 def test_what_was_accepted_before_everything_died_is_published_after_a_new_start(
-    site: tuple[Service, str],
+    site: tuple[ServiceProcess, str],
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/**")
@@ -114,7 +114,7 @@ def test_what_was_accepted_before_everything_died_is_published_after_a_new_start
 
 
 def test_a_push_that_the_policy_does_not_know_is_refused_and_shown_so(
-    site: tuple[Service, str],
+    site: tuple[ServiceProcess, str],
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/atlas/*")
@@ -128,7 +128,7 @@ def test_a_push_that_the_policy_does_not_know_is_refused_and_shown_so(
 
 
 def test_a_second_tag_of_a_published_image_is_live_without_a_download(
-    site: tuple[Service, str],
+    site: tuple[ServiceProcess, str],
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/**")
@@ -141,7 +141,9 @@ def test_a_second_tag_of_a_published_image_is_live_without_a_download(
     assert "converting" not in run["seconds_by_stage"]
 
 
-def test_publish_by_hand_waits_and_prints_the_path(site: tuple[Service, str]) -> None:
+def test_publish_by_hand_waits_and_prints_the_path(
+    site: tuple[ServiceProcess, str],
+) -> None:
     service, registry = site
     reference = f"{registry}/atlas/debian:hand"
     skopeo_copy(f"oci:{debian_image()}:latest", f"docker://{reference}")
@@ -157,7 +159,9 @@ def test_publish_by_hand_waits_and_prints_the_path(site: tuple[Service, str]) ->
     assert again.splitlines()[-1] == f"/cvmfs/{FQRN}/{reference}"
 
 
-def test_a_stranger_can_read_the_image_but_not_steer(site: tuple[Service, str]) -> None:
+def test_a_stranger_can_read_the_image_but_not_steer(
+    site: tuple[ServiceProcess, str],
+) -> None:
     service, registry = site
     body = {"reference": f"{registry}/a/b:c"}
     post = f"{service.url}/api/v1/images"
@@ -168,6 +172,6 @@ def test_a_stranger_can_read_the_image_but_not_steer(site: tuple[Service, str]) 
     assert requests.get(f"{service.url}/", timeout=10).ok
 
 
-def _queue_port(service: Service) -> str:
+def _queue_port(service: ServiceProcess) -> str:
     url = (service.folder / "queue" / "url").read_text().strip()
     return url.rpartition(":")[2].partition("/")[0]

@@ -11,16 +11,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import url_to_be
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.harness.web_app import TOKEN, Site
+from tests.support.harness.web_app import TOKEN, WebApp
 from tests.support.tools.browser import browser, complaints, serving, wait_for
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 
 
 @pytest.fixture
-def job(site: Site) -> Job:
+def job(web: WebApp) -> Job:
     queue = Queue(
-        "conversions", connection=site.bench.connection, serializer=JSONSerializer
+        "conversions", connection=web.driver.connection, serializer=JSONSerializer
     )
     return queue.enqueue(
         "workers.jobs.run", "registry.example.org/a/b:c", description="a/b:c"
@@ -28,11 +28,11 @@ def job(site: Site) -> Job:
 
 
 def test_a_person_sees_the_queue_in_a_browser(
-    site: Site, job: Job, tmp_path: Path
+    web: WebApp, job: Job, tmp_path: Path
 ) -> None:
     job.description = HOSTILE
     job.save()
-    with serving(site.app) as address, browser(tmp_path / "profile") as chrome:
+    with serving(web.app) as address, browser(tmp_path / "profile") as chrome:
         log_in(chrome, f"{address}/queue/")
         assert chrome.current_url == f"{address}/queue/"
         wait_for(chrome, "conversions")

@@ -22,10 +22,10 @@ HUB = {
 
 
 def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     log = tmp_path / "server.log"
-    config = write_config(tmp_path, server)
+    config = write_config(tmp_path, redis_server)
     with run_receiver_process(config, log) as port:
 
         def post(path: str, body: object, headers: dict[str, str]) -> int:

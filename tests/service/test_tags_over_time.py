@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.harness.service import Service
+from tests.support.harness.service import ServiceProcess
 from tests.support.images.oci import Image, build_image, tar_of, write_layout
 from tests.support.registries.distribution import (
     distribution_registry,
@@ -18,11 +18,11 @@ from webhook.machine.first_start import FQRN
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
+def site(tmp_path: Path) -> Iterator[tuple[ServiceProcess, str]]:
     """The service, and a registry that notifies it."""
     port = free_port()
     registry = f"127.0.0.1:{port}"
-    service = Service(tmp_path / "service", registry=registry)
+    service = ServiceProcess(tmp_path / "service", registry=registry)
     with (
         service,
         distribution_registry(
@@ -32,7 +32,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Service, str]]:
         yield service, registry
 
 
-def push(service: Service, folder: Path, reference: str, text: bytes) -> Image:
+def push(service: ServiceProcess, folder: Path, reference: str, text: bytes) -> Image:
     image = build_image([tar_of({"motd": text})])
     write_layout(folder / text.decode(), "v1", image)
     skopeo_copy(f"oci:{folder}/{text.decode()}:v1", f"docker://{reference}")
@@ -40,12 +40,12 @@ def push(service: Service, folder: Path, reference: str, text: bytes) -> Image:
     return image
 
 
-def shown(service: Service, reference: str) -> str:
+def shown(service: ServiceProcess, reference: str) -> str:
     return service.run("repository", "cat", FQRN, f"/{reference}/motd")
 
 
 def test_a_tag_goes_back_and_is_removed_and_comes_back(
-    site: tuple[Service, str], tmp_path: Path
+    site: tuple[ServiceProcess, str], tmp_path: Path
 ) -> None:
     service, registry = site
     service.allow(f"{registry}/**")
@@ -68,7 +68,7 @@ def test_a_tag_goes_back_and_is_removed_and_comes_back(
 
 
 def test_what_is_deleted_in_its_registry_goes_after_its_grace_time(
-    site: tuple[Service, str], tmp_path: Path
+    site: tuple[ServiceProcess, str], tmp_path: Path
 ) -> None:
     service, registry = site
     service.write_policy(f'rules: [{{allow: "{registry}/**", keep: {{grace: 1s}}}}]')
@@ -94,7 +94,7 @@ def test_what_a_registry_never_told_of_is_found_by_asking(tmp_path: Path) -> Non
     with distribution_registry(tmp_path / "registry") as host:
         reference = f"{host}/atlas/analysis:v1"
         skopeo_copy(f"oci:{tmp_path}/image:v1", f"docker://{reference}")
-        with Service(tmp_path / "service", registry=host) as service:
+        with ServiceProcess(tmp_path / "service", registry=host) as service:
             rule = f'allow: "{host}/**", watch: {{every: 1m, existing: all}}'
             service.write_policy(f"rules: [{{{rule}}}]")
             found = service.wait_until(reference, "live")

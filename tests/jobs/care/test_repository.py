@@ -3,26 +3,26 @@
 import os
 import time
 
-from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.images.oci import tar_of
 from workers.care.repository import collect_garbage
 from workers.cvmfs import Retention
 from workers.ledger import Outcome, State
 
 
-def test_what_a_job_had_stored_is_stored_again(shop: Workshop) -> None:
-    shop.registry.push_image("atlas/debian", "12", [tar_of({"motd": b"hi"})])
+def test_what_a_job_had_stored_is_stored_again(runner: JobRunner) -> None:
+    runner.registry.push_image("atlas/debian", "12", [tar_of({"motd": b"hi"})])
     collections: list[int] = []
 
     def collect() -> None:
         """Delete what the job has just stored, as if it had lain there for long."""
         if collections:
             return
-        folder = shop.config.parent / "cvmfs" / "data"
+        folder = runner.config.parent / "cvmfs" / "data"
         for path in folder.glob("??/*"):
             os.utime(path, (1, 1))
         done = collect_garbage(
-            shop.services.config,
+            runner.services.config,
             FQRN,
             Retention(grace_seconds=60),
             dry_run=False,
@@ -30,15 +30,17 @@ def test_what_a_job_had_stored_is_stored_again(shop: Workshop) -> None:
         )
         collections.append(done.deleted.objects)
 
-    shop.replace_publisher(lambda real: Between(real, before_publish=collect))
-    shop.want("atlas/debian:12")
-    run = shop.run("atlas/debian:12")
+    runner.replace_publisher(
+        lambda real: PublisherWithHooks(real, before_publish=collect)
+    )
+    runner.want("atlas/debian:12")
+    run = runner.run("atlas/debian:12")
     assert collections[0] > 0
     assert run.outcome is Outcome.FAILED
     assert "garbage was collected during this run" in (run.reason or "")
     assert run.next_try is not None
-    assert run.next_try < shop.clock() + 60 < time.time() + 120
-    shop.wait_for_next_try("atlas/debian:12")
-    assert shop.run("atlas/debian:12").outcome is Outcome.PUBLISHED
-    assert shop.image("atlas/debian:12").state is State.LIVE
-    assert shop.file("atlas/debian:12", "motd") == b"hi"
+    assert run.next_try < runner.clock() + 60 < time.time() + 120
+    runner.wait_for_next_try("atlas/debian:12")
+    assert runner.run("atlas/debian:12").outcome is Outcome.PUBLISHED
+    assert runner.image("atlas/debian:12").state is State.LIVE
+    assert runner.file("atlas/debian:12", "motd") == b"hi"

@@ -21,8 +21,8 @@ ROUTES: dict[str, tuple[str, str, dict[str, str]]] = {
 
 
 @pytest.fixture
-def config(server: RedisServer, tmp_path: Path) -> Path:
-    return write_config(tmp_path, server)
+def config(redis_server: RedisServer, tmp_path: Path) -> Path:
+    return write_config(tmp_path, redis_server)
 
 
 def explain(config: Path, source: str, file: Path, *words: str) -> Result:
@@ -38,11 +38,11 @@ def test_what_is_explained_is_what_happens_then(config: Path, path: Path) -> Non
     keys = ("reference", "decision", "reason")
     events = json.loads(result.stdout)["events"]
     explained = [{key: event[key] for key in keys} for event in events]
-    with create_web_app(config) as site:
-        assert site.ledger.deliveries() == []
-        assert site.queue.depth() == 0
+    with create_web_app(config) as web:
+        assert web.ledger.deliveries() == []
+        assert web.queue.depth() == 0
         headers = {"Content-Type": "application/json", **secret}
-        answer = site.client.post(route, data=path.read_bytes(), headers=headers)
+        answer = web.client.post(route, data=path.read_bytes(), headers=headers)
         assert answer.status_code < 300
         happened = answer.get_json()["images"]
     assert [one for one in explained if one in happened] == happened

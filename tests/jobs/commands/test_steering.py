@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
-from tests.support.harness.web_app import Site
+from tests.support.harness.web_app import WebApp
 from tests.support.images.oci import Image, tar_of
 from webhook.cli import main
 from workers.jobs import run_job
@@ -19,100 +19,100 @@ NAME = "atlas/analysis:v1"
 
 
 @pytest.fixture
-def at_work(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_work(runner: JobRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a job run whenever a command waits."""
 
     def work(_seconds: float) -> None:
-        run_job(shop.services, Reference.parse(shop.reference(NAME)))
+        run_job(runner.services, Reference.parse(runner.reference(NAME)))
 
     monkeypatch.setattr("webhook.commands.images.time.sleep", work)
 
 
-def command(shop: Workshop, *words: str) -> Result:
+def command(runner: JobRunner, *words: str) -> Result:
     verb, *rest = words
-    return CliRunner().invoke(main, [verb, *rest, "--config", str(shop.config)])
+    return CliRunner().invoke(main, [verb, *rest, "--config", str(runner.config)])
 
 
-def ask(shop: Workshop, *words: str) -> Any:
-    result = command(shop, *words, "--json")
+def ask(runner: JobRunner, *words: str) -> Any:
+    result = command(runner, *words, "--json")
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
 
 
-def publish(shop: Workshop, text: bytes) -> Image:
+def publish(runner: JobRunner, text: bytes) -> Image:
     repository, _, tag = NAME.partition(":")
-    image = shop.registry.push_image(repository, tag, [tar_of({"motd": text})])
-    shop.clock.passes(10)
-    shop.publish(NAME)
+    image = runner.registry.push_image(repository, tag, [tar_of({"motd": text})])
+    runner.clock.passes(10)
+    runner.publish(NAME)
     return image
 
 
 def test_a_name_is_removed_and_that_is_waited_for(
-    shop: Workshop, at_work: None
+    runner: JobRunner, at_work: None
 ) -> None:
-    publish(shop, b"first")
-    answer = ask(shop, "remove", shop.reference(NAME), "--wait")
+    publish(runner, b"first")
+    answer = ask(runner, "remove", runner.reference(NAME), "--wait")
     assert (answer["state"], answer["live_digest"]) == ("removed", None)
-    assert shop.file(NAME, "motd") is None
-    again = command(shop, "remove", shop.reference(NAME), "--wait")
+    assert runner.file(NAME, "motd") is None
+    again = command(runner, "remove", runner.reference(NAME), "--wait")
     assert again.exit_code == 0, again.output
 
 
-def test_without_waiting_a_removal_is_queued(shop: Workshop) -> None:
-    publish(shop, b"first")
-    result = command(shop, "remove", shop.reference(NAME))
-    assert result.output == f"queued: remove {shop.reference(NAME)}\n"
-    assert shop.services.front.queue is not None
-    assert shop.run(NAME).outcome is Outcome.REMOVED
+def test_without_waiting_a_removal_is_queued(runner: JobRunner) -> None:
+    publish(runner, b"first")
+    result = command(runner, "remove", runner.reference(NAME))
+    assert result.output == f"queued: remove {runner.reference(NAME)}\n"
+    assert runner.services.front.queue is not None
+    assert runner.run(NAME).outcome is Outcome.REMOVED
 
 
-def test_a_mistyped_name_is_forgotten(shop: Workshop, at_work: None) -> None:
-    shop.want(NAME)
-    shop.run(NAME)
-    assert shop.image(NAME).state is State.FAILED
-    answer = ask(shop, "remove", shop.reference(NAME), "--wait")
-    assert answer == {"reference": shop.reference(NAME), "state": None}
-    unknown = command(shop, "status", shop.reference(NAME))
+def test_a_mistyped_name_is_forgotten(runner: JobRunner, at_work: None) -> None:
+    runner.want(NAME)
+    runner.run(NAME)
+    assert runner.image(NAME).state is State.FAILED
+    answer = ask(runner, "remove", runner.reference(NAME), "--wait")
+    assert answer == {"reference": runner.reference(NAME), "state": None}
+    unknown = command(runner, "status", runner.reference(NAME))
     assert "never pushed" in unknown.stderr
 
 
-def test_a_digest_cannot_be_removed(shop: Workshop) -> None:
-    result = command(shop, "remove", f"{shop.registry.host}/atlas/analysis@{D1}")
+def test_a_digest_cannot_be_removed(runner: JobRunner) -> None:
+    result = command(runner, "remove", f"{runner.registry.host}/atlas/analysis@{D1}")
     assert result.exit_code == 2
     assert "no digest" in result.stderr
 
 
 def test_one_command_goes_back_to_the_one_before_and_forth_again(
-    shop: Workshop, at_work: None
+    runner: JobRunner, at_work: None
 ) -> None:
-    first, second = publish(shop, b"first"), publish(shop, b"second")
+    first, second = publish(runner, b"first"), publish(runner, b"second")
     for image in (first, second, first):
-        shop.clock.passes(10)
-        answer = ask(shop, "restore", shop.reference(NAME), "--previous", "--wait")
+        runner.clock.passes(10)
+        answer = ask(runner, "restore", runner.reference(NAME), "--previous", "--wait")
         assert (answer["state"], answer["live_digest"]) == ("live", image.digest)
-    assert shop.file(NAME, "motd") == b"first"
+    assert runner.file(NAME, "motd") == b"first"
     assert answer["restored_instead_of"] == answer["digest"] == second.digest
 
 
 def test_after_a_removal_the_one_before_is_the_removed_one(
-    shop: Workshop, at_work: None
+    runner: JobRunner, at_work: None
 ) -> None:
-    image = publish(shop, b"first")
-    command(shop, "remove", shop.reference(NAME), "--wait")
-    answer = ask(shop, "restore", shop.reference(NAME), "--previous", "--wait")
+    image = publish(runner, b"first")
+    command(runner, "remove", runner.reference(NAME), "--wait")
+    answer = ask(runner, "restore", runner.reference(NAME), "--previous", "--wait")
     assert answer["live_digest"] == image.digest
-    assert shop.file(NAME, "motd") == b"first"
+    assert runner.file(NAME, "motd") == b"first"
 
 
-def test_the_beginning_of_a_digest_is_enough(shop: Workshop) -> None:
-    first = publish(shop, b"first")
-    publish(shop, b"second")
-    result = command(shop, "restore", shop.reference(NAME), first.digest[:19])
+def test_the_beginning_of_a_digest_is_enough(runner: JobRunner) -> None:
+    first = publish(runner, b"first")
+    publish(runner, b"second")
+    result = command(runner, "restore", runner.reference(NAME), first.digest[:19])
     assert (
-        result.output == f"queued: restore {shop.reference(NAME)} to {first.digest}\n"
+        result.output == f"queued: restore {runner.reference(NAME)} to {first.digest}\n"
     )
-    shop.run(NAME)
-    assert shop.image(NAME).live_digest == first.digest
+    runner.run(NAME)
+    assert runner.image(NAME).live_digest == first.digest
 
 
 @pytest.mark.parametrize(
@@ -126,45 +126,45 @@ def test_the_beginning_of_a_digest_is_enough(shop: Workshop) -> None:
     ],
 )
 def test_a_restoration_of_nothing_in_particular_is_an_error(
-    shop: Workshop, words: list[str], code: int, told: str
+    runner: JobRunner, words: list[str], code: int, told: str
 ) -> None:
-    publish(shop, b"first")
+    publish(runner, b"first")
     if words == [""]:
-        publish(shop, b"second")
-    result = command(shop, "restore", shop.reference(NAME), *words)
+        publish(runner, b"second")
+    result = command(runner, "restore", runner.reference(NAME), *words)
     assert result.exit_code == code
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_what_cannot_be_restored_says_so_to_who_waits(
-    shop: Workshop, at_work: None
+    runner: JobRunner, at_work: None
 ) -> None:
-    publish(shop, b"first")
-    result = command(shop, "restore", shop.reference(NAME), D3, "--wait")
+    publish(runner, b"first")
+    result = command(runner, "restore", runner.reference(NAME), D3, "--wait")
     assert result.exit_code == 1
     assert "cannot be restored" in result.stderr
-    assert shop.file(NAME, "motd") == b"first"
+    assert runner.file(NAME, "motd") == b"first"
 
 
-def test_what_the_policy_refuses_is_not_restored(shop: Workshop) -> None:
-    publish(shop, b"first")
-    shop.write_policy(f"version: 1\nrules:\n  - deny: {shop.registry.host}/**\n")
-    result = command(shop, "restore", shop.reference(NAME), D1)
+def test_what_the_policy_refuses_is_not_restored(runner: JobRunner) -> None:
+    publish(runner, b"first")
+    runner.write_policy(f"version: 1\nrules:\n  - deny: {runner.registry.host}/**\n")
+    result = command(runner, "restore", runner.reference(NAME), D1)
     assert result.exit_code == 3
-    assert not shop.ledger.next_due()
+    assert not runner.ledger.next_due()
 
 
 def test_the_status_tells_which_digest_was_live_when(
-    shop: Workshop, at_work: None
+    runner: JobRunner, at_work: None
 ) -> None:
-    images = [publish(shop, text) for text in (b"first", b"second")]
-    command(shop, "remove", shop.reference(NAME), "--wait")
-    lives = ask(shop, "status", shop.reference(NAME))["lives"]
+    images = [publish(runner, text) for text in (b"first", b"second")]
+    command(runner, "remove", runner.reference(NAME), "--wait")
+    lives = ask(runner, "status", runner.reference(NAME))["lives"]
     digests = [image.digest for image in images]
     assert [live["digest"] for live in lives] == [None, *reversed(digests)]
     assert [live["revision"] for live in lives] == [None, 3, 2]
-    lines = command(shop, "status", shop.reference(NAME)).output.splitlines()
+    lines = command(runner, "status", runner.reference(NAME)).output.splitlines()
     told = [line for line in lines if line.startswith("  live 2")]
     assert [line.split()[-3] for line in told] == [d[:19] for d in reversed(digests)]
     assert "now" not in "".join(told)
@@ -173,25 +173,25 @@ def test_the_status_tells_which_digest_was_live_when(
 # Over HTTP.
 
 
-def test_the_page_and_the_api_tell_which_digest_was_live_when(site: Site) -> None:
+def test_the_page_and_the_api_tell_which_digest_was_live_when(web: WebApp) -> None:
     for digest in (D1, D2):
-        site.bench.clock.passes(60)
-        site.bench.make_live(digest)
-    found = site.client.get(f"/api/v1/images/{REFERENCE}").get_json()
+        web.driver.clock.passes(60)
+        web.driver.make_live(digest)
+    found = web.client.get(f"/api/v1/images/{REFERENCE}").get_json()
     assert [live["digest"] for live in found["lives"]] == [D2, D1]
-    page = site.client.get(f"/images/{REFERENCE}").text
+    page = web.client.get(f"/images/{REFERENCE}").text
     assert "What was live when" in page
     lives = page.partition('data-part="lives"')[2].partition("</section>")[0]
     assert lives.index(D2) < lives.index(D1)
     assert "to now" in lives
 
 
-def test_the_page_of_what_was_restored_says_so(site: Site) -> None:
-    site.bench.make_live(D2)
-    site.bench.push(D2)
-    lease = site.bench.begin()
-    site.bench.ledger.finish(lease, Outcome.PUBLISHED, digest=D1, held=D2)
-    page = site.client.get(f"/images/{REFERENCE}").text
+def test_the_page_of_what_was_restored_says_so(web: WebApp) -> None:
+    web.driver.make_live(D2)
+    web.driver.push(D2)
+    lease = web.driver.begin()
+    web.driver.ledger.finish(lease, Outcome.PUBLISHED, digest=D1, held=D2)
+    page = web.client.get(f"/images/{REFERENCE}").text
     assert "Restored" in page
     assert D1 in page
     assert D2 in page

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Between, Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, PublisherWithHooks, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import build_image, digest_of, tar_of
 from workers.cvmfs import Snapshot
@@ -21,35 +21,35 @@ LAYERS = [tar_of({"a": b"1"}), tar_of({"b": b"22"})]
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
-    with workshop_on(server, tmp_path) as opened:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
+    with open_job_runner(redis_server, tmp_path) as opened:
         opened.allow(formats="[podman]")
         yield opened
 
 
-def records(shop: Workshop, path: bytes) -> list[dict[str, object]]:
-    snapshot = shop.repository.read()
+def records(runner: JobRunner, path: bytes) -> list[dict[str, object]]:
+    snapshot = runner.repository.read()
     dirent = snapshot.lookup(b"/podmanStore/" + path)
     assert dirent is not None
     found: list[dict[str, object]] = json.loads(snapshot.read(dirent))
     return found
 
 
-def names(shop: Workshop) -> dict[object, object]:
+def names(runner: JobRunner) -> dict[object, object]:
     """Return the names of each image, by the image's digest."""
-    images = records(shop, b"overlay-images/images.json")
+    images = records(runner, b"overlay-images/images.json")
     return {image["digest"]: image["names"] for image in images}
 
 
-def layer_ids(shop: Workshop) -> list[object]:
-    return [layer["id"] for layer in records(shop, b"overlay-layers/layers.json")]
+def layer_ids(runner: JobRunner) -> list[object]:
+    return [layer["id"] for layer in records(runner, b"overlay-layers/layers.json")]
 
 
-def test_every_layer_leads_to_its_files(shop: Workshop) -> None:
-    image = shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.publish(f"{NAME}:v1")
-    snapshot = shop.repository.read()
-    layers = records(shop, b"overlay-layers/layers.json")
+def test_every_layer_leads_to_its_files(runner: JobRunner) -> None:
+    image = runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.publish(f"{NAME}:v1")
+    snapshot = runner.repository.read()
+    layers = records(runner, b"overlay-layers/layers.json")
     for layer, blob, record in zip(image.layers, LAYERS, layers, strict=True):
         folder = f"/podmanStore/overlay/{record['id']}".encode()
         there = snapshot.resolve(folder + b"/diff")
@@ -79,11 +79,11 @@ def read(snapshot: Snapshot, path: bytes) -> bytes:
     return snapshot.read(dirent)
 
 
-def test_where_podman_looks_are_links_alone(shop: Workshop) -> None:
+def test_where_podman_looks_are_links_alone(runner: JobRunner) -> None:
     # In one catalog, which every commit rewrites.
-    shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.publish(f"{NAME}:v1")
-    snapshot = shop.repository.read()
+    runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.publish(f"{NAME}:v1")
+    snapshot = runner.repository.read()
     catalogs = {one.path for one in snapshot.catalogs()}
     for folder, count in (
         (b"/podmanStore/overlay", 2),
@@ -98,7 +98,7 @@ def test_where_podman_looks_are_links_alone(shop: Workshop) -> None:
             assert shard in catalogs
             assert not any(path.startswith(shard + b"/") for path in catalogs)
     # What containers-storage takes for the folders of the layers below.
-    for layer in records(shop, b"overlay-layers/layers.json"):
+    for layer in records(runner, b"overlay-layers/layers.json"):
         folder = f"/podmanStore/overlay/{layer['id']}".encode()
         short = short_path(snapshot, folder)
         link = snapshot.lookup(b"/podmanStore/overlay/" + short)
@@ -107,95 +107,95 @@ def test_where_podman_looks_are_links_alone(shop: Workshop) -> None:
         assert joined == f"{layer['id']}/diff".encode()
 
 
-def test_sizes_are_known_of_layers_that_are_there_already(shop: Workshop) -> None:
-    shop.registry.push_image(NAME, "v1", LAYERS[:1])
-    shop.publish(f"{NAME}:v1")
-    shop.registry.push_image(NAME, "v2", LAYERS)
-    shop.publish(f"{NAME}:v2")
-    layers = records(shop, b"overlay-layers/layers.json")
+def test_sizes_are_known_of_layers_that_are_there_already(runner: JobRunner) -> None:
+    runner.registry.push_image(NAME, "v1", LAYERS[:1])
+    runner.publish(f"{NAME}:v1")
+    runner.registry.push_image(NAME, "v2", LAYERS)
+    runner.publish(f"{NAME}:v2")
+    layers = records(runner, b"overlay-layers/layers.json")
     assert [record["diff-size"] for record in layers] == [1, 2]
 
 
-def test_a_tag_that_moves_takes_its_name_along(shop: Workshop) -> None:
-    tag, by_digest = shop.reference(f"{NAME}:v1"), shop.reference(f"{NAME}@%s")
-    old = shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.publish(f"{NAME}:v1")
-    before = layer_ids(shop)
-    assert names(shop) == {old.digest: sorted([tag, by_digest % old.digest])}
-    new = shop.registry.push_image(NAME, "v1", [LAYERS[1]])
-    shop.publish(f"{NAME}:v1")
-    assert names(shop) == {
+def test_a_tag_that_moves_takes_its_name_along(runner: JobRunner) -> None:
+    tag, by_digest = runner.reference(f"{NAME}:v1"), runner.reference(f"{NAME}@%s")
+    old = runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.publish(f"{NAME}:v1")
+    before = layer_ids(runner)
+    assert names(runner) == {old.digest: sorted([tag, by_digest % old.digest])}
+    new = runner.registry.push_image(NAME, "v1", [LAYERS[1]])
+    runner.publish(f"{NAME}:v1")
+    assert names(runner) == {
         old.digest: [by_digest % old.digest],
         new.digest: sorted([tag, by_digest % new.digest]),
     }
     # What runs still finds its layers; the layer that was on top has a name alone, too.
-    assert layer_ids(shop)[:2] == before
-    assert len(layer_ids(shop)) == 3
+    assert layer_ids(runner)[:2] == before
+    assert len(layer_ids(runner)) == 3
 
 
-def test_two_tags_of_one_image_are_two_names(shop: Workshop) -> None:
-    image = shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.registry.push_manifest(NAME, "latest", image.manifest, image.media_type)
-    shop.publish(f"{NAME}:v1")
-    shop.publish(f"{NAME}:latest")
-    assert len(records(shop, b"overlay-images/images.json")) == 1
-    known = names(shop)[image.digest]
+def test_two_tags_of_one_image_are_two_names(runner: JobRunner) -> None:
+    image = runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.registry.push_manifest(NAME, "latest", image.manifest, image.media_type)
+    runner.publish(f"{NAME}:v1")
+    runner.publish(f"{NAME}:latest")
+    assert len(records(runner, b"overlay-images/images.json")) == 1
+    known = names(runner)[image.digest]
     assert isinstance(known, list)
-    assert {shop.reference(f"{NAME}:{tag}") for tag in ("v1", "latest")} < set(known)
+    assert {runner.reference(f"{NAME}:{tag}") for tag in ("v1", "latest")} < set(known)
 
 
-def test_nothing_is_published_again_without_a_change(shop: Workshop) -> None:
-    shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.publish(f"{NAME}:v1")
-    before = shop.revision
-    shop.want(f"{NAME}:v1")
-    assert shop.run(f"{NAME}:v1").outcome is Outcome.UNCHANGED
-    shop.publish(f"{NAME}:v1", forced=True)
-    assert len(layer_ids(shop)) == 2
-    assert shop.revision in {before, before + 1}  # another second, another time
+def test_nothing_is_published_again_without_a_change(runner: JobRunner) -> None:
+    runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.publish(f"{NAME}:v1")
+    before = runner.revision
+    runner.want(f"{NAME}:v1")
+    assert runner.run(f"{NAME}:v1").outcome is Outcome.UNCHANGED
+    runner.publish(f"{NAME}:v1", forced=True)
+    assert len(layer_ids(runner)) == 2
+    assert runner.revision in {before, before + 1}  # another second, another time
 
 
-def test_a_rule_that_wants_podman_now_gets_it(shop: Workshop) -> None:
-    image = shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.allow(formats="[flat, layers]")
-    shop.publish(f"{NAME}:v1")
-    assert shop.repository.read().lookup(b"/podmanStore") is None
-    shop.allow(formats="[flat, podman]")
-    shop.publish(f"{NAME}:v1")
-    assert list(names(shop)) == [image.digest]
+def test_a_rule_that_wants_podman_now_gets_it(runner: JobRunner) -> None:
+    image = runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.allow(formats="[flat, layers]")
+    runner.publish(f"{NAME}:v1")
+    assert runner.repository.read().lookup(b"/podmanStore") is None
+    runner.allow(formats="[flat, podman]")
+    runner.publish(f"{NAME}:v1")
+    assert list(names(runner)) == [image.digest]
 
 
 def test_a_rule_without_podman_leaves_no_old_image_under_the_name(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    old = shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.publish(f"{NAME}:v1")
-    shop.allow(formats="[flat]")
-    shop.registry.push_image(NAME, "v1", LAYERS[:1])
-    shop.publish(f"{NAME}:v1")
-    assert names(shop) == {old.digest: [shop.reference(f"{NAME}@{old.digest}")]}
+    old = runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.publish(f"{NAME}:v1")
+    runner.allow(formats="[flat]")
+    runner.registry.push_image(NAME, "v1", LAYERS[:1])
+    runner.publish(f"{NAME}:v1")
+    assert names(runner) == {old.digest: [runner.reference(f"{NAME}@{old.digest}")]}
 
 
-def test_the_first_platform_has_the_name(shop: Workshop) -> None:
+def test_the_first_platform_has_the_name(runner: JobRunner) -> None:
     images = [
         build_image(LAYERS, platform=platform)
         for platform in ("linux/amd64", "linux/arm64")
     ]
-    index = shop.registry.push_index(NAME, "v1", images)
-    shop.allow(formats="[podman]", platforms="[linux/arm64, linux/amd64]")
-    shop.publish(f"{NAME}:v1")
-    by_digest = shop.reference(f"{NAME}@%s")
+    index = runner.registry.push_index(NAME, "v1", images)
+    runner.allow(formats="[podman]", platforms="[linux/arm64, linux/amd64]")
+    runner.publish(f"{NAME}:v1")
+    by_digest = runner.reference(f"{NAME}@%s")
     amd64, arm64 = (image.digest for image in images)
-    assert names(shop) == {
+    assert names(runner) == {
         amd64: [by_digest % amd64],
         arm64: sorted(
             [
-                shop.reference(f"{NAME}:v1"),
+                runner.reference(f"{NAME}:v1"),
                 *map(by_digest.__mod__, [arm64, index.digest]),
             ]
         ),
     }
-    assert len(layer_ids(shop)) == 2
+    assert len(layer_ids(runner)) == 2
 
 
 @pytest.mark.parametrize(
@@ -209,27 +209,27 @@ def test_the_first_platform_has_the_name(shop: Workshop) -> None:
     ],
 )
 def test_a_wrong_time_does_not_spoil_the_list(
-    shop: Workshop, created: object, shown: str | None
+    runner: JobRunner, created: object, shown: str | None
 ) -> None:
-    shop.registry.push_image(NAME, "v1", LAYERS, config={"created": created})
-    shop.publish(f"{NAME}:v1")
-    (image,) = records(shop, b"overlay-images/images.json")
+    runner.registry.push_image(NAME, "v1", LAYERS, config={"created": created})
+    runner.publish(f"{NAME}:v1")
+    (image,) = records(runner, b"overlay-images/images.json")
     assert image.get("created") == shown
 
 
-def test_a_publisher_without_whiteouts_gets_no_layers(shop: Workshop) -> None:
+def test_a_publisher_without_whiteouts_gets_no_layers(runner: JobRunner) -> None:
     def without(publisher: Publisher) -> Publisher:
-        between = Between(publisher)
+        between = PublisherWithHooks(publisher)
         between.holds_whiteouts = False
         return between
 
-    shop.replace_publisher(without)
-    shop.registry.push_image(NAME, "v1", LAYERS)
-    shop.want(f"{NAME}:v1")
-    run = shop.run(f"{NAME}:v1")
+    runner.replace_publisher(without)
+    runner.registry.push_image(NAME, "v1", LAYERS)
+    runner.want(f"{NAME}:v1")
+    run = runner.run(f"{NAME}:v1")
     assert run.outcome is Outcome.REFUSED
     assert run.reason is not None
     assert "cannot hold overlay whiteouts" in run.reason
     assert "formats: [flat]" in run.reason
-    shop.allow(formats="[flat]")
-    shop.publish(f"{NAME}:v1")
+    runner.allow(formats="[flat]")
+    runner.publish(f"{NAME}:v1")

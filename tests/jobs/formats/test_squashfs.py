@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
@@ -24,46 +24,46 @@ LAYERS = [HARD_CASES["hard links"][0], [tars.file(b"noise", NOISE)]]
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
     folder = tmp_path / "shop"
     folder.mkdir()
-    with workshop_on(server, folder) as opened:
+    with open_job_runner(redis_server, folder) as opened:
         yield opened
 
 
 @pytest.fixture
-def image(shop: Workshop) -> Image:
+def image(runner: JobRunner) -> Image:
     packed = [tars.tar(*entries) for entries in LAYERS]
-    return shop.registry.push_image("atlas/image", "v1", packed)
+    return runner.registry.push_image("atlas/image", "v1", packed)
 
 
-def squashed(shop: Workshop, image: Image) -> bytes:
-    snapshot = shop.repository.read()
+def squashed(runner: JobRunner, image: Image) -> bytes:
+    snapshot = runner.repository.read()
     dirent = snapshot.lookup(squashed_path(image.config_digest))
     assert dirent is not None
     return snapshot.read(dirent)
 
 
-def downloads(shop: Workshop, layer: Layer) -> int:
-    return len(shop.registry.seen("GET", f"/blobs/{digest_of(layer.blob)}"))
+def downloads(runner: JobRunner, layer: Layer) -> int:
+    return len(runner.registry.seen("GET", f"/blobs/{digest_of(layer.blob)}"))
 
 
 def test_the_file_is_what_the_root_file_system_is(
-    shop: Workshop, image: Image, tmp_path: Path
+    runner: JobRunner, image: Image, tmp_path: Path
 ) -> None:
     tool("mksquashfs")
-    shop.allow(formats="[image]")
-    before = sorted(shop.services.config.state.iterdir())
+    runner.allow(formats="[image]")
+    before = sorted(runner.services.config.state.iterdir())
     path = squashed_path(image.config_digest).decode()
-    assert shop.publish(NAME).places["image"] == path
-    assert shop.publish(NAME).places["image"] == path  # unchanged
-    assert sorted(shop.services.config.state.iterdir()) == before
-    snapshot = shop.repository.read()
+    assert runner.publish(NAME).places["image"] == path
+    assert runner.publish(NAME).places["image"] == path  # unchanged
+    assert sorted(runner.services.config.state.iterdir()) == before
+    snapshot = runner.repository.read()
     dirent = snapshot.lookup(squashed_path(image.config_digest))
     assert dirent is not None
     assert dirent.content is not None
     assert len(dirent.content.chunks) > 2
-    found = find_image(snapshot, Reference.parse(shop.reference(NAME)))
+    found = find_image(snapshot, Reference.parse(runner.reference(NAME)))
     root = found.root(snapshot)
     assert root == flat_path(image.config_digest)
     export_squashfs(snapshot, root, tmp_path / "exported")
@@ -76,39 +76,39 @@ def test_the_file_is_what_the_root_file_system_is(
     assert listed.stdout == NOISE
 
 
-def test_a_file_that_is_made_again_is_the_same(shop: Workshop, image: Image) -> None:
+def test_a_file_that_is_made_again_is_the_same(runner: JobRunner, image: Image) -> None:
     tool("mksquashfs")
-    shop.allow(formats="[flat, layers, image]")
-    shop.publish(NAME)
-    first = squashed(shop, image)
-    shop.publish(NAME, forced=True)
-    assert squashed(shop, image) == first
+    runner.allow(formats="[flat, layers, image]")
+    runner.publish(NAME)
+    first = squashed(runner, image)
+    runner.publish(NAME, forced=True)
+    assert squashed(runner, image) == first
 
 
 def test_a_rule_that_wants_the_file_later_gets_it_without_a_download(
-    shop: Workshop, image: Image
+    runner: JobRunner, image: Image
 ) -> None:
     tool("mksquashfs")
-    shop.allow(formats="[flat, layers]")
-    shop.publish(NAME)
-    assert shop.repository.read().lookup(squashed_path(image.config_digest)) is None
-    shop.allow(formats="[flat, layers, image]")
-    shop.publish(NAME)
-    made = squashed(shop, image)
+    runner.allow(formats="[flat, layers]")
+    runner.publish(NAME)
+    assert runner.repository.read().lookup(squashed_path(image.config_digest)) is None
+    runner.allow(formats="[flat, layers, image]")
+    runner.publish(NAME)
+    made = squashed(runner, image)
     for layer in image.layers:
-        assert downloads(shop, layer) == 1
-    shop.publish(NAME, forced=True)
-    assert squashed(shop, image) == made
+        assert downloads(runner, layer) == 1
+    runner.publish(NAME, forced=True)
+    assert squashed(runner, image) == made
 
 
 def test_without_the_program_a_job_says_so_before_it_downloads(
-    shop: Workshop, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: JobRunner, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.allow(formats="[image]")
-    shop.want(NAME)
+    runner.allow(formats="[image]")
+    runner.want(NAME)
     monkeypatch.setenv("PATH", str(tmp_path))
-    run = shop.run(NAME)
+    run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert "install squashfs-tools" in str(run.reason)
-    assert shop.image(NAME).next_try is None
-    assert not any(downloads(shop, layer) for layer in image.layers)
+    assert runner.image(NAME).next_try is None
+    assert not any(downloads(runner, layer) for layer in image.layers)

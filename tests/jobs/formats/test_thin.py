@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, workshop_on
+from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.thin_images import name_thin, thin_shop
+from tests.support.harness.thin_images import open_thin_job_runner, set_thin_template
 from tests.support.images.oci import digest_of, tar_of
 from tests.support.registries.distribution import distribution_registry, free_port, tool
 from tests.support.registries.fake_registry import FakeRegistry
@@ -25,14 +25,16 @@ CONFIG = {"config": {"Env": ["A=1"], "Cmd": ["run"], "Entrypoint": ["/bin/sh"]}}
 
 
 def test_a_thin_image_says_where_the_layers_are(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     with (
         distribution_registry(tmp_path / "target") as host,
-        thin_shop(server, tmp_path, host) as shop,
+        open_thin_job_runner(redis_server, tmp_path, host) as runner,
     ):
-        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS, config=CONFIG)
-        shop.publish(NAME)
+        image = runner.registry.push_image(
+            "atlas/analysis", "v1", LAYERS, config=CONFIG
+        )
+        runner.publish(NAME)
         layout = tmp_path / "thin"
         subprocess.run(
             [
@@ -55,7 +57,7 @@ def test_a_thin_image_says_where_the_layers_are(
         encoded = [digest.partition(":")[2] for digest in digests]
         document = {
             "version": "1.0",
-            "origin": f"https://{shop.reference(NAME)}",
+            "origin": f"https://{runner.reference(NAME)}",
             "layers": [
                 {
                     "digest": text,
@@ -67,7 +69,7 @@ def test_a_thin_image_says_where_the_layers_are(
         assert said == json.dumps(document, indent=2)
         for digest in digests:
             place = layer_path(digest) + b"/layerfs"
-            assert shop.repository.read().lookup(place) is not None
+            assert runner.repository.read().lookup(place) is not None
         digest = manifest["config"]["digest"].partition(":")[2]
         config = json.loads((layout / digest).read_text())
         assert config["config"]["Env"] == ["A=1", "CVMFS_IMAGE=true"]
@@ -76,62 +78,68 @@ def test_a_thin_image_says_where_the_layers_are(
 
 
 def test_a_thin_image_that_could_not_be_pushed_is_pushed_at_the_next_try(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     port = free_port()
-    with thin_shop(server, tmp_path, f"127.0.0.1:{port}") as shop:
-        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
-        shop.want(NAME)
-        assert shop.run(NAME).outcome is Outcome.FAILED
-        assert shop.image(NAME).next_try is not None
-        folder = metadata_path(Reference.parse(shop.reference(NAME)))
-        assert shop.repository.read().lookup(folder) is not None
-        shop.wait_for_next_try(NAME)
+    with open_thin_job_runner(redis_server, tmp_path, f"127.0.0.1:{port}") as runner:
+        runner.registry.push_image("atlas/analysis", "v1", LAYERS)
+        runner.want(NAME)
+        assert runner.run(NAME).outcome is Outcome.FAILED
+        assert runner.image(NAME).next_try is not None
+        folder = metadata_path(Reference.parse(runner.reference(NAME)))
+        assert runner.repository.read().lookup(folder) is not None
+        runner.wait_for_next_try(NAME)
         with distribution_registry(tmp_path / "target", port=port) as host:
-            assert shop.run(NAME).outcome is Outcome.UNCHANGED
+            assert runner.run(NAME).outcome is Outcome.UNCHANGED
             thin = Reference.parse(f"{host}/thin/{NAME}")
-            before = shop.services.registry.resolve(thin)
-            shop.want(NAME)
-            assert shop.run(NAME).outcome is Outcome.UNCHANGED
-            assert shop.services.registry.resolve(thin) == before
+            before = runner.services.registry.resolve(thin)
+            runner.want(NAME)
+            assert runner.run(NAME).outcome is Outcome.UNCHANGED
+            assert runner.services.registry.resolve(thin) == before
 
 
 def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with workshop_on(server, tmp_path) as shop:
-        shop.allow(formats="[thin]")
-        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
-        shop.want(NAME)
-        run = shop.run(NAME)
+    with open_job_runner(redis_server, tmp_path) as runner:
+        runner.allow(formats="[thin]")
+        runner.registry.push_image("atlas/analysis", "v1", LAYERS)
+        runner.want(NAME)
+        run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert f"repositories.{FQRN}.thin" in str(run.reason)
 
 
 def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with FakeRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
-        shop.registry.push_image("atlas/analysis", "v1", LAYERS)
+    with (
+        FakeRegistry() as host,
+        open_thin_job_runner(redis_server, tmp_path, host.host) as runner,
+    ):
+        runner.registry.push_image("atlas/analysis", "v1", LAYERS)
         thin = f"{host.host}/thin/{NAME}"
-        assert shop.publish(NAME).places["thin"] == thin
-        found = published_images(shop.repository.read()).images
-        assert found[shop.reference(NAME)].places["thin"] == thin
+        assert runner.publish(NAME).places["thin"] == thin
+        found = published_images(runner.repository.read()).images
+        assert found[runner.reference(NAME)].places["thin"] == thin
 
 
 def test_a_thin_image_never_replaces_the_image_that_it_stands_for(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with FakeRegistry() as host, thin_shop(server, tmp_path, host.host) as shop:
-        image = shop.registry.push_image("atlas/analysis", "v1", LAYERS)
-        name_thin(shop, f"{shop.registry.host}/{{repository}}:{{tag}}")
-        shop.want(NAME)
-        run = shop.run(NAME)
+    with (
+        FakeRegistry() as host,
+        open_thin_job_runner(redis_server, tmp_path, host.host) as runner,
+    ):
+        image = runner.registry.push_image("atlas/analysis", "v1", LAYERS)
+        set_thin_template(runner, f"{runner.registry.host}/{{repository}}:{{tag}}")
+        runner.want(NAME)
+        run = runner.run(NAME)
         assert run.outcome is Outcome.FAILED
         assert "itself: name another place" in str(run.reason)
-        source = Reference.parse(shop.reference(NAME))
-        assert shop.services.registry.resolve(source).digest == image.digest
-        assert not shop.registry.seen("POST")
+        source = Reference.parse(runner.reference(NAME))
+        assert runner.services.registry.resolve(source).digest == image.digest
+        assert not runner.registry.seen("POST")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.thin_images import (
     ELSEWHERE,
@@ -16,14 +16,14 @@ from tests.support.harness.thin_images import (
     TEMPLATE,
     THIN,
     is_published,
-    look,
-    name_thin,
-    order,
+    open_thin_job_runner,
     publish,
     receipt,
     reference,
     rewrite_receipt,
-    thin_shop,
+    run_order,
+    run_push,
+    set_thin_template,
 )
 from tests.support.registries.fake_registry import FakeRegistry
 from workers.jobs import run_job
@@ -40,10 +40,10 @@ def target() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def shop(
-    server: RedisServer, tmp_path: Path, target: FakeRegistry
-) -> Iterator[Workshop]:
-    with thin_shop(server, tmp_path, target.host) as opened:
+def runner(
+    redis_server: RedisServer, tmp_path: Path, target: FakeRegistry
+) -> Iterator[JobRunner]:
+    with open_thin_job_runner(redis_server, tmp_path, target.host) as opened:
         yield opened
 
 
@@ -51,82 +51,84 @@ def shop(
 
 
 def test_a_deletion_that_fails_for_a_while_is_tried_again_with_the_removal(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     target.fail("DELETE", "/manifests/", status=503, times=1)
-    run = order(shop, orders.REMOVE)
+    run = run_order(runner, orders.REMOVE)
     assert run.outcome is Outcome.FAILED
     assert "answered 503" in (run.reason or "")
-    assert is_published(shop)
-    shop.wait_for_next_try(NAME)
-    assert shop.run(NAME).outcome is Outcome.REMOVED
+    assert is_published(runner)
+    runner.wait_for_next_try(NAME)
+    assert runner.run(NAME).outcome is Outcome.REMOVED
     assert not target.tags_of(THIN)
-    assert not is_published(shop)
+    assert not is_published(runner)
 
 
 def test_a_registry_that_never_answers_again_keeps_no_name_in_cvmfs(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     target.fail("", "/manifests/", status=502)
-    runs = [order(shop, orders.REMOVE)]
+    runs = [run_order(runner, orders.REMOVE)]
     while runs[-1].outcome is Outcome.FAILED:
-        assert is_published(shop)
-        shop.wait_for_next_try(NAME)
-        runs.append(shop.run(NAME))
+        assert is_published(runner)
+        runner.wait_for_next_try(NAME)
+        runs.append(runner.run(NAME))
     assert len(runs) == 10
     assert runs[-1].outcome is Outcome.REMOVED
     assert f"{THIN}:v1 stays" in (runs[-1].reason or "")
     assert "answered 502" in (runs[-1].reason or "")
-    assert not is_published(shop)
+    assert not is_published(runner)
 
 
 def test_an_old_one_that_could_not_be_deleted_for_a_while_goes_later(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    publish(runner, FIRST)
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
     target.fail("DELETE", "/manifests/", status=429, times=1)
-    assert look(shop).outcome is Outcome.FAILED
-    revision = shop.revision
-    shop.wait_for_next_try(NAME)
-    assert shop.run(NAME).outcome is Outcome.UNCHANGED
+    assert run_push(runner).outcome is Outcome.FAILED
+    revision = runner.revision
+    runner.wait_for_next_try(NAME)
+    assert runner.run(NAME).outcome is Outcome.UNCHANGED
     assert not target.tags_of(THIN)
-    assert shop.revision == revision + 1  # in which the receipt forgets it
-    assert "former_thin" not in receipt(shop)
+    assert runner.revision == revision + 1  # in which the receipt forgets it
+    assert "former_thin" not in receipt(runner)
 
 
 def test_a_removal_takes_along_what_was_left_behind(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     target.fail("DELETE", "/manifests/", status=503)
     for template in (ELSEWHERE, SAME_FOLDER):
-        name_thin(shop, f"{target.host}/{template}")
-        assert look(shop).outcome is Outcome.FAILED
+        set_thin_template(runner, f"{target.host}/{template}")
+        assert run_push(runner).outcome is Outcome.FAILED
     assert set(target.tags_of(THIN)) == {"v1", "v1-thin"}
     assert target.tags_of("elsewhere/atlas/analysis")
     target.mend()
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert not target.tags_of(THIN)
     assert not target.tags_of("elsewhere/atlas/analysis")
 
 
 def test_who_has_lost_the_lease_deletes_nothing(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
-    shop.want(NAME)
+    publish(runner, FIRST)
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
+    runner.want(NAME)
 
     def freeze() -> None:
         """Let the process sleep until another one has taken over."""
-        shop.clock.passes(3600)
-        assert shop.ledger.begin(shop.reference(NAME), worker="another")
+        runner.clock.passes(3600)
+        assert runner.ledger.begin(runner.reference(NAME), worker="another")
 
-    shop.replace_publisher(lambda real: Between(real, after_publish=freeze))
-    run_job(shop.services, reference(shop))
+    runner.replace_publisher(
+        lambda real: PublisherWithHooks(real, after_publish=freeze)
+    )
+    run_job(runner.services, reference(runner))
     assert not target.seen("DELETE")
     assert "v1" in target.tags_of(THIN)
 
@@ -156,7 +158,7 @@ def killing_at(host: str, number: int, *, is_done: bool) -> Callable[..., Answer
 @pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("is_removed", [False, True], ids=["renamed", "removed"])
 def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
-    shop: Workshop,
+    runner: JobRunner,
     target: FakeRegistry,
     monkeypatch: pytest.MonkeyPatch,
     is_done: bool,  # noqa: FBT001 - a parameter of the test
@@ -166,46 +168,46 @@ def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
     killed = True
     while killed:
         at += 1
-        name_thin(shop, f"{target.host}/{TEMPLATE}")
-        publish(shop, FIRST)
+        set_thin_template(runner, f"{target.host}/{TEMPLATE}")
+        publish(runner, FIRST)
         assert set(target.tags_of(THIN)) == {"v1"}
         if is_removed:
-            shop.ledger.request(
-                shop.reference(NAME), source="operator", order=orders.REMOVE
+            runner.ledger.request(
+                runner.reference(NAME), source="operator", order=orders.REMOVE
             )
         else:
-            name_thin(shop, f"{target.host}/{SAME_FOLDER}")
-            shop.want(NAME)
+            set_thin_template(runner, f"{target.host}/{SAME_FOLDER}")
+            runner.want(NAME)
         monkeypatch.setattr(
             Transport, "send", killing_at(target.host, at, is_done=is_done)
         )
         try:
-            run_job(shop.services, reference(shop))
+            run_job(runner.services, reference(runner))
         except Killed:
             monkeypatch.undo()
-            shop.outlive_the_dead()
-            shop.ledger.owed(set())
-            shop.outlive_the_dead()
-            run_job(shop.services, reference(shop))
+            runner.expire_leases_and_claims()
+            runner.ledger.owed(set())
+            runner.expire_leases_and_claims()
+            run_job(runner.services, reference(runner))
         else:
             killed = False
             monkeypatch.undo()
         left = set() if is_removed else {"v1-thin"}
         assert set(target.tags_of(THIN)) == left, at
-        assert is_published(shop) is not is_removed, at
-        assert "former_thin" not in receipt(shop), at
+        assert is_published(runner) is not is_removed, at
+        assert "former_thin" not in receipt(runner), at
     assert at > (6 if is_removed else 10)
 
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("moment", ["before_publish", "after_publish"])
 def test_killed_around_a_publication_nothing_is_left_behind(
-    shop: Workshop, target: FakeRegistry, moment: str, nth: int
+    runner: JobRunner, target: FakeRegistry, moment: str, nth: int
 ) -> None:
-    publish(shop, FIRST)
-    name_thin(shop, f"{target.host}/{SAME_FOLDER}")
-    shop.want(NAME)
-    real = shop.services.publishers[FQRN]
+    publish(runner, FIRST)
+    set_thin_template(runner, f"{target.host}/{SAME_FOLDER}")
+    runner.want(NAME)
+    real = runner.services.publishers[FQRN]
     left = [nth]
 
     def kill() -> None:
@@ -213,14 +215,14 @@ def test_killed_around_a_publication_nothing_is_left_behind(
         if not left[0]:
             raise Killed
 
-    shop.replace_publisher(lambda real: Between(real, **{moment: kill}))
+    runner.replace_publisher(lambda real: PublisherWithHooks(real, **{moment: kill}))
     with pytest.raises(Killed):
-        run_job(shop.services, reference(shop))
-    shop.replace_publisher(lambda _: real)
-    shop.outlive_the_dead()
+        run_job(runner.services, reference(runner))
+    runner.replace_publisher(lambda _: real)
+    runner.expire_leases_and_claims()
     # Nor if it is called otherwise again by then.
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
-    assert shop.run(NAME).outcome in {Outcome.PUBLISHED, Outcome.UNCHANGED}
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
+    assert runner.run(NAME).outcome in {Outcome.PUBLISHED, Outcome.UNCHANGED}
     assert not target.tags_of(THIN)
     assert set(target.tags_of("elsewhere/atlas/analysis")) == {"v1"}
 
@@ -229,48 +231,50 @@ def test_killed_around_a_publication_nothing_is_left_behind(
 
 
 def test_a_receipt_that_does_not_say_has_it_by_todays_template(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    said = receipt(shop)
+    publish(runner, FIRST)
+    said = receipt(runner)
     assert said.pop("thin") == f"{target.host}/{THIN}:v1"
-    rewrite_receipt(shop, said)
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    rewrite_receipt(runner, said)
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert not target.tags_of(THIN)
 
 
 def test_a_receipt_that_does_not_say_says_it_after_the_next_look(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    said = receipt(shop)
+    publish(runner, FIRST)
+    said = receipt(runner)
     del said["thin"]
-    rewrite_receipt(shop, said)
-    look(shop)
-    assert receipt(shop)["thin"] == f"{target.host}/{THIN}:v1"
+    rewrite_receipt(runner, said)
+    run_push(runner)
+    assert receipt(runner)["thin"] == f"{target.host}/{THIN}:v1"
     assert "v1" in target.tags_of(THIN)
     assert not target.seen("DELETE")
 
 
 def test_without_a_template_a_receipt_that_does_not_say_names_none(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    said = receipt(shop)
+    publish(runner, FIRST)
+    said = receipt(runner)
     del said["thin"]
-    rewrite_receipt(shop, said)
-    name_thin(shop, None)
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    rewrite_receipt(runner, said)
+    set_thin_template(runner, None)
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert "v1" in target.tags_of(THIN)
 
 
 @pytest.mark.parametrize("damage", [5, "A B", ["A B"], {}])
 def test_a_damaged_receipt_only_costs_a_publication(
-    shop: Workshop, target: FakeRegistry, damage: object
+    runner: JobRunner, target: FakeRegistry, damage: object
 ) -> None:
-    publish(shop, FIRST)
-    rewrite_receipt(shop, {**receipt(shop), "thin": damage, "former_thin": [damage]})
-    assert look(shop).outcome is Outcome.PUBLISHED
-    assert receipt(shop)["thin"] == f"{target.host}/{THIN}:v1"
-    rewrite_receipt(shop, {**receipt(shop), "thin": damage, "former_thin": damage})
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    publish(runner, FIRST)
+    rewrite_receipt(
+        runner, {**receipt(runner), "thin": damage, "former_thin": [damage]}
+    )
+    assert run_push(runner).outcome is Outcome.PUBLISHED
+    assert receipt(runner)["thin"] == f"{target.host}/{THIN}:v1"
+    rewrite_receipt(runner, {**receipt(runner), "thin": damage, "former_thin": damage})
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED

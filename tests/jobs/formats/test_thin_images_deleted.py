@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.thin_images import (
     ELSEWHERE,
@@ -19,15 +19,15 @@ from tests.support.harness.thin_images import (
     TEMPLATE,
     THIN,
     is_published,
-    look,
-    name_thin,
-    order,
+    open_thin_job_runner,
     publish,
     push,
     receipt,
     reference,
-    stands_for,
-    thin_shop,
+    run_order,
+    run_push,
+    set_thin_template,
+    thin_image_is_of,
 )
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
@@ -55,10 +55,10 @@ def target() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def shop(
-    server: RedisServer, tmp_path: Path, target: FakeRegistry
-) -> Iterator[Workshop]:
-    with thin_shop(server, tmp_path, target.host) as opened:
+def runner(
+    redis_server: RedisServer, tmp_path: Path, target: FakeRegistry
+) -> Iterator[JobRunner]:
+    with open_thin_job_runner(redis_server, tmp_path, target.host) as opened:
         yield opened
 
 
@@ -66,234 +66,234 @@ def shop(
 
 
 def test_a_removed_name_takes_its_thin_image_along_and_brings_it_back(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     with (
         distribution_registry(tmp_path / "target") as host,
-        thin_shop(server, tmp_path, host) as shop,
+        open_thin_job_runner(redis_server, tmp_path, host) as runner,
     ):
-        publish(shop, FIRST)
+        publish(runner, FIRST)
         thin = Reference.parse(f"{host}/{THIN}:v1")
-        digest = shop.services.registry.resolve(thin).digest
-        run = order(shop, orders.REMOVE)
+        digest = runner.services.registry.resolve(thin).digest
+        run = run_order(runner, orders.REMOVE)
         assert (run.outcome, run.reason) == (Outcome.REMOVED, "removed by hand")
         with pytest.raises(ImageNotFound):
-            shop.services.registry.resolve(thin)
-        shop.publish(NAME)
-        assert shop.services.registry.resolve(thin).digest == digest
+            runner.services.registry.resolve(thin)
+        runner.publish(NAME)
+        assert runner.services.registry.resolve(thin).digest == digest
 
 
 def test_a_registry_that_deletes_nothing_keeps_no_name_in_cvmfs(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     with (
         distribution_registry(tmp_path / "target", deletes=False) as host,
-        thin_shop(server, tmp_path, host) as shop,
+        open_thin_job_runner(redis_server, tmp_path, host) as runner,
     ):
-        publish(shop, FIRST)
-        run = order(shop, orders.REMOVE)
+        publish(runner, FIRST)
+        run = run_order(runner, orders.REMOVE)
         assert run.outcome is Outcome.REMOVED
         assert f"the thin image {host}/{THIN}:v1 stays" in (run.reason or "")
         assert "405 (UNSUPPORTED" in (run.reason or "")
         assert "enable deletes there" in (run.reason or "")
         assert "\n" not in (run.reason or "")
-        assert not is_published(shop)
-        assert shop.image(NAME).state is State.REMOVED
-        shop.services.registry.resolve(Reference.parse(f"{host}/{THIN}:v1"))
+        assert not is_published(runner)
+        assert runner.image(NAME).state is State.REMOVED
+        runner.services.registry.resolve(Reference.parse(f"{host}/{THIN}:v1"))
 
 
 @pytest.mark.parametrize("template", [ELSEWHERE, SAME_FOLDER])
 def test_a_thin_image_with_a_new_name_loses_its_old_one(
-    server: RedisServer, tmp_path: Path, template: str
+    redis_server: RedisServer, tmp_path: Path, template: str
 ) -> None:
     with (
         distribution_registry(tmp_path / "target") as host,
-        thin_shop(server, tmp_path, host) as shop,
+        open_thin_job_runner(redis_server, tmp_path, host) as runner,
     ):
-        publish(shop, FIRST)
-        name_thin(shop, f"{host}/{template}")
-        run = look(shop)
+        publish(runner, FIRST)
+        set_thin_template(runner, f"{host}/{template}")
+        run = run_push(runner)
         assert (run.outcome, run.reason) == (Outcome.PUBLISHED, None)
-        renamed = shop.services.config.repositories[FQRN].thin
+        renamed = runner.services.config.repositories[FQRN].thin
         assert renamed is not None
-        shop.services.registry.resolve(renamed.fill(reference(shop)))
+        runner.services.registry.resolve(renamed.fill(reference(runner)))
         with pytest.raises(ImageNotFound):
-            shop.services.registry.resolve(Reference.parse(f"{host}/{THIN}:v1"))
-        revision = shop.revision
-        assert look(shop).outcome is Outcome.UNCHANGED
-        assert shop.revision == revision
+            runner.services.registry.resolve(Reference.parse(f"{host}/{THIN}:v1"))
+        revision = runner.revision
+        assert run_push(runner).outcome is Outcome.UNCHANGED
+        assert runner.revision == revision
 
 
 # When one goes.
 
 
 def test_what_is_gone_upstream_takes_its_thin_image_along(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    shop.allow(formats="[thin]", keep="{grace: 1d}")
-    publish(shop, FIRST)
-    shop.registry.delete_tag("atlas/analysis", "v1")
-    order(shop, orders.LOOK)
+    runner.allow(formats="[thin]", keep="{grace: 1d}")
+    publish(runner, FIRST)
+    runner.registry.delete_tag("atlas/analysis", "v1")
+    run_order(runner, orders.LOOK)
     assert target.tags_of(THIN)
-    key = f"cvmfs-webhook:image:{shop.reference(NAME)}"
-    shop.services.front.connection.hset(key, "gone_since", str(time.time() - 172800))
+    key = f"cvmfs-webhook:image:{runner.reference(NAME)}"
+    runner.services.front.connection.hset(key, "gone_since", str(time.time() - 172800))
     target.fail("DELETE", "/manifests/", status=503, times=1)
     for outcome in (Outcome.FAILED, Outcome.REMOVED):
-        shop.wait_for_next_try(NAME)
-        assert shop.run(NAME).outcome is outcome
+        runner.wait_for_next_try(NAME)
+        assert runner.run(NAME).outcome is outcome
     assert not target.tags_of(THIN)
 
 
 def test_a_rule_without_thin_images_any_more_takes_them_out(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    shop.allow(formats="[layers]")
-    assert look(shop).outcome is Outcome.PUBLISHED
+    publish(runner, FIRST)
+    runner.allow(formats="[layers]")
+    assert run_push(runner).outcome is Outcome.PUBLISHED
     assert not target.tags_of(THIN)
-    assert not {"thin", "former_thin"} & set(receipt(shop))
-    asked, revision = len(target.seen()), shop.revision
-    assert look(shop).outcome is Outcome.UNCHANGED
-    assert (len(target.seen()), shop.revision) == (asked, revision)
+    assert not {"thin", "former_thin"} & set(receipt(runner))
+    asked, revision = len(target.seen()), runner.revision
+    assert run_push(runner).outcome is Outcome.UNCHANGED
+    assert (len(target.seen()), runner.revision) == (asked, revision)
 
 
 def test_the_old_one_goes_after_the_new_one_is_there(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    image = push(shop, SECOND)
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    publish(runner, FIRST)
+    image = push(runner, SECOND)
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
     seen = []
 
     def note(_path: str, reply: Reply) -> Reply:
-        seen.append((receipt(shop), dict(target.tags_of("elsewhere/atlas/analysis"))))
+        seen.append((receipt(runner), dict(target.tags_of("elsewhere/atlas/analysis"))))
         return reply
 
     target.spoil("DELETE", "/manifests/sha256:", note)
-    assert look(shop).outcome is Outcome.PUBLISHED
+    assert run_push(runner).outcome is Outcome.PUBLISHED
     ((said, tags),) = seen
     assert said["digest"] == image.digest
     assert said["thin"] == f"{target.host}/elsewhere/{NAME}"
     assert said["former_thin"] == [f"{target.host}/{THIN}:v1"]
     assert "v1" in tags
-    assert "former_thin" not in receipt(shop)
+    assert "former_thin" not in receipt(runner)
 
 
 def test_an_old_one_stays_where_a_new_one_cannot_be_pushed(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    publish(runner, FIRST)
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
     target.fail("PUT", "/elsewhere/", status=403)
-    assert look(shop).outcome is Outcome.FAILED
+    assert run_push(runner).outcome is Outcome.FAILED
     assert "v1" in target.tags_of(THIN)
     target.mend()
-    assert look(shop).outcome is Outcome.UNCHANGED
+    assert run_push(runner).outcome is Outcome.UNCHANGED
     assert not target.tags_of(THIN)
 
 
 def test_a_moved_tag_moves_its_thin_image_and_nothing_is_deleted(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    second = publish(shop, SECOND)
-    assert stands_for(target, second)
+    publish(runner, FIRST)
+    second = publish(runner, SECOND)
+    assert thin_image_is_of(target, second)
     assert not target.seen("DELETE")
 
 
 def test_a_template_that_comes_back_leaves_nothing_behind(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     before = dict(target.tags_of(THIN))
-    name_thin(shop, None)
-    run = look(shop)
+    set_thin_template(runner, None)
+    run = run_push(runner)
     assert run.outcome is Outcome.FAILED
     assert f"repositories.{FQRN}.thin" in (run.reason or "")
-    name_thin(shop, f"{target.host}/{TEMPLATE}")
-    assert look(shop).outcome is Outcome.PUBLISHED
+    set_thin_template(runner, f"{target.host}/{TEMPLATE}")
+    assert run_push(runner).outcome is Outcome.PUBLISHED
     assert target.tags_of(THIN) == before
     assert not target.seen("DELETE")
 
 
 def test_an_image_whose_thin_image_can_have_no_name_is_published_all_the_same(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    shop.allow(formats="[flat, thin]")
+    runner.allow(formats="[flat, thin]")
     name = "atlas/analysis:" + "v" * 128
-    name_thin(shop, f"{target.host}/{SAME_FOLDER}")
-    shop.registry.push_image("atlas/analysis", "v" * 128, FIRST)
-    shop.want(name)
-    run = shop.run(name)
+    set_thin_template(runner, f"{target.host}/{SAME_FOLDER}")
+    runner.registry.push_image("atlas/analysis", "v" * 128, FIRST)
+    runner.want(name)
+    run = runner.run(name)
     assert run.outcome is Outcome.FAILED
     assert "tag 'vvv" in (run.reason or "")
-    assert shop.file(name, "motd") == b"first"
+    assert runner.file(name, "motd") == b"first"
 
 
 # Going back.
 
 
 def test_a_restored_image_has_its_thin_image(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    second = publish(shop, SECOND)
-    assert order(shop, orders.restore(first.digest)).outcome is Outcome.PUBLISHED
-    assert stands_for(target, first)
-    assert look(shop).outcome is Outcome.UNCHANGED
-    assert stands_for(target, first)
-    shop.publish(NAME, forced=True)
-    assert stands_for(target, second)
+    first = publish(runner, FIRST)
+    second = publish(runner, SECOND)
+    assert run_order(runner, orders.restore(first.digest)).outcome is Outcome.PUBLISHED
+    assert thin_image_is_of(target, first)
+    assert run_push(runner).outcome is Outcome.UNCHANGED
+    assert thin_image_is_of(target, first)
+    runner.publish(NAME, forced=True)
+    assert thin_image_is_of(target, second)
 
 
 def test_a_restored_image_whose_thin_image_could_not_be_pushed_gets_it_later(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
     target.fail("PUT", "/manifests/", status=503)
-    assert order(shop, orders.restore(first.digest)).outcome is Outcome.FAILED
-    shop.wait_for_next_try(NAME)
+    assert run_order(runner, orders.restore(first.digest)).outcome is Outcome.FAILED
+    runner.wait_for_next_try(NAME)
     target.mend()
-    assert shop.run(NAME).outcome is Outcome.UNCHANGED
-    assert stands_for(target, first)
-    assert shop.image(NAME).live_digest == first.digest
+    assert runner.run(NAME).outcome is Outcome.UNCHANGED
+    assert thin_image_is_of(target, first)
+    assert runner.image(NAME).live_digest == first.digest
 
 
 def test_a_push_of_what_a_restoration_replaced_completes_its_thin_image(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
     target.fail("PUT", "/manifests/", status=503)
-    assert order(shop, orders.restore(first.digest)).outcome is Outcome.FAILED
+    assert run_order(runner, orders.restore(first.digest)).outcome is Outcome.FAILED
     target.mend()
-    assert look(shop).outcome is Outcome.UNCHANGED
-    assert stands_for(target, first)
+    assert run_push(runner).outcome is Outcome.UNCHANGED
+    assert thin_image_is_of(target, first)
 
 
 def test_a_restored_image_of_an_old_template_is_pushed_under_todays(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
-    name_thin(shop, f"{target.host}/{SAME_FOLDER}")
-    assert order(shop, orders.restore(first.digest)).outcome is Outcome.PUBLISHED
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    set_thin_template(runner, f"{target.host}/{SAME_FOLDER}")
+    assert run_order(runner, orders.restore(first.digest)).outcome is Outcome.PUBLISHED
     assert set(target.tags_of(THIN)) == {"v1-thin"}
-    assert stands_for(target, first, "v1-thin")
+    assert thin_image_is_of(target, first, "v1-thin")
 
 
 def test_what_stays_restored_keeps_its_thin_image_under_the_name_it_has(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
-    order(shop, orders.restore(first.digest))
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
-    assert look(shop).outcome is Outcome.UNCHANGED
-    assert stands_for(target, first)
-    assert shop.image(NAME).places["thin"] == f"{target.host}/{THIN}:v1"
-    order(shop, orders.REMOVE)
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    run_order(runner, orders.restore(first.digest))
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
+    assert run_push(runner).outcome is Outcome.UNCHANGED
+    assert thin_image_is_of(target, first)
+    assert runner.image(NAME).places["thin"] == f"{target.host}/{THIN}:v1"
+    run_order(runner, orders.REMOVE)
     assert not target.tags_of(THIN)
     assert not target.tags_of("elsewhere/atlas/analysis")
 
@@ -302,12 +302,12 @@ def test_what_stays_restored_keeps_its_thin_image_under_the_name_it_has(
 
 
 def thin_of(
-    shop: Workshop, *, origin: str | None = None, fqrn: str = FQRN, layers: int = 1
+    runner: JobRunner, *, origin: str | None = None, fqrn: str = FQRN, layers: int = 1
 ) -> Image:
     """Return an image like the thin one, but for what is given."""
     thin = make_thin(
         "somewhere",
-        origin or f"https://{reference(shop)}",
+        origin or f"https://{reference(runner)}",
         [("sha256:aa", f"cvmfs://{fqrn}/.layers/aa/aa/layerfs")],
         b"{}",
     )
@@ -317,75 +317,75 @@ def thin_of(
 
 
 def test_an_image_that_has_taken_the_name_stays(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
     others = [
         build_image(FIRST),
-        thin_of(shop, origin="https://registry.example.org/atlas/analysis:v1"),
-        thin_of(shop, fqrn="another.example.org"),
-        thin_of(shop, fqrn=f"{FQRN}.another"),
-        thin_of(shop, layers=2),
+        thin_of(runner, origin="https://registry.example.org/atlas/analysis:v1"),
+        thin_of(runner, fqrn="another.example.org"),
+        thin_of(runner, fqrn=f"{FQRN}.another"),
+        thin_of(runner, layers=2),
     ]
     for other in others:
-        publish(shop, FIRST)
+        publish(runner, FIRST)
         target.hold_image(THIN, "v1", other)
-        assert order(shop, orders.REMOVE).reason == "removed by hand"
+        assert run_order(runner, orders.REMOVE).reason == "removed by hand"
         assert target.tags_of(THIN) == {"v1": other.digest}
     assert not target.seen("DELETE")
-    publish(shop, FIRST)
-    target.hold_image(THIN, "v1", thin_of(shop))
-    order(shop, orders.REMOVE)
+    publish(runner, FIRST)
+    target.hold_image(THIN, "v1", thin_of(runner))
+    run_order(runner, orders.REMOVE)
     assert not target.tags_of(THIN)
 
 
 @pytest.mark.parametrize("kind", ["index", "artifact"])
 def test_what_is_no_image_at_all_stays(
-    shop: Workshop, target: FakeRegistry, kind: str
+    runner: JobRunner, target: FakeRegistry, kind: str
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     if kind == "index":
         index = build_index([build_image(FIRST)])
         target.push_manifest(THIN, "v1", index.manifest, index.media_type)
     else:
         target.push_manifest(THIN, "v1", b"{}", "application/x-something-else")
     before = target.tags_of(THIN)
-    assert order(shop, orders.REMOVE).reason == "removed by hand"
+    assert run_order(runner, orders.REMOVE).reason == "removed by hand"
     assert target.tags_of(THIN) == before
 
 
 def test_a_large_layer_is_not_read_to_learn_that_it_is_not_ours(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
+    publish(runner, FIRST)
     image = build_image([os.urandom(2 << 20)])
     target.hold_image(THIN, "v1", image)
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert not target.seen("GET", "/blobs/")
     assert target.tags_of(THIN) == {"v1": image.digest}
 
 
 def test_the_thin_image_of_what_was_live_before_is_ours(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    first = publish(shop, FIRST)
-    push(shop, SECOND)
+    first = publish(runner, FIRST)
+    push(runner, SECOND)
     target.fail("PUT", "/manifests/", status=403)
-    assert look(shop).outcome is Outcome.FAILED
-    assert stands_for(target, first)
-    assert order(shop, orders.REMOVE).outcome is Outcome.REMOVED
+    assert run_push(runner).outcome is Outcome.FAILED
+    assert thin_image_is_of(target, first)
+    assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert not target.tags_of(THIN)
 
 
 def test_what_nobody_may_delete_is_told_once(
-    shop: Workshop, target: FakeRegistry
+    runner: JobRunner, target: FakeRegistry
 ) -> None:
-    publish(shop, FIRST)
-    name_thin(shop, f"{target.host}/{ELSEWHERE}")
+    publish(runner, FIRST)
+    set_thin_template(runner, f"{target.host}/{ELSEWHERE}")
     target.fail("DELETE", "/manifests/", status=403)
-    run = look(shop)
+    run = run_push(runner)
     assert run.outcome is Outcome.PUBLISHED
     assert f"{THIN}:v1 stays, delete it by hand: " in (run.reason or "")
     asked = len(target.seen("DELETE"))
-    run = look(shop)
+    run = run_push(runner)
     assert (run.outcome, run.reason) == (Outcome.UNCHANGED, None)
     assert len(target.seen("DELETE")) == asked

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import Image, digest_of, gzip_layer, tar_of
 from workers.cvmfs import Change, PutFile
 from workers.formats.layers import layer_path
@@ -19,14 +19,14 @@ NAME = "atlas/image:v1"
 
 
 @pytest.fixture
-def image(shop: Workshop) -> Image:
+def image(runner: JobRunner) -> Image:
     repository, _, tag = NAME.partition(":")
-    return shop.registry.push_image(repository, tag, [LAYER], config={"author": NAME})
+    return runner.registry.push_image(repository, tag, [LAYER], config={"author": NAME})
 
 
-def put(shop: Workshop, *files: tuple[bytes, bytes]) -> None:
+def put(runner: JobRunner, *files: tuple[bytes, bytes]) -> None:
     """Commit files as another tool would."""
-    repository = shop.repository
+    repository = runner.repository
     changes: list[Change] = [
         PutFile(path, repository.sink.put_bytes(content)) for path, content in files
     ]
@@ -34,44 +34,44 @@ def put(shop: Workshop, *files: tuple[bytes, bytes]) -> None:
 
 
 def test_a_root_file_system_of_another_tool_is_made_again(
-    shop: Workshop, image: Image
+    runner: JobRunner, image: Image
 ) -> None:
-    shop.allow(formats="[flat]")
+    runner.allow(formats="[flat]")
     place = flat_path(image.config_digest)
     script = place + b"/.singularity.d/actions/exec"
-    put(shop, (place + b"/theirs", b"theirs"), (script, b"#!/bin/sh\n"))
-    shop.publish(NAME)
-    snapshot = shop.repository.read()
+    put(runner, (place + b"/theirs", b"theirs"), (script, b"#!/bin/sh\n"))
+    runner.publish(NAME)
+    snapshot = runner.repository.read()
     assert snapshot.lookup(place + b"/theirs") is None
-    assert shop.file(NAME, "ours") == b"ours"
+    assert runner.file(NAME, "ours") == b"ours"
     written = snapshot.lookup(script)
     assert written is not None
     assert b"_singularity_script" in snapshot.read(written)
 
 
 def test_a_layer_of_another_tool_is_made_again_though_the_image_is_ours(
-    shop: Workshop, image: Image
+    runner: JobRunner, image: Image
 ) -> None:
-    shop.allow(formats="[flat]")
-    shop.publish(NAME)
+    runner.allow(formats="[flat]")
+    runner.publish(NAME)
     place = layer_path(digest_of(LAYER.blob))
     put(
-        shop,
+        runner,
         (place + b"/layerfs/theirs", b"theirs"),
         (place + b"/.metadata/origin.json", b"{}"),
     )
-    shop.allow(formats="[flat, layers]")
-    shop.publish(NAME)
-    snapshot = shop.repository.read()
+    runner.allow(formats="[flat, layers]")
+    runner.publish(NAME)
+    snapshot = runner.repository.read()
     assert snapshot.lookup(place + b"/layerfs/theirs") is None
     assert snapshot.lookup(place + b"/layerfs/ours") is not None
     assert snapshot.lookup(place + b"/.metadata/layer.json") is not None
     assert image.config_digest
 
 
-def test_what_we_made_is_not_made_again_for_another_tag(shop: Workshop) -> None:
+def test_what_we_made_is_not_made_again_for_another_tag(runner: JobRunner) -> None:
     for tag in ("v1", "v2"):
-        shop.registry.push_image("atlas/image", tag, [LAYER], config={"author": "x"})
-        shop.want(f"atlas/image:{tag}")
-        assert shop.run(f"atlas/image:{tag}").outcome is Outcome.PUBLISHED
-    assert len(shop.registry.seen("GET", f"/blobs/{digest_of(LAYER.blob)}")) == 1
+        runner.registry.push_image("atlas/image", tag, [LAYER], config={"author": "x"})
+        runner.want(f"atlas/image:{tag}")
+        assert runner.run(f"atlas/image:{tag}").outcome is Outcome.PUBLISHED
+    assert len(runner.registry.seen("GET", f"/blobs/{digest_of(LAYER.blob)}")) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.images.oci import Image, build_image, tar_of
 from webhook.cli import main
 from workers.cvmfs import (
@@ -34,16 +34,18 @@ FIRST = [SHARED, tar_of({"etc/motd": b"first"})]
 SECOND = [SHARED, tar_of({"etc/motd": b"second"})]
 
 
-def publish(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:
+def publish(runner: JobRunner, layers: list[bytes], name: str = NAME) -> Image:
     repository, _, tag = name.partition(":")
-    image = shop.registry.push_image(repository, tag, layers)
-    shop.publish(name)
+    image = runner.registry.push_image(repository, tag, layers)
+    runner.publish(name)
     return image
 
 
-def remove(shop: Workshop, name: str = NAME) -> None:
-    shop.ledger.request(shop.reference(name), source="operator", order=orders.REMOVE)
-    assert shop.run(name).outcome is Outcome.REMOVED
+def remove(runner: JobRunner, name: str = NAME) -> None:
+    runner.ledger.request(
+        runner.reference(name), source="operator", order=orders.REMOVE
+    )
+    assert runner.run(name).outcome is Outcome.REMOVED
 
 
 def trees(image: Image) -> list[bytes]:
@@ -54,232 +56,232 @@ def trees(image: Image) -> list[bytes]:
     return [flat_path(image.config_digest), *layers]
 
 
-def held(shop: Workshop, image: Image) -> list[bool]:
-    snapshot = shop.repository.read()
+def held(runner: JobRunner, image: Image) -> list[bool]:
+    snapshot = runner.repository.read()
     return [snapshot.lookup(path) is not None for path in trees(image)]
 
 
-def command(shop: Workshop, *words: str) -> Result:
-    config = ("--config", str(shop.config))
+def command(runner: JobRunner, *words: str) -> Result:
+    config = ("--config", str(runner.config))
     return CliRunner().invoke(main, ["repository", "prune", FQRN, *words, *config])
 
 
-def ask(shop: Workshop, *words: str) -> Any:
-    result = command(shop, *words, "--json")
+def ask(runner: JobRunner, *words: str) -> Any:
+    result = command(runner, *words, "--json")
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
 
 
-def commit(shop: Workshop, *changes: PutFile | PutLink | RemovePath) -> None:
-    shop.repository.commit(changes, now=int(time.time()))
+def commit(runner: JobRunner, *changes: PutFile | PutLink | RemovePath) -> None:
+    runner.repository.commit(changes, now=int(time.time()))
 
 
 LATER = time.time() + 1_000_000
 
 
 def test_what_only_a_removed_name_used_goes_and_what_others_use_stays(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    first, second = publish(shop, FIRST), publish(shop, SECOND, OTHER)
-    remove(shop)
+    first, second = publish(runner, FIRST), publish(runner, SECOND, OTHER)
+    remove(runner)
 
-    found, revision = prune(shop.repository, FQRN, since=LATER)
+    found, revision = prune(runner.repository, FQRN, since=LATER)
 
-    assert revision == shop.revision == found.revision + 1
-    assert held(shop, first) == [False, True, False]
-    assert held(shop, second) == [True, True, True]
+    assert revision == runner.revision == found.revision + 1
+    assert held(runner, first) == [False, True, False]
+    assert held(runner, second) == [True, True, True]
     assert sorted(found.unused) == sorted([trees(first)[0], trees(first)[2]])
-    assert shop.file(OTHER, "etc/motd") == b"second"
+    assert runner.file(OTHER, "etc/motd") == b"second"
 
 
-def test_a_squashfs_file_goes_with_its_tree(shop: Workshop) -> None:
-    gone, kept = publish(shop, FIRST), publish(shop, SECOND, OTHER)
-    content = shop.repository.sink.put_bytes(b"squashed")
+def test_a_squashfs_file_goes_with_its_tree(runner: JobRunner) -> None:
+    gone, kept = publish(runner, FIRST), publish(runner, SECOND, OTHER)
+    content = runner.repository.sink.put_bytes(b"squashed")
     files = [squashed_path(image.config_digest) for image in (gone, kept)]
-    commit(shop, *(PutFile(path, content) for path in files))
-    remove(shop)
-    prune(shop.repository, FQRN, since=LATER)
-    snapshot = shop.repository.read()
+    commit(runner, *(PutFile(path, content) for path in files))
+    remove(runner)
+    prune(runner.repository, FQRN, since=LATER)
+    snapshot = runner.repository.read()
     assert [snapshot.lookup(path) is not None for path in files] == [False, True]
 
 
-def test_what_can_be_restored_stays_for_its_grace_time(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
-    answer = ask(shop)
+def test_what_can_be_restored_stays_for_its_grace_time(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    answer = ask(runner)
     assert (answer["unused"], answer["forgotten"]) == ([], [])
-    assert held(shop, first) == [True, True, True]
-    shop.ledger.request(
-        shop.reference(NAME), source="operator", order=orders.restore(first.digest)
+    assert held(runner, first) == [True, True, True]
+    runner.ledger.request(
+        runner.reference(NAME), source="operator", order=orders.restore(first.digest)
     )
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
     # It was live again since; the time of its first end does not count.
-    publish(shop, SECOND)
-    assert held(shop, first) == [True, True, True]
+    publish(runner, SECOND)
+    assert held(runner, first) == [True, True, True]
 
 
 def test_what_was_live_too_long_ago_is_forgotten_with_its_trees(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
-    prune(shop.repository, FQRN, since=LATER)
-    reference = Reference.parse(shop.reference(NAME))
-    assert shop.repository.read().lookup(former_path(reference, first.digest)) is None
-    assert held(shop, first) == [False, True, False]
-    assert shop.file(NAME, "etc/motd") == b"second"
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    prune(runner.repository, FQRN, since=LATER)
+    reference = Reference.parse(runner.reference(NAME))
+    assert runner.repository.read().lookup(former_path(reference, first.digest)) is None
+    assert held(runner, first) == [False, True, False]
+    assert runner.file(NAME, "etc/motd") == b"second"
 
 
-def test_nothing_goes_in_a_dry_run(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
-    remove(shop)
-    revision = shop.revision
-    answer = ask(shop, "--dry-run", "--grace", "0s")
-    assert shop.revision == revision
+def test_nothing_goes_in_a_dry_run(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
+    remove(runner)
+    revision = runner.revision
+    answer = ask(runner, "--dry-run", "--grace", "0s")
+    assert runner.revision == revision
     assert {path.encode() for path in answer["unused"]} == set(trees(first))
-    assert all(held(shop, first))
+    assert all(held(runner, first))
 
 
-def test_pruning_again_changes_nothing(shop: Workshop) -> None:
-    publish(shop, FIRST)
-    remove(shop)
-    prune(shop.repository, FQRN, since=LATER)
-    revision = shop.revision
-    assert prune(shop.repository, FQRN, since=LATER)[1] == revision
+def test_pruning_again_changes_nothing(runner: JobRunner) -> None:
+    publish(runner, FIRST)
+    remove(runner)
+    prune(runner.repository, FQRN, since=LATER)
+    revision = runner.revision
+    assert prune(runner.repository, FQRN, since=LATER)[1] == revision
 
 
-def test_the_command_says_what_went(shop: Workshop) -> None:
-    publish(shop, FIRST)
-    publish(shop, SECOND, OTHER)
-    result = command(shop)
+def test_the_command_says_what_went(runner: JobRunner) -> None:
+    publish(runner, FIRST)
+    publish(runner, SECOND, OTHER)
+    result = command(runner)
     assert result.output == (
         f"{FQRN}: 0 trees and 0 memories of former images went, 5 trees are in use,"
-        f" 0 are not ours; revision {shop.revision}\n"
+        f" 0 are not ours; revision {runner.revision}\n"
     )
 
 
-def test_trees_of_all_platforms_are_in_use(shop: Workshop) -> None:
-    shop.allow(platforms="[linux/amd64, linux/arm64]")
+def test_trees_of_all_platforms_are_in_use(runner: JobRunner) -> None:
+    runner.allow(platforms="[linux/amd64, linux/arm64]")
     images = [
         build_image([tar_of({"cpu": platform.encode()})], platform=platform)
         for platform in ("linux/amd64", "linux/arm64")
     ]
-    shop.registry.push_index("atlas/analysis", "v1", images)
-    shop.publish(NAME)
-    assert prune(shop.repository, FQRN, since=LATER)[0].unused == ()
+    runner.registry.push_index("atlas/analysis", "v1", images)
+    runner.publish(NAME)
+    assert prune(runner.repository, FQRN, since=LATER)[0].unused == ()
 
 
-def test_a_link_that_somebody_else_made_counts(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
+def test_a_link_that_somebody_else_made_counts(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
     for path, target in (
         (b"/stable/image", b".." + trees(first)[0] + b"/etc"),
         (b"/stable/layer", b"/cvmfs/" + FQRN.encode() + trees(first)[2]),
     ):
-        commit(shop, PutLink(path, target))
-    remove(shop)
-    prune(shop.repository, FQRN, since=LATER)
-    assert held(shop, first) == [True, False, True]
+        commit(runner, PutLink(path, target))
+    remove(runner)
+    prune(runner.repository, FQRN, since=LATER)
+    assert held(runner, first) == [True, False, True]
 
 
-def test_a_tree_of_another_tool_stays(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
+def test_a_tree_of_another_tool_stays(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
     flat = trees(first)[0]
-    remove(shop)
-    content = shop.repository.sink.put_bytes(b"theirs")
+    remove(runner)
+    content = runner.repository.sink.put_bytes(b"theirs")
     for path in (b"/.flat/aa/" + b"a" * 64, b"/.layers/bb/" + b"b" * 64):
-        commit(shop, PutFile(path + b"/file", content))
-    commit(shop, RemovePath(flat + b"/.singularity.d"))
-    found, _ = prune(shop.repository, FQRN, since=LATER)
+        commit(runner, PutFile(path + b"/file", content))
+    commit(runner, RemovePath(flat + b"/.singularity.d"))
+    found, _ = prune(runner.repository, FQRN, since=LATER)
     assert found.foreign == 3
-    assert held(shop, first) == [True, False, False]
+    assert held(runner, first) == [True, False, False]
 
 
 @pytest.mark.parametrize("name", [b"/manifest.json", b"/x:y/manifest.json"])
 def test_a_manifest_that_nobody_understands_stops_everything(
-    shop: Workshop, name: bytes
+    runner: JobRunner, name: bytes
 ) -> None:
-    first = publish(shop, FIRST)
-    remove(shop)
-    content = shop.repository.sink.put_bytes(b"what is this?")
-    commit(shop, PutFile(b"/.metadata/registry.example.org" + name, content))
+    first = publish(runner, FIRST)
+    remove(runner)
+    content = runner.repository.sink.put_bytes(b"what is this?")
+    commit(runner, PutFile(b"/.metadata/registry.example.org" + name, content))
     with pytest.raises(NotUnderstood, match=r"manifest\.json.*nothing is pruned"):
-        prune(shop.repository, FQRN, since=LATER)
-    assert command(shop).exit_code == 1
-    assert all(held(shop, first))
+        prune(runner.repository, FQRN, since=LATER)
+    assert command(runner).exit_code == 1
+    assert all(held(runner, first))
 
 
-def test_what_is_published_while_it_is_found_out_stays(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
-    remove(shop)
-    repository = shop.repository
+def test_what_is_published_while_it_is_found_out_stays(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
+    remove(runner)
+    repository = runner.repository
     real = repository.commit
 
     def late(*arguments: Any, **named: Any) -> Any:
         repository.commit = real  # type: ignore[method-assign] # once only
-        shop.publish(NAME)
+        runner.publish(NAME)
         return real(*arguments, **named)
 
     repository.commit = late  # type: ignore[method-assign] # publishes in between
     found, _ = prune(repository, FQRN, since=LATER)
     assert found.unused == ()
-    assert all(held(shop, first))
-    assert shop.file(NAME, "etc/motd") == b"first"
+    assert all(held(runner, first))
+    assert runner.file(NAME, "etc/motd") == b"first"
 
 
-def test_who_is_always_overtaken_gives_up_and_says_so(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
-    remove(shop)
-    repository = shop.repository
+def test_who_is_always_overtaken_gives_up_and_says_so(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
+    remove(runner)
+    repository = runner.repository
     real = repository.commit
     numbers = iter(range(100))
 
     def late(*arguments: Any, **named: Any) -> Any:
-        commit(shop, PutLink(b"/link%d" % next(numbers), b"nowhere"))
+        commit(runner, PutLink(b"/link%d" % next(numbers), b"nowhere"))
         return real(*arguments, **named)
 
     repository.commit = late  # type: ignore[method-assign] # publishes in between
     with pytest.raises(TooBusy, match="quieter"):
         prune(repository, FQRN, since=LATER)
-    assert all(held(shop, first))
+    assert all(held(runner, first))
 
 
-def test_a_job_that_relies_on_what_goes_makes_it_again(shop: Workshop) -> None:
-    first = publish(shop, FIRST)
-    remove(shop)
-    publisher = shop.services.publishers[FQRN]
+def test_a_job_that_relies_on_what_goes_makes_it_again(runner: JobRunner) -> None:
+    first = publish(runner, FIRST)
+    remove(runner)
+    publisher = runner.services.publishers[FQRN]
 
     def go() -> None:
-        prune(shop.repository, FQRN, since=LATER)
-        shop.replace_publisher(lambda _: publisher)
+        prune(runner.repository, FQRN, since=LATER)
+        runner.replace_publisher(lambda _: publisher)
 
-    shop.replace_publisher(lambda real: Between(real, before_publish=go))
-    shop.want(NAME)
-    run = shop.run(NAME)
+    runner.replace_publisher(lambda real: PublisherWithHooks(real, before_publish=go))
+    runner.want(NAME)
+    run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert "is not there any more" in (run.reason or "")
-    assert shop.file(NAME, "etc/motd") is None
+    assert runner.file(NAME, "etc/motd") is None
 
-    shop.wait_for_next_try(NAME)
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
-    assert shop.image(NAME).state is State.LIVE
-    assert all(held(shop, first))
-    assert shop.file(NAME, "etc/motd") == b"first"
+    runner.wait_for_next_try(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert runner.image(NAME).state is State.LIVE
+    assert all(held(runner, first))
+    assert runner.file(NAME, "etc/motd") == b"first"
 
 
 def test_objects_of_what_went_are_deleted_by_the_garbage_collection(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     text = b"x" * 100_000
-    publish(shop, [tar_of({"big": text})])
-    repository = shop.repository
+    publish(runner, [tar_of({"big": text})])
+    repository = runner.repository
     digest = repository.sink.put_bytes(text).hash
     assert digest is not None
     stored = ContentHash(digest).path(Kind.BULK)
-    remove(shop)
+    remove(runner)
     found, _ = prune(repository, FQRN, since=LATER)
     assert len(found.unused) == 2
     # The revision before the present one is kept, too.
-    commit(shop, PutLink(b"/link", b"nowhere"))
+    commit(runner, PutLink(b"/link", b"nowhere"))
     assert repository.storage.exists(stored)
     later = int(time.time()) + 3600
     storage = repository.storage
@@ -296,4 +298,4 @@ def test_objects_of_what_went_are_deleted_by_the_garbage_collection(
         rest=lambda: None,
     )
     assert not storage.exists(stored)
-    assert find_unused(shop.repository.read(), FQRN, since=LATER).unused == ()
+    assert find_unused(runner.repository.read(), FQRN, since=LATER).unused == ()

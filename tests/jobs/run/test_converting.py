@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images import tars
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
@@ -53,33 +53,33 @@ class Told:
 
 
 def converted(
-    shop: Workshop,
+    runner: JobRunner,
     layers: Sequence[Layer],
     told: Told | None = None,
     *,
     limits: ImageLimits | None = None,
 ) -> list[TreeAt]:
     """Convert an image of these layers; nothing is published."""
-    shop.registry.push_image("atlas/analysis", "v1", layers)
-    client = shop.services.registry
-    reference = Reference.parse(shop.reference(NAME))
+    runner.registry.push_image("atlas/analysis", "v1", layers)
+    client = runner.services.registry
+    reference = Reference.parse(runner.reference(NAME))
     found = resolve_digest(client, reference, None, lambda: None)
     [image], _ = fetch_images(client, reference, found, [Platform("linux", "amd64")])
-    rule = shop.services.policy.current().decide(reference).rule
+    rule = runner.services.policy.current().decide(reference).rule
     assert rule is not None
     rule = dataclasses.replace(rule, limits=limits or rule.limits)
-    publisher = shop.services.publishers[FQRN]
+    publisher = runner.services.publishers[FQRN]
     return convert(client, image, publisher, Shelf(no_layers), rule, told or Told())
 
 
-def drip(shop: Workshop, layer: Layer) -> None:
+def drip(runner: JobRunner, layer: Layer) -> None:
     """Let a layer come so slowly that nobody could wait for its end."""
     pattern = f"/blobs/{digest_of(layer.blob)}"
-    shop.registry.drip(pattern, block=70_000, pause=0.1)
+    runner.registry.drip(pattern, block=70_000, pause=0.1)
 
 
-def test_each_layer_and_the_whole_become_trees(shop: Workshop) -> None:
-    trees = converted(shop, [LARGE, SMALL])
+def test_each_layer_and_the_whole_become_trees(runner: JobRunner) -> None:
+    trees = converted(runner, [LARGE, SMALL])
     paths = [tree.path for tree in trees]
     assert paths[:2] == [layer_path(digest_of(one.blob)) for one in (LARGE, SMALL)]
     whole = trees[2].tree.directories[b""]
@@ -88,38 +88,38 @@ def test_each_layer_and_the_whole_become_trees(shop: Workshop) -> None:
 
 
 def test_an_image_of_many_entries_becomes_the_same_trees(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = converted(shop, [LARGE, SMALL])
+    usual = converted(runner, [LARGE, SMALL])
     monkeypatch.setattr("workers.images.layers.budget.USUAL_FILES", 0)
-    large = converted(shop, [LARGE, SMALL])
+    large = converted(runner, [LARGE, SMALL])
     assert [(one.path, one.tree) for one in large] == [
         (one.path, one.tree) for one in usual
     ]
 
 
 def test_a_layer_of_many_entries_becomes_the_same_tree(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = gzip_layer(tar_of({f"d{n % 7}/f{n}": b"%d" % n for n in range(300)}))
-    usual = converted(shop, [many])
+    usual = converted(runner, [many])
     monkeypatch.setattr("workers.images.layers.budget.USUAL_FILES", 50)
     monkeypatch.setattr("workers.images.layers.read._FEW_LOOSE", 10)
     monkeypatch.setattr("workers.images.layers.read._MEMBERS_WAITING", 5)
-    large = converted(shop, [many])
+    large = converted(runner, [many])
     assert [(one.path, one.tree) for one in large] == [
         (one.path, one.tree) for one in usual
     ]
 
 
-def test_a_layer_that_is_there_twice_is_there_once(shop: Workshop) -> None:
-    trees = converted(shop, [SMALL, SMALL])
+def test_a_layer_that_is_there_twice_is_there_once(runner: JobRunner) -> None:
+    trees = converted(runner, [SMALL, SMALL])
     assert len(trees) == 2
 
 
-def test_progress_grows_and_ends_with_everything(shop: Workshop) -> None:
+def test_progress_grows_and_ends_with_everything(runner: JobRunner) -> None:
     told = Told()
-    converted(shop, [LARGE, SMALL, LARGE], told)
+    converted(runner, [LARGE, SMALL, LARGE], told)
     size = 2 * len(LARGE.blob) + len(SMALL.blob)
     assert told.progress[-1] == Progress(3, 3, size, size)
     assert told.progress == sorted(
@@ -128,19 +128,19 @@ def test_progress_grows_and_ends_with_everything(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 3])
-def test_what_telling_raises_ends_the_conversion(shop: Workshop, after: int) -> None:
-    drip(shop, LARGE)
+def test_what_telling_raises_ends_the_conversion(runner: JobRunner, after: int) -> None:
+    drip(runner, LARGE)
     with pytest.raises(Overtaken):
-        converted(shop, [LARGE, SMALL, LARGE], Told(Overtaken, after))
+        converted(runner, [LARGE, SMALL, LARGE], Told(Overtaken, after))
 
 
-def test_a_layer_that_fails_stops_the_others(shop: Workshop) -> None:
-    drip(shop, LARGE)
+def test_a_layer_that_fails_stops_the_others(runner: JobRunner) -> None:
+    drip(runner, LARGE)
     with pytest.raises(ImageRejected, match="layer 2"):
-        converted(shop, [LARGE, BROKEN, LARGE])
+        converted(runner, [LARGE, BROKEN, LARGE])
 
 
-def test_whoever_is_interrupted_stops_the_layers(shop: Workshop) -> None:
+def test_whoever_is_interrupted_stops_the_layers(runner: JobRunner) -> None:
     """RQ ends a job that takes too long by raising in its main thread."""
 
     class TimeIsOver(Exception):
@@ -149,21 +149,21 @@ def test_whoever_is_interrupted_stops_the_layers(shop: Workshop) -> None:
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise TimeIsOver
 
-    drip(shop, LARGE)
+    drip(runner, LARGE)
     previous = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         with pytest.raises(TimeIsOver):
-            converted(shop, [LARGE, LARGE])
+            converted(runner, [LARGE, LARGE])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
 
 
-def test_too_many_layers_are_refused_before_any_is_fetched(shop: Workshop) -> None:
+def test_too_many_layers_are_refused_before_any_is_fetched(runner: JobRunner) -> None:
     with pytest.raises(ImageRejected, match="has 3 layers, its rule allows 2"):
-        converted(shop, [SMALL] * 3, limits=ImageLimits(layers=2))
-    assert not shop.registry.seen("GET", digest_of(SMALL.blob))
+        converted(runner, [SMALL] * 3, limits=ImageLimits(layers=2))
+    assert not runner.registry.seen("GET", digest_of(SMALL.blob))
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_too_many_layers_are_refused_before_any_is_fetched(shop: Workshop) -> No
         (ImageLimits(size_bytes=100), "layer 1 .* larger than 100 bytes"),
     ],
 )
-def test_limits_are_kept(shop: Workshop, limits: ImageLimits, words: str) -> None:
+def test_limits_are_kept(runner: JobRunner, limits: ImageLimits, words: str) -> None:
     layer = gzip_layer(tar_of({"a": b"a" * 60, "b": b"b" * 60}))
     with pytest.raises(ImageRejected, match=words):
-        converted(shop, [layer], limits=limits)
+        converted(runner, [layer], limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -189,39 +189,39 @@ def test_limits_are_kept(shop: Workshop, limits: ImageLimits, words: str) -> Non
     ],
 )
 def test_a_damaged_layer_is_named_with_the_mend(
-    shop: Workshop, blob: bytes, words: str
+    runner: JobRunner, blob: bytes, words: str
 ) -> None:
     layer = Layer(blob, GZIP_LAYER_TYPE["oci"], digest_of(b""))
     named = rf"layer 2 \({digest_of(blob)[:19]}…\): .*{words}.*build the image again"
     with pytest.raises(ImageRejected, match=named):
-        converted(shop, [SMALL, layer])
+        converted(runner, [SMALL, layer])
 
 
-def test_a_layer_with_a_bad_name_is_named(shop: Workshop) -> None:
+def test_a_layer_with_a_bad_name_is_named(runner: JobRunner) -> None:
     climbing = gzip_layer(tars.tar(tars.file(b"../x")))
     with pytest.raises(ImageRejected, match=r"layer 2 .*'\.\./x'$"):
-        converted(shop, [SMALL, climbing])
+        converted(runner, [SMALL, climbing])
 
 
-def test_a_layer_that_is_not_what_its_config_says_is_refused(shop: Workshop) -> None:
+def test_a_layer_that_is_not_what_its_config_says_is_refused(runner: JobRunner) -> None:
     other = dataclasses.replace(SMALL, diff_id=digest_of(b"other"))
     with pytest.raises(ImageRejected, match=rf"layer 1 unpacks to {SMALL.diff_id}"):
-        converted(shop, [other])
+        converted(runner, [other])
 
 
-def test_what_the_registry_answers_is_not_the_images_fault(shop: Workshop) -> None:
+def test_what_the_registry_answers_is_not_the_images_fault(runner: JobRunner) -> None:
     place = f"/blobs/{digest_of(SMALL.blob)}"
     for status, error in ((403, AccessDenied), (503, RegistryUnavailable)):
         headers = {"Retry-After": "60"}  # longer than a blob is waited for
-        shop.registry.fail("GET", place, status=status, headers=headers)
+        runner.registry.fail("GET", place, status=status, headers=headers)
         with pytest.raises(error):
-            converted(shop, [SMALL])
-        shop.registry.mend()
+            converted(runner, [SMALL])
+        runner.registry.mend()
 
 
-def test_a_blob_is_verified_to_its_last_byte(shop: Workshop) -> None:
+def test_a_blob_is_verified_to_its_last_byte(runner: JobRunner) -> None:
     """What lies behind the end of the archive counts too."""
     layer = plain_layer(tar_of({"a": b"a"}) + bytes(100_000))
-    shop.registry.corrupt(f"/blobs/{digest_of(layer.blob)}")
+    runner.registry.corrupt(f"/blobs/{digest_of(layer.blob)}")
     with pytest.raises(DigestMismatch):
-        converted(shop, [layer])
+        converted(runner, [layer])

@@ -10,7 +10,7 @@ from tests.support.harness.worker_process import QueueAndWorker
 
 
 @pytest.fixture
-def jobs(server: RedisServer, tmp_path: Path) -> Iterator[QueueAndWorker]:
-    with server.client() as connection:
+def jobs(redis_server: RedisServer, tmp_path: Path) -> Iterator[QueueAndWorker]:
+    with redis_server.client() as connection:
         connection.flushall()
-        yield QueueAndWorker(server, connection, tmp_path / "jobs")
+        yield QueueAndWorker(redis_server, connection, tmp_path / "jobs")

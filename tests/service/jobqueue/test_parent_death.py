@@ -1,11 +1,8 @@
 """A child of the worker does not outlive it."""
 
 from tests.support.harness.ledger import REFERENCE
-from tests.support.harness.worker_process import (
-    QueueAndWorker,
-    eventually,
-    is_running,
-)
+from tests.support.harness.worker_process import QueueAndWorker, is_running
+from tests.support.tools.waiting import wait_until
 
 
 def test_a_killed_worker_takes_its_horse_along_and_another_takes_over(
@@ -16,7 +13,7 @@ def test_a_killed_worker_takes_its_horse_along_and_another_takes_over(
         horse = worker.started(1)
         worker.process.kill()
         worker.process.wait()
-        eventually(lambda: not is_running(horse), "the horse dies")
+        wait_until(lambda: not is_running(horse), "the horse dies")
     with jobs.worker() as worker:
         worker.started(2)
         worker.go()

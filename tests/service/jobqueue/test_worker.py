@@ -15,9 +15,9 @@ from tests.support.harness.worker_process import (
     OURS,
     QueueAndWorker,
     WorkerProcess,
-    eventually,
     is_running,
 )
+from tests.support.tools.waiting import wait_until
 from workers.jobqueue import JobQueue, worker_name
 from workers.ledger import LedgerUnavailable, Outcome, State
 
@@ -28,14 +28,14 @@ def test_what_is_put_in_is_seen_waiting(jobs: QueueAndWorker) -> None:
     jobs.queue.enqueue(REFERENCE, "one")
     assert jobs.queue.queued_ids() == {"one"}
     assert jobs.queue.depth() == 1
-    accepted = jobs.bench.push(reference=OTHER)
+    accepted = jobs.driver.push(reference=OTHER)
     assert jobs.queue.enqueue_accepted([accepted, accepted]) == 1
     assert jobs.queue.queued_ids() == {"one", accepted.job_id}
 
 
 def test_what_needs_no_job_is_not_put_in(jobs: QueueAndWorker) -> None:
-    jobs.bench.push()
-    assert jobs.queue.enqueue_accepted([jobs.bench.push()]) == 0
+    jobs.driver.push()
+    assert jobs.queue.enqueue_accepted([jobs.driver.push()]) == 0
     assert jobs.queue.depth() == 0
 
 
@@ -125,7 +125,7 @@ def test_a_job_lost_between_ledger_and_queue_is_run_all_the_same(
     jobs: QueueAndWorker,
 ) -> None:
     # As when the receiver is killed after its answer, before it enqueues.
-    assert jobs.bench.push().job_id is not None
+    assert jobs.driver.push().job_id is not None
     assert jobs.queue.depth() == 0
     with jobs.worker() as worker:
         worker.go()
@@ -137,7 +137,7 @@ def test_a_job_lost_between_ledger_and_queue_is_run_all_the_same(
 def test_a_job_lost_so_is_run_though_the_server_is_killed_then(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "queue") as server, server.client() as connection:
         jobs = QueueAndWorker(server, connection, tmp_path / "jobs")
-        assert jobs.bench.push().job_id is not None
+        assert jobs.driver.push().job_id is not None
         server.restart()
         with jobs.worker() as worker:
             worker.go()
@@ -148,7 +148,7 @@ def test_a_lost_job_does_not_wait_for_another_that_works(jobs: QueueAndWorker) -
     jobs.push(OTHER)
     with jobs.worker() as busy, jobs.worker() as idle:
         busy.started(1)
-        jobs.bench.push()
+        jobs.driver.push()
         busy.started(2)
         idle.go()
         jobs.wait_until_live()
@@ -171,7 +171,7 @@ def test_a_server_killed_and_restarted_during_a_run_loses_nothing(
         with jobs.worker() as worker:
             worker.started(1)
             server.kill()
-            eventually(lambda: "the job works on" in worker.log, "it notices")
+            wait_until(lambda: "the job works on" in worker.log, "it notices")
             server.start()
             worker.go()
             jobs.wait_until_live()
@@ -186,7 +186,7 @@ def test_a_server_killed_and_restarted_during_a_run_loses_nothing(
 def test_a_worker_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "queue")
     with WorkerProcess(server.url, tmp_path / "jobs") as worker:
-        eventually(lambda: "asking again" in worker.log, "it complains")
+        wait_until(lambda: "asking again" in worker.log, "it complains")
         with server, server.client() as connection:
             jobs = QueueAndWorker(server, connection, tmp_path / "jobs")
             jobs.push()
@@ -199,7 +199,7 @@ def test_a_worker_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> No
 
 def test_an_idle_worker_ends_when_it_is_told(jobs: QueueAndWorker) -> None:
     with jobs.worker() as worker:
-        eventually(lambda: jobs.connection.smembers("rq:workers"), "it signs on")
+        wait_until(lambda: jobs.connection.smembers("rq:workers"), "it signs on")
         assert worker.stop() == 0
     assert jobs.connection.smembers("rq:workers") == set()
 
@@ -226,7 +226,7 @@ def test_a_job_that_outlasts_the_grace_is_run_by_the_next_worker(
     assert jobs.queue.depth() == 1
     with jobs.worker() as worker:
         worker.started(2)
-        assert jobs.bench.image().attempts == 1
+        assert jobs.driver.image().attempts == 1
         worker.go()
         jobs.wait_until_live()
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 import yaml
 
-from tests.support.harness.worker_process import eventually
+from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN, write_first_files
 from webhook.machine.up import _supervisor as children_of
 from workers.care.repository import create_missing_repositories
@@ -46,8 +46,8 @@ class Up:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        eventually(lambda: LAST_WORDS in self.log.read_text()[before:], "it runs")
-        eventually(self.is_ready, "it is ready")
+        wait_until(lambda: LAST_WORDS in self.log.read_text()[before:], "it runs")
+        wait_until(self.is_ready, "it is ready")
         return self
 
     def __exit__(
@@ -60,7 +60,7 @@ class Up:
             sys.stderr.write(self.log.read_text())
         self.process.kill()
         self.process.wait()
-        eventually(lambda: not self.children(), "its children die with it")
+        wait_until(lambda: not self.children(), "its children die with it")
 
     def is_ready(self) -> bool:
         with contextlib.suppress(requests.ConnectionError):
@@ -158,8 +158,8 @@ def test_a_child_that_dies_is_started_again(up: Up) -> None:
                 now = up.children(word)
                 return bool(now) and not now & before
 
-            eventually(is_replaced, f"{word} is replaced")
-            eventually(up.is_ready, "it is ready again")
+            wait_until(is_replaced, f"{word} is replaced")
+            wait_until(up.is_ready, "it is ready again")
 
 
 def test_a_killed_up_leaves_nothing_behind_that_a_new_one_stumbles_over(
@@ -170,7 +170,7 @@ def test_a_killed_up_leaves_nothing_behind_that_a_new_one_stumbles_over(
         up.process.kill()
         up.process.wait()
         with up:
-            eventually(lambda: not up.children() & before, "the old ones are gone")
+            wait_until(lambda: not up.children() & before, "the old ones are gone")
 
 
 def test_a_second_up_on_the_same_state_is_refused_in_one_line(running: Up) -> None:

@@ -1,4 +1,4 @@
-"""The door of the receiver in this process, on a real socket, and blunt peers of it."""
+"""The HTTP server of the receiver in this process, and raw connections to it."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 30.0
 TICK_SECONDS = 0.02
 
 
-def everybody(head: RequestHead) -> int:
+def any_megabyte(head: RequestHead) -> int:
     """Wait for a megabyte of everybody's."""
     return 1_000_000
 
@@ -26,7 +26,7 @@ def is_hook(head: RequestHead) -> bool:
 
 
 @dataclass
-class Peer:
+class RawConnection:
     """One connection, read and written as bytes."""
 
     sock: socket.socket
@@ -70,34 +70,34 @@ class Peer:
 
 
 @dataclass
-class OpenDoor:
-    """A door that works, and how to knock at it."""
+class RunningHttpServer:
+    """A server at work, and how to connect to it."""
 
     address: tuple[str, int]
     stack: ExitStack
     stop: Callable[[], None]
 
-    def peer(self, *, receive_bytes: int | None = None) -> Peer:
+    def peer(self, *, receive_bytes: int | None = None) -> RawConnection:
         """Connect; the kernel takes ``receive_bytes`` of answers that nobody reads."""
         sock = self.stack.enter_context(socket.socket())
         if receive_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         sock.settimeout(DEADLINE_SECONDS)
         sock.connect(self.address)
-        return Peer(sock)
+        return RawConnection(sock)
 
 
 @contextmanager
-def open_door(
+def run_http_server(
     application: Callable[..., Any],
     *,
     terms: PeerLimits | None = None,
-    body_bytes: Callable[[RequestHead], int] = everybody,
+    body_bytes: Callable[[RequestHead], int] = any_megabyte,
     threads: int = 2,
-) -> Iterator[OpenDoor]:
+) -> Iterator[RunningHttpServer]:
     """Serve an application, with so many threads for each of the lanes."""
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
-        door = HttpServer(
+        server = HttpServer(
             [listener],
             WsgiRunner(Config(), application),
             RequestPolicy(body_bytes, is_hook),
@@ -108,7 +108,7 @@ def open_door(
         read, write = os.pipe()
         stopping = threading.Event()
         thread = threading.Thread(
-            target=door.run,
+            target=server.run,
             args=(lambda: not stopping.is_set(),),
             kwargs={"wake": read, "grace_seconds": DEADLINE_SECONDS},
         )
@@ -119,7 +119,7 @@ def open_door(
 
         thread.start()
         try:
-            yield OpenDoor(listener.getsockname(), stack, stop)
+            yield RunningHttpServer(listener.getsockname(), stack, stop)
         finally:
             stop()
             stack.close()

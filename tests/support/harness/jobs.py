@@ -1,10 +1,10 @@
 """Jobs run in this process, with real parts: registry, Redis, a native repository.
 
-with workshop_on(server, tmp_path) as shop:
-    shop.registry.push_image("atlas/debian", "12", [tar_of({"motd": b"hi"})])
-    shop.want("atlas/debian:12")
-    shop.run("atlas/debian:12")
-    assert shop.image("atlas/debian:12").state is State.LIVE
+with open_job_runner(redis_server, tmp_path) as runner:
+    runner.registry.push_image("atlas/debian", "12", [tar_of({"motd": b"hi"})])
+    runner.want("atlas/debian:12")
+    runner.run("atlas/debian:12")
+    assert runner.image("atlas/debian:12").state is State.LIVE
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.harness.ledger import Clock
+from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.tree_listing import Listing, list_tree
 from tests.support.registries.fake_registry import FakeRegistry
@@ -37,7 +37,7 @@ PASSWORD = "s3cret-password"  # the one that FakeRegistry knows
 
 
 @dataclass
-class Workshop:
+class JobRunner:
     """Everything that a job touches.
 
     Attributes:
@@ -49,7 +49,7 @@ class Workshop:
 
     registry: FakeRegistry
     services: Services
-    clock: Clock
+    clock: StoppedClock
     config: Path
 
     @property
@@ -113,7 +113,7 @@ class Workshop:
         assert record is not None
         return record
 
-    def outlive_the_dead(self) -> None:
+    def expire_leases_and_claims(self) -> None:
         """Let so much time pass that nothing is left of a dead process's rights."""
         self.clock.passes(60)
         connection = self.services.front.connection
@@ -147,7 +147,7 @@ class Workshop:
 
         return list_tree(snapshot.tree(flat_path(config_digest)), read)
 
-    def when_asked(
+    def when_registry_is_asked(
         self,
         pattern: str,
         do: Callable[[], object],
@@ -169,7 +169,7 @@ class Workshop:
         self.services = dataclasses.replace(self.services, publishers=changed)
 
 
-class Between:
+class PublisherWithHooks:
     """A publisher that does something first; everything else is the real one's."""
 
     def __init__(
@@ -204,10 +204,10 @@ class Between:
 
 
 @contextmanager
-def workshop_on(
-    server: RedisServer, folder: Path, **settings: object
-) -> Iterator[Workshop]:
-    """Give a workshop with an empty ledger on ``server`` that allows every image.
+def open_job_runner(
+    redis_server: RedisServer, folder: Path, **settings: object
+) -> Iterator[JobRunner]:
+    """Give a job runner with an empty ledger on ``server`` that allows every image.
 
     Args:
         server: holds the ledger.
@@ -215,20 +215,20 @@ def workshop_on(
         settings: further ones of the repository.
     """
     with FakeRegistry() as registry:
-        path = _write_config(folder, server.url, registry, settings)
+        path = _write_config(folder, redis_server.url, registry, settings)
         keys(FQRN).save(folder / "keys")
         config = load_config(path, {})
         create_missing_repositories(config)
-        with server.client() as connection:
+        with redis_server.client() as connection:
             connection.flushall()
         with Services.open(config) as opened:
-            clock = Clock(time.time())
+            clock = StoppedClock(time.time())
             ledger = Ledger(opened.front.connection, clock=clock)
             front = dataclasses.replace(opened.front, ledger=ledger)
             services = dataclasses.replace(opened, front=front)
-            shop = Workshop(registry, services, clock, path)
-            shop.allow()
-            yield shop
+            runner = JobRunner(registry, services, clock, path)
+            runner.allow()
+            yield runner
 
 
 def _write_config(

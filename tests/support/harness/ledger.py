@@ -25,7 +25,7 @@ D1, D2, D3 = (f"sha256:{digit * 64}" for digit in "123")
 
 
 @dataclass
-class Clock:
+class StoppedClock:
     """Time that passes only when a test says so."""
 
     time: float = 1_800_000_000.0
@@ -38,11 +38,11 @@ class Clock:
 
 
 @dataclass
-class Bench:
+class LedgerDriver:
     """A ledger under test, with what a job queue beside it would hold."""
 
     connection: redis.Redis
-    clock: Clock = field(default_factory=Clock)
+    clock: StoppedClock = field(default_factory=StoppedClock)
     deliveries: int = 0
 
     def __post_init__(self) -> None:
@@ -112,8 +112,8 @@ class Bench:
 
 
 @contextmanager
-def bench_on(server: RedisServer) -> Iterator[Bench]:
+def open_ledger_driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
     """Give an empty ledger on ``server``."""
-    with server.client() as connection:
+    with redis_server.client() as connection:
         connection.flushall()
-        yield Bench(connection)
+        yield LedgerDriver(connection)

@@ -63,13 +63,13 @@ class NativeParts:
 
 @contextmanager
 def open_native_parts(
-    kind: str, folder: Path, server: RedisServer
+    kind: str, folder: Path, redis_server: RedisServer
 ) -> Iterator[NativeParts]:
     """Give a publisher that commits ``alone``, or ``together`` with others."""
     if kind == "alone":
         yield NativeParts(folder, None)
         return
-    with server.client() as connection:
+    with redis_server.client() as connection:
         connection.flushall()
         ledger = Ledger(connection)
         queue = ReadyBatches(connection, ledger, FQRN, patience_seconds=0)

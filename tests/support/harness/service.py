@@ -1,6 +1,6 @@
 """The whole service as an operator runs it: ``cvmfs-webhook up`` as a process.
 
-with Service(tmp_path, registry="127.0.0.1:5000") as service:
+with ServiceProcess(tmp_path, registry="127.0.0.1:5000") as service:
     service.allow("127.0.0.1:5000/**")
     skopeo_copy(...)
     image = service.wait_until("127.0.0.1:5000/atlas/debian:12", "live")
@@ -30,7 +30,7 @@ TOKEN = "a token of the tests"
 FIVE_MINUTES = 300.0
 
 
-class Service:
+class ServiceProcess:
     """One ``up`` in a folder of its own; may be killed and started again.
 
     Attributes:

@@ -1,13 +1,12 @@
 """The whole service beside a registry that can be made to misbehave.
 
-What must hold whatever happened is checked when the scene closes: good images still go
+What must hold whatever happened is checked at the end: good images still go
 live, the repository is sound, no traceback was logged, and no secret is anywhere.
 """
 
 import base64
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,12 @@ from pathlib import Path
 import redis
 import requests
 
-from tests.support.harness.service import SECRET, TOKEN, Service
-from tests.support.harness.worker_process import eventually
+from tests.support.harness.service import SECRET, TOKEN, ServiceProcess
 from tests.support.images.oci import Image, Layer, tar_of
 from tests.support.registries.distribution import free_port
 from tests.support.registries.fake_registry import FakeRegistry
+from tests.support.tools.mounting import mount
+from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN
 from webhook.machine.up import welcome
 from workers.config import load_config
@@ -35,7 +35,7 @@ _LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 @dataclass
-class Scene:
+class ServiceWithRegistry:
     """A service, a registry, and what was asked of them.
 
     Attributes:
@@ -43,7 +43,7 @@ class Scene:
         pushed: references of good images, which must all be live in the end.
     """
 
-    service: Service
+    service: ServiceProcess
     registry: FakeRegistry
     dead: str
     pushed: list[str] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Scene:
             assert answer.status_code in {202, 503}, answer.text
             return answer.status_code == 202
 
-        eventually(is_kept, f"the push of {name} is accepted")
+        wait_until(is_kept, f"the push of {name} is accepted")
 
     def push_good(self, name: str) -> str:
         """Push an image that has to be live in the end."""
@@ -141,9 +141,9 @@ class Scene:
 
 
 @contextmanager
-def scene_in(
+def run_service_with_registry(
     folder: Path, policy: str = "", *, storage_size: str = ""
-) -> Iterator[Scene]:
+) -> Iterator[ServiceWithRegistry]:
     """Run a service whose registry allows everything but what ``policy`` says before.
 
     Args:
@@ -156,13 +156,13 @@ def scene_in(
         username, password = registry.credentials
         login = f'{{plain_http: true, username: {username}, password: "{password}"}}'
         registries = {registry.host: login, dead: "{plain_http: true}"}
-        service = Service(
+        service = ServiceProcess(
             folder / "service", registry=registry.host, registries=registries
         )
         rules = f'{policy}\n  - allow: "HOST/**"\n  - allow: "{dead}/**"\n'
         service.write_policy(f"rules:\n{rules}".replace("HOST", registry.host))
         with _mounted(service.storage, storage_size), service:
-            scene = Scene(service, registry, dead)
+            scene = ServiceWithRegistry(service, registry, dead)
             yield scene
             _check_all_is_well(scene)
 
@@ -180,25 +180,7 @@ def _mounted(storage: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", storage], check=True)
 
 
-def mount(place: Path, options: str, *words: str) -> None:
-    subprocess.run(["mount", "-o", options, *words, place], check=True)
-
-
-def may_mount() -> bool:
-    """Whether this process may mount file systems."""
-    return (
-        os.geteuid() == 0
-        and shutil.which("unshare") is not None
-        and subprocess.run(
-            ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
-            check=False,
-            capture_output=True,
-        ).returncode
-        == 0
-    )
-
-
-def _check_all_is_well(scene: Scene) -> None:
+def _check_all_is_well(scene: ServiceWithRegistry) -> None:
     """Whatever happened before: see the module."""
     scene.push_good("last:1")
     for reference in scene.pushed:
@@ -211,7 +193,7 @@ def _check_all_is_well(scene: Scene) -> None:
         assert not leaks, f"{secret!r} is in {leaks}"
 
 
-def _everything_told(scene: Scene) -> dict[str, str]:
+def _everything_told(scene: ServiceWithRegistry) -> dict[str, str]:
     """Return what is readable by anybody, or kept, by where it stands."""
     url = scene.service.url
     listing = requests.get(f"{url}/api/v1/images?limit=500", timeout=10).json()
@@ -248,7 +230,7 @@ def _value(connection: redis.Redis, key: bytes) -> object:
     return connection.get(key)
 
 
-def one_line(text: object) -> str:
+def checked_reason(text: object) -> str:
     """Return a reason, which must be one printable line without our own paths."""
     assert isinstance(text, str)
     assert text

@@ -1,4 +1,4 @@
-"""A workshop whose thin images go to a registry of their own."""
+"""Jobs whose thin images go to a registry of their own."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.harness.jobs import FQRN, Workshop, workshop_on
+from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import Image, digest_of, tar_of
 from tests.support.registries.fake_registry import FakeRegistry
@@ -29,11 +29,13 @@ SECOND = [tar_of({"motd": b"second"}), tar_of({"more": b""})]
 
 
 @contextmanager
-def thin_shop(server: RedisServer, folder: Path, host: str) -> Iterator[Workshop]:
-    """Give a workshop whose thin images go to the registry at ``host``."""
-    with workshop_on(server, folder) as shop:
-        source = shop.registry.host
-        username, password = shop.registry.credentials
+def open_thin_job_runner(
+    redis_server: RedisServer, folder: Path, host: str
+) -> Iterator[JobRunner]:
+    """Run jobs whose thin images go to the registry at ``host``."""
+    with open_job_runner(redis_server, folder) as runner:
+        source = runner.registry.host
+        username, password = runner.registry.credentials
         accesses = {
             source: RegistryAccess(
                 source, plain_http=True, username=username, password=password
@@ -41,65 +43,66 @@ def thin_shop(server: RedisServer, folder: Path, host: str) -> Iterator[Workshop
             host: RegistryAccess(host, plain_http=True),
         }
         with RegistryClient(accesses, internal_hosts=frozenset(accesses)) as client:
-            shop.services = dataclasses.replace(shop.services, registry=client)
-            name_thin(shop, f"{host}/{TEMPLATE}")
-            shop.allow(formats="[thin]")
-            yield shop
+            runner.services = dataclasses.replace(runner.services, registry=client)
+            set_thin_template(runner, f"{host}/{TEMPLATE}")
+            runner.allow(formats="[thin]")
+            yield runner
 
 
-def name_thin(shop: Workshop, template: str | None) -> None:
+def set_thin_template(runner: JobRunner, template: str | None) -> None:
     """Change in the configuration what thin images are called."""
-    config = shop.services.config
+    config = runner.services.config
     repository = dataclasses.replace(
         config.repositories[FQRN],
         thin=None if template is None else ReferenceTemplate.parse(template),
     )
     config = dataclasses.replace(config, repositories={FQRN: repository})
-    shop.services = dataclasses.replace(shop.services, config=config)
+    runner.services = dataclasses.replace(runner.services, config=config)
 
 
-def push(shop: Workshop, layers: list[bytes]) -> Image:
-    return shop.registry.push_image("atlas/analysis", "v1", layers)
+def push(runner: JobRunner, layers: list[bytes]) -> Image:
+    return runner.registry.push_image("atlas/analysis", "v1", layers)
 
 
-def publish(shop: Workshop, layers: list[bytes]) -> Image:
-    image = push(shop, layers)
-    shop.publish(NAME)
+def publish(runner: JobRunner, layers: list[bytes]) -> Image:
+    image = push(runner, layers)
+    runner.publish(NAME)
     return image
 
 
-def look(shop: Workshop) -> RunRecord:
-    shop.want(NAME)
-    return shop.run(NAME)
+def run_push(runner: JobRunner) -> RunRecord:
+    """Push the name without an image, and run the job."""
+    runner.want(NAME)
+    return runner.run(NAME)
 
 
-def order(shop: Workshop, order: str) -> RunRecord:
+def run_order(runner: JobRunner, wish: str) -> RunRecord:
     """Have done what the operator asks for."""
-    shop.ledger.request(shop.reference(NAME), source="operator", order=order)
-    return shop.run(NAME)
+    runner.ledger.request(runner.reference(NAME), source="operator", order=wish)
+    return runner.run(NAME)
 
 
-def reference(shop: Workshop) -> Reference:
-    return Reference.parse(shop.reference(NAME))
+def reference(runner: JobRunner) -> Reference:
+    return Reference.parse(runner.reference(NAME))
 
 
-def receipt(shop: Workshop) -> Receipt:
-    return read_receipt(shop.services.publishers[FQRN], reference(shop))
+def receipt(runner: JobRunner) -> Receipt:
+    return read_receipt(runner.services.publishers[FQRN], reference(runner))
 
 
-def rewrite_receipt(shop: Workshop, said: Receipt) -> None:
+def rewrite_receipt(runner: JobRunner, said: Receipt) -> None:
     """Replace a receipt, as if another version of ours had written it."""
-    path = metadata_path(reference(shop)) + b"/" + RECEIPT
+    path = metadata_path(reference(runner)) + b"/" + RECEIPT
     plan = Plan(NAME, (FileAt(path, receipt_bytes(said)),))
-    shop.services.publishers[FQRN].publish([plan], Fence(lambda: None))
+    runner.services.publishers[FQRN].publish([plan], Fence(lambda: None))
 
 
-def is_published(shop: Workshop) -> bool:
-    folder = metadata_path(reference(shop))
-    return shop.repository.read().lookup(folder) is not None
+def is_published(runner: JobRunner) -> bool:
+    folder = metadata_path(reference(runner))
+    return runner.repository.read().lookup(folder) is not None
 
 
-def stands_for(target: FakeRegistry, image: Image, tag: str = "v1") -> bool:
+def thin_image_is_of(target: FakeRegistry, image: Image, tag: str = "v1") -> bool:
     """Tell whether the thin image under a tag has the layers of an image."""
     manifest, _ = target._manifests[THIN, target.tags_of(THIN)[tag]]
     (layer,) = json.loads(manifest)["layers"]

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.harness.ledger import Bench, bench_on
+from tests.support.harness.ledger import LedgerDriver, open_ledger_driver
 from tests.support.harness.redis_server import RedisServer
 from webhook import dashboard
 from webhook.app import create_app
@@ -57,15 +57,15 @@ rules:
 
 
 @dataclass
-class Site:
+class WebApp:
     """An application with everything that it stands on.
 
     Attributes:
-        bench: the ledger.
+        driver: the ledger.
         problems: what the pages tell everybody; of ``open_web_app`` only.
     """
 
-    bench: Bench
+    driver: LedgerDriver
     app: Flask
     policy_path: Path
     queue: JobQueue
@@ -78,66 +78,69 @@ class Site:
 
     @property
     def ledger(self) -> Ledger:
-        return self.bench.ledger
+        return self.driver.ledger
 
     @property
     def connection(self) -> redis.Redis:
-        return self.bench.connection
+        return self.driver.connection
 
 
 @contextmanager
-def site_on(
-    server: RedisServer, folder: Path, *, public_url: str = "http://127.0.0.1:8080"
-) -> Iterator[Site]:
-    """Give a site with an empty ledger on ``server`` and a policy in ``folder``."""
+def open_web_app(
+    redis_server: RedisServer,
+    folder: Path,
+    *,
+    public_url: str = "http://127.0.0.1:8080",
+) -> Iterator[WebApp]:
+    """Give pages and API over an empty ledger, with a policy in ``folder``."""
     path = folder / "policy.yaml"
     path.write_text(POLICY)
-    with bench_on(server) as bench:
+    with open_ledger_driver(redis_server) as driver:
         policy = PolicyFile(path)
-        queue = JobQueue(bench.connection)
+        queue = JobQueue(driver.connection)
         login = Login([Secret(TOKEN)], https=public_url.startswith("https:"))
         app = Flask("webhook", static_folder=None)
-        site = Site(bench, app, path, queue)
-        requests = PublishRequests(policy, bench.ledger, queue)
+        web = WebApp(driver, app, path, queue)
+        requests = PublishRequests(policy, driver.ledger, queue)
         ttls = {FQRN: 60}
         pages = Sources(
-            ledger=bench.ledger,
+            ledger=driver.ledger,
             policy=policy,
             requests=requests,
             login=login,
             ttls=ttls,
             public_url=public_url,
-            problems=lambda: site.problems,
-            clock=bench.clock,
+            problems=lambda: web.problems,
+            clock=driver.clock,
         )
         for blueprint in (
             api.blueprint(
-                ledger=bench.ledger,
+                ledger=driver.ledger,
                 policy=policy,
                 requests=requests,
                 login=login,
                 ttls=ttls,
             ),
             dashboard.blueprint(pages),
-            queue_pages.blueprint(connection=bench.connection, login=login),
+            queue_pages.blueprint(connection=driver.connection, login=login),
             metrics.blueprint(
-                ledger=bench.ledger,
+                ledger=driver.ledger,
                 queue=queue,
                 policy=policy,
                 login=login,
                 kinds={"hub": "dockerhub", "lab": "gitlab"},
-                clock=bench.clock,
+                clock=driver.clock,
             ),
             health.blueprint(
-                ledger=bench.ledger, policy=policy, is_durability_trusted=False
+                ledger=driver.ledger, policy=policy, is_durability_trusted=False
             ),
         ):
             app.register_blueprint(blueprint)
         headers.init_app(app)
-        yield site
+        yield web
 
 
-def write_config(folder: Path, server: RedisServer, more: str = "") -> Path:
+def write_config(folder: Path, redis_server: RedisServer, more: str = "") -> Path:
     """Empty the server; write a configuration and a policy; return the former's path.
 
     Args:
@@ -145,24 +148,24 @@ def write_config(folder: Path, server: RedisServer, more: str = "") -> Path:
         server: the queue's.
         more: lines for the end of the configuration.
     """
-    with server.client() as connection:
+    with redis_server.client() as connection:
         connection.flushall()
     (folder / "policy.yaml").write_text(HOOK_POLICY)
     path = folder / "config.yaml"
-    path.write_text(CONFIG.format(redis_url=server.url, token=TOKEN, more=more))
+    path.write_text(CONFIG.format(redis_url=redis_server.url, token=TOKEN, more=more))
     return path
 
 
 @contextmanager
-def create_web_app(path: Path) -> Iterator[Site]:
+def create_web_app(path: Path) -> Iterator[WebApp]:
     """Give the application of a configuration, put together as it really is."""
     config = load_config(path, {})
     with connect(config) as connection:
-        bench = Bench(connection)
-        bench.ledger = Ledger(connection)  # on the clock of the server
+        driver = LedgerDriver(connection)
+        driver.ledger = Ledger(connection)  # on the clock of the server
         queue, policy = JobQueue(connection), PolicyFile(config.policy)
-        app = create_app(config, bench.ledger, queue, policy)
-        yield Site(bench, app, config.policy, queue)
+        app = create_app(config, driver.ledger, queue, policy)
+        yield WebApp(driver, app, config.policy, queue)
 
 
 def csrf_token(page: TestResponse) -> str:

@@ -9,15 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import redis
 
-from tests.support.harness.ledger import D1, REFERENCE, Bench
+from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import DEADLINE_SECONDS, RedisServer
+from tests.support.tools.waiting import wait_until
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue import JobQueue, run_worker, worker_name
 from workers.jobqueue.connection import connect_url
@@ -27,14 +27,6 @@ _URL, _FOLDER = "TEST_QUEUE_URL", "TEST_FOLDER"
 LEASE_SECONDS = 2.0
 OURS = "tests.support.harness.worker_process.publish"
 OTHER = "docker.io/library/debian:12"
-
-
-def eventually(claim: Callable[[], object], what: str) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not claim():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 class WorkerProcess:
@@ -72,7 +64,7 @@ class WorkerProcess:
     def started(self, run: int = 1) -> int:
         """Wait until the n-th run has begun; return the process id of its horse."""
         mark = self._folder / f"started-{run}"
-        eventually(mark.exists, f"run {run} starts")
+        wait_until(mark.exists, f"run {run} starts")
         return int(mark.read_text())
 
     def go(self) -> None:
@@ -89,32 +81,32 @@ class QueueAndWorker:
     """A ledger on the server's own clock, a queue, and a folder for the job."""
 
     def __init__(
-        self, server: RedisServer, connection: redis.Redis, folder: Path
+        self, redis_server: RedisServer, connection: redis.Redis, folder: Path
     ) -> None:
-        self.url = server.url
+        self.url = redis_server.url
         self.connection = connection
         self.folder = folder
-        self.bench = Bench(connection)
-        self.bench.ledger = self.ledger = Ledger(connection)
+        self.driver = LedgerDriver(connection)
+        self.driver.ledger = self.ledger = Ledger(connection)
         self.queue = JobQueue(connection, function=OURS)
 
     def push(self, reference: str = REFERENCE, job: str = "publish") -> None:
         function = f"{WorkerProcess.__module__}.{job}"
         queue = JobQueue(self.connection, function=function)
-        queue.enqueue_accepted([self.bench.push(D1, reference)])
+        queue.enqueue_accepted([self.driver.push(D1, reference)])
 
     def worker(self, job: str = "publish", *words: str) -> WorkerProcess:
         return WorkerProcess(self.url, self.folder, job, *words)
 
     def state(self, reference: str = REFERENCE) -> State:
-        return self.bench.image(reference).state
+        return self.driver.image(reference).state
 
     def wait_until_live(self, reference: str = REFERENCE) -> None:
         def is_done() -> bool:
-            image = self.bench.image(reference)
+            image = self.driver.image(reference)
             return image.state is State.LIVE and image.done == image.requested
 
-        eventually(is_done, f"{reference} goes live")
+        wait_until(is_done, f"{reference} goes live")
 
 
 def is_running(pid: int) -> bool:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.tools.crun import TELL, run_in, runnable_layer
 
 NAME = "atlas/runnable:v1"
@@ -25,11 +25,11 @@ _RUN = "/.singularity.d/actions/run"
 _EXEC = "/.singularity.d/actions/exec"
 
 
-def publish(shop: Workshop) -> None:
+def publish(runner: JobRunner) -> None:
     """Publish the image."""
     repository, _, tag = NAME.partition(":")
-    shop.registry.push_image(repository, tag, [runnable_layer()], config=_CONFIG)
-    shop.publish(NAME)
+    runner.registry.push_image(repository, tag, [runnable_layer()], config=_CONFIG)
+    runner.publish(NAME)
 
 
 def run_in_every_way(root: Path, folder: Path) -> None:

@@ -47,15 +47,15 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def app(
-    server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Flask]:
     folder = tmp_path_factory.mktemp("state")
     storage = folder / FQRN
     storage.mkdir()
     (storage / ".cvmfspublished").write_text("manifest")
     more = f'repositories: {{{FQRN}: {{storage: "{storage.as_uri()}"}}}}\n'
-    with create_web_app(write_config(folder, server, more)) as site:
-        yield site.app
+    with create_web_app(write_config(folder, redis_server, more)) as web:
+        yield web.app
 
 
 def paths(app: Flask) -> set[tuple[str, str]]:
@@ -129,18 +129,18 @@ def test_files_beside_the_repository_are_not_served(app: Flask, tmp_path: Path) 
 
 
 def test_a_policy_that_is_watched_by_nobody_shows(
-    app: Flask, server: RedisServer, tmp_path: Path
+    app: Flask, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     def samples() -> str:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return app.test_client().get("/metrics", headers=headers).text
 
     assert "registries_asked_timestamp_seconds 0.0" in samples()
-    with create_web_app(write_config(tmp_path, server)) as site:
+    with create_web_app(write_config(tmp_path, redis_server)) as web:
         rule = "{allow: registry.example/team/**, watch: {every: 15m}}"
-        site.policy_path.write_text(f"version: 1\nrules: [{rule}]\n")
-        page = site.client.get("/").text
+        web.policy_path.write_text(f"version: 1\nrules: [{rule}]\n")
+        page = web.client.get("/").text
         assert "does `cvmfs-webhook reconcile` run?" in page
-        Looks(site.connection, site.ledger.now).note_asked()
-        page = site.client.get("/").text
+        Looks(web.connection, web.ledger.now).note_asked()
+        page = web.client.get("/").text
         assert "does `cvmfs-webhook reconcile` run?" not in page

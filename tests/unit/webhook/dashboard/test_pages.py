@@ -9,10 +9,10 @@ from tests.support.harness.ledger import D1, REFERENCE
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import (
     OPERATOR,
-    Site,
+    WebApp,
     csrf_token,
     log_in,
-    site_on,
+    open_web_app,
 )
 
 PAGE = f"/images/{REFERENCE}"
@@ -21,29 +21,29 @@ PAGE = f"/images/{REFERENCE}"
 # What the author of an image reads.
 
 
-def test_before_the_first_push_the_page_says_what_to_do(site: Site) -> None:
-    page = site.client.get("/").text
+def test_before_the_first_push_the_page_says_what_to_do(web: WebApp) -> None:
+    page = web.client.get("/").text
     assert "No image yet" in page
     assert "docker push" in page
     assert "At work" not in page
 
 
-def test_a_name_leads_to_the_page_under_its_full_name(site: Site) -> None:
-    answer = site.client.get("/images/alpine")
+def test_a_name_leads_to_the_page_under_its_full_name(web: WebApp) -> None:
+    answer = web.client.get("/images/alpine")
     assert answer.location == "/images/docker.io/library/alpine:latest"
 
 
 @pytest.mark.parametrize("name", ["UPPER", "a:b:c", "x@sha256:1", "<script>", "a%0ab"])
-def test_what_is_no_name_has_no_page(site: Site, name: str) -> None:
-    answer = site.client.get(f"/images/docker.io/{name}")
+def test_what_is_no_name_has_no_page(web: WebApp, name: str) -> None:
+    answer = web.client.get(f"/images/docker.io/{name}")
     assert answer.status_code in {400, 404}
     assert "<script>" not in answer.text
 
 
-def test_the_list_counts_states_and_can_be_narrowed(site: Site) -> None:
-    site.bench.make_live(D1, "registry.example.org/a/live:v1")
-    site.bench.fail("registry.example.org/a/broken:v1")
-    client = site.client
+def test_the_list_counts_states_and_can_be_narrowed(web: WebApp) -> None:
+    web.driver.make_live(D1, "registry.example.org/a/live:v1")
+    web.driver.fail("registry.example.org/a/broken:v1")
+    client = web.client
     page = client.get("/?state=failed").text
     assert "broken" in page
     assert "/a/live" not in page
@@ -55,11 +55,11 @@ def test_the_list_counts_states_and_can_be_narrowed(site: Site) -> None:
     assert "/images/registry.example.org/a/other:v1" in nothing
 
 
-def test_a_long_list_is_paged(site: Site) -> None:
+def test_a_long_list_is_paged(web: WebApp) -> None:
     for number in range(120):
-        site.bench.refuse(f"quay.io/a/b:{number}")
-        site.bench.clock.passes(1)
-    client = site.client
+        web.driver.refuse(f"quay.io/a/b:{number}")
+        web.driver.clock.passes(1)
+    client = web.client
     first = client.get("/").text
     assert "page 1 of 3" in first
     assert ":119<" in first
@@ -69,11 +69,11 @@ def test_a_long_list_is_paged(site: Site) -> None:
         assert "page 1 of 3" in client.get(f"/?page={nonsense}").text
 
 
-def test_what_waits_longest_is_named_first(site: Site) -> None:
+def test_what_waits_longest_is_named_first(web: WebApp) -> None:
     for number in range(12):
-        site.bench.push(D1, f"registry.example.org/a/b:{number}")
-        site.bench.clock.passes(60)
-    page = site.client.get("/").text
+        web.driver.push(D1, f"registry.example.org/a/b:{number}")
+        web.driver.clock.passes(60)
+    page = web.client.get("/").text
     work = page[page.index("At work now") : page.index('data-part="images"')]
     assert "for <time" in work
     assert "12 min" in work
@@ -81,11 +81,11 @@ def test_what_waits_longest_is_named_first(site: Site) -> None:
     assert "4 more" in work
 
 
-def test_all_that_comes_from_outside_is_escaped(site: Site) -> None:
+def test_all_that_comes_from_outside_is_escaped(web: WebApp) -> None:
     hostile = "<script>alert(1)</script>"
-    site.bench.fail(REFERENCE, hostile)
-    site.problems.append(hostile)
-    client = site.client
+    web.driver.fail(REFERENCE, hostile)
+    web.problems.append(hostile)
+    client = web.client
     for path in ("/", PAGE, f"/?q={quote(hostile)}", f"/login?next=/{quote(hostile)}"):
         page = client.get(path).text
         assert hostile not in page
@@ -95,9 +95,9 @@ def test_all_that_comes_from_outside_is_escaped(site: Site) -> None:
 # Who may see what.
 
 
-def test_anybody_sees_images_and_only_the_operator_deliveries(site: Site) -> None:
-    site.bench.push(D1)
-    client = site.client
+def test_anybody_sees_images_and_only_the_operator_deliveries(web: WebApp) -> None:
+    web.driver.push(D1)
+    client = web.client
     for path in ("/", PAGE):
         page = client.get(path).text
         assert "192.0.2.1" not in page
@@ -109,33 +109,33 @@ def test_anybody_sees_images_and_only_the_operator_deliveries(site: Site) -> Non
 
 
 def test_what_is_wrong_is_told_to_all_and_the_details_to_the_operator(
-    site: Site,
+    web: WebApp,
 ) -> None:
-    site.client.get("/")
-    site.problems.append("Redis may forget what it accepts")
-    site.policy_path.write_text("version: 1\nrules: [{permit: some/name}]\n")
-    page = site.client.get("/").text
+    web.client.get("/")
+    web.problems.append("Redis may forget what it accepts")
+    web.policy_path.write_text("version: 1\nrules: [{permit: some/name}]\n")
+    page = web.client.get("/").text
     assert "Redis may forget" in page
     assert "policy file is broken, so the last good one is in force" in page
     assert "permit" not in page
-    assert "permit" in site.client.get("/", headers=OPERATOR).text
+    assert "permit" in web.client.get("/", headers=OPERATOR).text
 
 
-def test_only_the_operators_own_form_asks_the_registry_again(site: Site) -> None:
-    site.bench.make_live(D1)
-    client = site.client
+def test_only_the_operators_own_form_asks_the_registry_again(web: WebApp) -> None:
+    web.driver.make_live(D1)
+    client = web.client
     assert client.post(PAGE).status_code == 401
     log_in(client)
     assert client.post(PAGE).status_code == 403
-    assert site.queue.depth() == 0
+    assert web.queue.depth() == 0
     form = {"csrf_token": csrf_token(client.get(PAGE))}
     answer = client.post(PAGE, data=form)
     assert (answer.status_code, answer.location) == (303, PAGE)
-    assert site.queue.depth() == 1
+    assert web.queue.depth() == 1
 
 
-def test_pages_are_never_kept_and_their_files_for_long(site: Site) -> None:
-    client = site.client
+def test_pages_are_never_kept_and_their_files_for_long(web: WebApp) -> None:
+    client = web.client
     page = client.get("/")
     assert page.headers["Cache-Control"] == "no-store"
     style = page.text.partition('stylesheet" href="')[2].partition('"')[0]
@@ -149,10 +149,10 @@ def test_without_redis_a_page_says_so(
 ) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as server,
-        site_on(server, tmp_path) as site,
+        open_web_app(server, tmp_path) as web,
     ):
         server.kill()
-        answer = site.client.get("/")
+        answer = web.client.get("/")
         assert answer.status_code == 503
         assert "does not answer" in answer.text
         assert "127.0.0.1" not in answer.text

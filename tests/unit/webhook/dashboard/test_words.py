@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.harness.web_app import Site
+from tests.support.harness.web_app import WebApp
 from webhook.dashboard import words
 from workers.ledger import Outcome, State
 
@@ -40,9 +40,9 @@ def test_a_size_is_said_in_its_largest_unit(number: int, said: str) -> None:
     assert words.size(number) == said
 
 
-def test_every_state_and_outcome_has_a_word_and_a_picture(site: Site) -> None:
+def test_every_state_and_outcome_has_a_word_and_a_picture(web: WebApp) -> None:
     assert set(words.STATES) == set(State)
     assert set(words.OUTCOMES) == {*Outcome, None}
-    pictures = site.app.jinja_env.get_template("dashboard/icons.html").module
+    pictures = web.app.jinja_env.get_template("dashboard/icons.html").module
     for each in (*words.STATES.values(), *words.OUTCOMES.values(), words.RETRYING):
         assert "<svg" in pictures.icon(each.icon)  # type: ignore[attr-defined]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.ledger import Bench, bench_on
+from tests.support.harness.ledger import LedgerDriver, open_ledger_driver
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.worker_process import eventually
+from tests.support.tools.waiting import wait_until
 from webhook.intake.deferred_queue import DeferredQueue
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
@@ -16,22 +16,22 @@ from workers.ledger import Accepted, Verdict
 
 
 @pytest.fixture
-def bench(server: RedisServer) -> Iterator[Bench]:
-    with bench_on(server) as made:
+def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
+    with open_ledger_driver(redis_server) as made:
         yield made
 
 
-def test_every_job_is_in_the_queue_once_it_is_closed(bench: Bench) -> None:
-    queue = JobQueue(bench.connection)
-    jobs = [bench.push(reference=f"a.b/team/web:{number}") for number in range(450)]
+def test_every_job_is_in_the_queue_once_it_is_closed(driver: LedgerDriver) -> None:
+    queue = JobQueue(driver.connection)
+    jobs = [driver.push(reference=f"a.b/team/web:{number}") for number in range(450)]
     with closing(DeferredQueue(queue)) as afterwards:
         for job in jobs:
             afterwards.enqueue_accepted([job])
     assert queue.queued_ids() == {job.job_id for job in jobs}
 
 
-def test_what_needs_no_job_is_not_put_in(bench: Bench) -> None:
-    queue = JobQueue(bench.connection)
+def test_what_needs_no_job_is_not_put_in(driver: LedgerDriver) -> None:
+    queue = JobQueue(driver.connection)
     with closing(DeferredQueue(queue)) as afterwards:
         afterwards.enqueue_accepted([Accepted("a.b/c:1", Verdict.QUEUED, "waits")])
     assert queue.depth() == 0
@@ -40,14 +40,14 @@ def test_what_needs_no_job_is_not_put_in(bench: Bench) -> None:
 def test_a_server_that_is_away_is_told_and_does_not_end_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with RedisServer(tmp_path) as server, bench_on(server) as bench:
-        first, second = bench.push(), bench.push(reference="a.b/c:1")
+    with RedisServer(tmp_path) as server, open_ledger_driver(server) as driver:
+        first, second = driver.push(), driver.push(reference="a.b/c:1")
         with connect_url(server.url, patience_seconds=0.1) as impatient:
             afterwards = DeferredQueue(JobQueue(impatient))
             server.kill()
             afterwards.enqueue_accepted([first])
-            eventually(lambda: "left to the sweep" in caplog.text, "it is told")
+            wait_until(lambda: "left to the sweep" in caplog.text, "it is told")
             server.start()
             afterwards.enqueue_accepted([second])
             afterwards.close()
-        assert JobQueue(bench.connection).queued_ids() == {second.job_id}
+        assert JobQueue(driver.connection).queued_ids() == {second.job_id}

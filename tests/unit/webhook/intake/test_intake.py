@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.ledger import D1, D2, Clock
+from tests.support.harness.ledger import D1, D2, StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from webhook.intake.intake import DurabilityCheck, Intake, NotKept
 from webhook.senders.event import PushEvent
@@ -19,13 +19,13 @@ from workers.policy import PolicyFile
 NOW = 1_800_000_000.0
 
 
-class Bench:
+class IntakeParts:
     """An intake with the real parts around it."""
 
-    def __init__(self, server: RedisServer, folder: Path) -> None:
-        self.connection = server.client()
+    def __init__(self, redis_server: RedisServer, folder: Path) -> None:
+        self.connection = redis_server.client()
         self.connection.flushall()
-        self.clock = Clock(NOW)
+        self.clock = StoppedClock(NOW)
         self.ledger = Ledger(self.connection, clock=self.clock)
         self.queue = JobQueue(self.connection)
         policy = folder / "policy.yaml"
@@ -45,10 +45,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(server: RedisServer, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(server, tmp_path)
-    yield bench
-    bench.connection.close()
+def parts(redis_server: RedisServer, tmp_path: Path) -> Iterator[IntakeParts]:
+    parts = IntakeParts(redis_server, tmp_path)
+    yield parts
+    parts.connection.close()
 
 
 def event(repository: str = "team/web", **more: str | float | bool | None) -> PushEvent:
@@ -56,8 +56,8 @@ def event(repository: str = "team/web", **more: str | float | bool | None) -> Pu
     return PushEvent.read(registry="a.b", repository=repository, **fields)  # type: ignore[arg-type] # names vary
 
 
-def test_a_delivery_is_on_record_with_all_its_images(bench: Bench) -> None:
-    answer = bench.intake.receive(
+def test_a_delivery_is_on_record_with_all_its_images(parts: IntakeParts) -> None:
+    answer = parts.intake.receive(
         "local",
         [
             event(actor="ci", event_id="7"),
@@ -75,7 +75,7 @@ def test_a_delivery_is_on_record_with_all_its_images(bench: Bench) -> None:
         (f"a.b/team/web@{D1}", Verdict.IGNORED),
         (None, Verdict.REFUSED),
     ]
-    delivery = bench.ledger.delivery(answer.id)
+    delivery = parts.ledger.delivery(answer.id)
     assert delivery is not None
     assert (delivery.source, delivery.sender) == ("local", "192.0.2.7")
     assert delivery.time == NOW
@@ -90,22 +90,22 @@ def test_a_delivery_is_on_record_with_all_its_images(bench: Bench) -> None:
     assert re.fullmatch("[0-9a-f]{24}", answer.id)
 
 
-def test_a_hint_has_the_senders_time_or_else_ours(bench: Bench) -> None:
+def test_a_hint_has_the_senders_time_or_else_ours(parts: IntakeParts) -> None:
     def hinted(reference: str) -> float:
-        image = bench.ledger.image(reference)
+        image = parts.ledger.image(reference)
         assert image is not None
         assert image.hint is not None
         return image.hint.time
 
     told = event("team/told", time=NOW - 5.0)
-    bench.intake.receive("local", [event("team/untold"), told])
+    parts.intake.receive("local", [event("team/untold"), told])
     assert hinted("a.b/team/untold:1") == NOW
     assert hinted("a.b/team/told:1") == NOW - 5
 
 
-def test_an_id_counts_as_seen_only_where_it_is_unique(bench: Bench) -> None:
+def test_an_id_counts_as_seen_only_where_it_is_unique(parts: IntakeParts) -> None:
     def decision(one: PushEvent) -> Verdict:
-        return bench.intake.receive("local", [one]).images[0].decision
+        return parts.intake.receive("local", [one]).images[0].decision
 
     unique = event(event_id="1", is_id_unique=True)
     assert decision(unique) is Verdict.QUEUED
@@ -119,41 +119,41 @@ def test_an_id_counts_as_seen_only_where_it_is_unique(bench: Bench) -> None:
 
 
 def test_what_the_policy_refuses_is_no_duplicate_once_it_allows_it(
-    bench: Bench,
+    parts: IntakeParts,
 ) -> None:
     one = event("new/web", event_id="1", is_id_unique=True)
-    assert not bench.intake.receive("local", [one]).is_queued
-    bench.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
-    assert bench.intake.receive("local", [one]).is_queued
+    assert not parts.intake.receive("local", [one]).is_queued
+    parts.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
+    assert parts.intake.receive("local", [one]).is_queued
 
 
-def test_nothing_is_taken_while_redis_may_forget(bench: Bench) -> None:
-    bench.problem = "Redis keeps no append-only file"
+def test_nothing_is_taken_while_redis_may_forget(parts: IntakeParts) -> None:
+    parts.problem = "Redis keeps no append-only file"
     with pytest.raises(NotKept, match="keeps no append-only file"):
-        bench.intake.receive("local", [event()])
-    assert bench.ledger.deliveries() == []
-    assert bench.intake.receive("local", [event(action="pull")]).images == ()
+        parts.intake.receive("local", [event()])
+    assert parts.ledger.deliveries() == []
+    assert parts.intake.receive("local", [event(action="pull")]).images == ()
 
 
 def test_what_is_kept_is_accepted_even_if_the_queue_fails(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    parts: IntakeParts, caplog: pytest.LogCaptureFixture
 ) -> None:
     class BrokenQueue(JobQueue):
         def enqueue_accepted(self, accepted: Iterable[Accepted]) -> int:
             raise TransientError("the queue server does not work")
 
-    intake = bench.with_queue(BrokenQueue(bench.connection))
+    intake = parts.with_queue(BrokenQueue(parts.connection))
     assert intake.receive("local", [event()]).is_queued
     assert "not queued yet" in caplog.text
     # Nobody carries it, so the workers' sweep must find it.
-    bench.clock.passes(60)
-    (owed,) = bench.ledger.owed(set())
+    parts.clock.passes(60)
+    (owed,) = parts.ledger.owed(set())
     assert owed.reference == "a.b/team/web:1"
 
 
-def test_an_unreadable_notification_is_on_record(bench: Bench) -> None:
-    identity = bench.intake.note_unreadable("local", "not JSON", sender="192.0.2.7")
-    delivery = bench.ledger.delivery(identity)
+def test_an_unreadable_notification_is_on_record(parts: IntakeParts) -> None:
+    identity = parts.intake.note_unreadable("local", "not JSON", sender="192.0.2.7")
+    delivery = parts.ledger.delivery(identity)
     assert delivery is not None
     (kept,) = delivery.events
     assert (kept.reference, kept.reason) == (None, "not JSON")
@@ -161,7 +161,7 @@ def test_an_unreadable_notification_is_on_record(bench: Bench) -> None:
 
 
 def test_what_redis_says_of_itself_is_asked_seldom() -> None:
-    clock = Clock()
+    clock = StoppedClock()
     answers: list[str | None] = [None, "bad", None]
     asked: list[float] = []
 
@@ -201,62 +201,64 @@ def test_threads_that_wait_for_one_answer_share_it() -> None:
     assert asked == [1]
 
 
-def test_nothing_is_refused_while_there_is_no_policy_to_refuse_it(bench: Bench) -> None:
-    bench.policy.path.write_text("rules: [")
+def test_nothing_is_refused_while_there_is_no_policy_to_refuse_it(
+    parts: IntakeParts,
+) -> None:
+    parts.policy.path.write_text("rules: [")
     with pytest.raises(NotKept, match="policy"):
-        bench.intake.receive("local", [event()])
-    assert bench.ledger.image("a.b/team/web:1") is None
-    bench.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
-    assert bench.intake.receive("local", [event()]).is_queued
+        parts.intake.receive("local", [event()])
+    assert parts.ledger.image("a.b/team/web:1") is None
+    parts.policy.path.write_text("version: 1\nrules: [{allow: a.b/**}]\n")
+    assert parts.intake.receive("local", [event()]).is_queued
 
 
-def make_live(bench: Bench, tag: str, digest: str) -> None:
-    bench.intake.receive("local", [event(tag=tag, digest=digest)])
-    lease = bench.ledger.begin(f"a.b/team/web:{tag}", worker="w")
+def make_live(parts: IntakeParts, tag: str, digest: str) -> None:
+    parts.intake.receive("local", [event(tag=tag, digest=digest)])
+    lease = parts.ledger.begin(f"a.b/team/web:{tag}", worker="w")
     assert lease is not None
-    bench.ledger.finish(lease, Outcome.PUBLISHED, digest=digest)
+    parts.ledger.finish(lease, Outcome.PUBLISHED, digest=digest)
 
 
 def test_a_deleted_tag_is_looked_for_and_what_was_never_there_is_not(
-    bench: Bench,
+    parts: IntakeParts,
 ) -> None:
-    bench.policy.path.write_text(
+    parts.policy.path.write_text(
         "version: 1\nrules: [{allow: a.b/team/*, keep: {grace: 30d}}]\n"
     )
-    make_live(bench, "1", D1)
+    make_live(parts, "1", D1)
     gone = [event(tag=tag, digest=None, action="delete") for tag in ("1", "2")]
-    answer = bench.intake.receive("local", gone)
+    answer = parts.intake.receive("local", gone)
     assert [image.decision for image in answer.images] == [
         Verdict.QUEUED,
         Verdict.IGNORED,
     ]
-    lease = bench.ledger.begin("a.b/team/web:1", worker="w")
+    lease = parts.ledger.begin("a.b/team/web:1", worker="w")
     assert lease is not None
     assert lease.order == orders.LOOK
-    assert bench.ledger.image("a.b/team/web:2") is None
+    assert parts.ledger.image("a.b/team/web:2") is None
 
 
 def test_a_deleted_digest_is_looked_for_under_each_tag_that_has_it(
-    bench: Bench,
+    parts: IntakeParts,
 ) -> None:
-    bench.policy.path.write_text(
+    parts.policy.path.write_text(
         "version: 1\nrules: [{allow: a.b/team/*, keep: {grace: 30d}}]\n"
     )
     for tag, digest in (("1", D1), ("2", D1), ("3", D2)):
-        make_live(bench, tag, digest)
+        make_live(parts, tag, digest)
     gone = event(tag=None, digest=D1, action="delete")
-    answer = bench.intake.receive("local", [gone, gone])
+    answer = parts.intake.receive("local", [gone, gone])
     names = [image.reference for image in answer.images]
     assert sorted(map(str, names)) == 2 * ["a.b/team/web:1"] + 2 * ["a.b/team/web:2"]
     assert {image.decision for image in answer.images} == {Verdict.QUEUED}
     other = event(tag=None, digest=f"sha256:{'7' * 64}", action="delete")
-    assert not bench.intake.receive("local", [other]).is_queued
+    assert not parts.intake.receive("local", [other]).is_queued
 
 
-def test_nothing_is_looked_for_where_no_rule_has_keep(bench: Bench) -> None:
-    make_live(bench, "1", D1)
+def test_nothing_is_looked_for_where_no_rule_has_keep(parts: IntakeParts) -> None:
+    make_live(parts, "1", D1)
     for gone in (event(tag="1", action="delete"), event(tag=None, action="delete")):
-        assert not bench.intake.receive("local", [gone]).is_queued
-    image = bench.ledger.image("a.b/team/web:1")
+        assert not parts.intake.receive("local", [gone]).is_queued
+    image = parts.ledger.image("a.b/team/web:1")
     assert image is not None
     assert image.requested == image.done

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.worker_process import eventually
+from tests.support.tools.waiting import wait_until
 from webhook.machine.supervisor import Child, Errand, Supervisor
 
 
@@ -44,7 +44,7 @@ def test_a_child_deaf_to_sigterm_is_killed_at_the_deadline(marks: Path) -> None:
     child = Child("deaf", lambda: shell(deaf))
     supervisor = Supervisor(None, [child])
     child.start()
-    eventually((marks / "deaf").exists, "it is deaf")
+    wait_until((marks / "deaf").exists, "it is deaf")
     supervisor.end(patience_seconds=0.2)
     assert not child.is_alive
 
@@ -61,14 +61,14 @@ def test_an_errand_is_run_now_and_then_and_never_twice_at_once(marks: Path) -> N
     errand.look(4599.0)
     assert runs() == 0
     errand.look(4600.0)  # an hour later, so that restarts do not put it off
-    eventually(lambda: runs() == 1, "it runs")
+    wait_until(lambda: runs() == 1, "it runs")
     errand.look(4600.0 + 7300.0)
     assert runs() == 1
     (marks / "enough").touch()
     assert errand.process is not None
     errand.process.wait()
     errand.look(4600.0 + 7400.0)
-    eventually(lambda: runs() == 2, "it runs again")
+    wait_until(lambda: runs() == 2, "it runs again")
     assert errand.process is not None
     errand.process.wait()
 
@@ -78,7 +78,7 @@ def test_an_errand_that_is_under_way_is_ended_with_us(marks: Path) -> None:
     errand = Errand("errand", lambda: shell(text), every_seconds=1)
     errand.look(0.0)
     errand.look(1.0)
-    eventually((marks / "begun").exists, "it runs")
+    wait_until((marks / "begun").exists, "it runs")
     Supervisor(None, errands=[errand]).end()
     assert errand.process is not None
     assert errand.process.returncode == -signal.SIGTERM
@@ -95,6 +95,6 @@ def test_the_server_is_ended_after_the_others(marks: Path) -> None:
     supervisor = Supervisor(server, [other])
     for child in (server, other):
         child.start()
-        eventually((marks / child.name).exists, f"{child.name} runs")
+        wait_until((marks / child.name).exists, f"{child.name} runs")
     supervisor.end()
     assert (marks / "order").read_text().split() == ["other", "server"]

@@ -8,23 +8,23 @@ from tests.support.harness.ledger import D1, D2, REFERENCE
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import (
     OPERATOR,
-    Site,
+    WebApp,
     csrf_token,
     log_in,
-    site_on,
+    open_web_app,
 )
 from workers.ledger import State
 
 IMAGE = f"/api/v1/images/{REFERENCE}"
 
 
-def test_a_name_may_be_written_as_people_write_it(site: Site) -> None:
-    site.bench.make_live(D1, "docker.io/library/alpine:latest")
-    assert site.client.get("/api/v1/images/alpine").get_json()["state"] == "live"
+def test_a_name_may_be_written_as_people_write_it(web: WebApp) -> None:
+    web.driver.make_live(D1, "docker.io/library/alpine:latest")
+    assert web.client.get("/api/v1/images/alpine").get_json()["state"] == "live"
 
 
-def test_an_image_that_nobody_pushed_is_not_found_but_judged(site: Site) -> None:
-    answer = site.client.get("/api/v1/images/docker.io/unknownuser/miner:latest")
+def test_an_image_that_nobody_pushed_is_not_found_but_judged(web: WebApp) -> None:
+    answer = web.client.get("/api/v1/images/docker.io/unknownuser/miner:latest")
     assert answer.status_code == 404
     assert "nobody has pushed" in answer.get_json()["error"]
     assert answer.get_json()["policy"]["allowed"] is False
@@ -32,18 +32,18 @@ def test_an_image_that_nobody_pushed_is_not_found_but_judged(site: Site) -> None
 
 
 @pytest.mark.parametrize("name", ["UPPER", "../../etc:x", "a//b", "x:", "a%00b", "x@y"])
-def test_what_is_no_name_is_refused_in_one_line(site: Site, name: str) -> None:
-    answer = site.client.get(f"/api/v1/images/docker.io/{name}")
+def test_what_is_no_name_is_refused_in_one_line(web: WebApp, name: str) -> None:
+    answer = web.client.get(f"/api/v1/images/docker.io/{name}")
     assert answer.status_code in {400, 404}
     assert "\n" not in answer.get_json()["error"]
 
 
-def test_a_list_is_paged_and_leads_to_its_next_page(site: Site) -> None:
+def test_a_list_is_paged_and_leads_to_its_next_page(web: WebApp) -> None:
     names = [f"registry.example.org/a/b:{number}" for number in range(5)]
     for name in names:
-        site.bench.push(D1, name)
-        site.bench.clock.passes(1)
-    client = site.client
+        web.driver.push(D1, name)
+        web.driver.clock.passes(1)
+    client = web.client
     seen: list[str] = []
     path: str | None = "/api/v1/images?limit=2&q=a/b"
     while path:
@@ -54,11 +54,11 @@ def test_a_list_is_paged_and_leads_to_its_next_page(site: Site) -> None:
     assert seen == names[::-1]
 
 
-def test_a_list_can_be_narrowed_to_a_state_and_a_part_of_a_name(site: Site) -> None:
-    site.bench.make_live(D1, "registry.example.org/atlas/one:v1")
-    site.bench.push(D1, "registry.example.org/atlas/two:v1")
-    site.bench.push(D1, "registry.example.org/cms/one:v1")
-    client = site.client
+def test_a_list_can_be_narrowed_to_a_state_and_a_part_of_a_name(web: WebApp) -> None:
+    web.driver.make_live(D1, "registry.example.org/atlas/one:v1")
+    web.driver.push(D1, "registry.example.org/atlas/two:v1")
+    web.driver.push(D1, "registry.example.org/cms/one:v1")
+    client = web.client
 
     def names(query: str) -> list[str]:
         page = client.get(f"/api/v1/images?{query}").get_json()
@@ -84,15 +84,15 @@ def test_a_list_can_be_narrowed_to_a_state_and_a_part_of_a_name(site: Site) -> N
         f"q={'x' * 301}",
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(site: Site, query: str) -> None:
-    answer = site.client.get(f"/api/v1/images?{query}")
+def test_a_question_that_makes_no_sense_is_refused(web: WebApp, query: str) -> None:
+    answer = web.client.get(f"/api/v1/images?{query}")
     assert answer.status_code == 400
     assert answer.get_json()["error"]
 
 
-def test_who_has_the_newest_answer_is_told_so_without_a_body(site: Site) -> None:
-    site.bench.make_live(D1)
-    client = site.client
+def test_who_has_the_newest_answer_is_told_so_without_a_body(web: WebApp) -> None:
+    web.driver.make_live(D1)
+    client = web.client
     known = {}
     for path in (IMAGE, "/api/v1/images"):
         first = client.get(path)
@@ -100,23 +100,23 @@ def test_who_has_the_newest_answer_is_told_so_without_a_body(site: Site) -> None
         known[path] = {"If-None-Match": first.headers["ETag"]}
         again = client.get(path, headers=known[path])
         assert (again.status_code, again.data) == (304, b"")
-    site.bench.push(D2)
+    web.driver.push(D2)
     for path, tag in known.items():
         assert client.get(path, headers=tag).status_code == 200
 
 
-def test_deliveries_and_events_are_the_operators(site: Site) -> None:
+def test_deliveries_and_events_are_the_operators(web: WebApp) -> None:
     for path in ("/api/v1/deliveries", "/api/v1/events"):
-        assert site.client.get(path).status_code == 401
-        answer = site.client.get(path, headers=OPERATOR)
+        assert web.client.get(path).status_code == 401
+        answer = web.client.get(path, headers=OPERATOR)
         assert answer.status_code == 200
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_a_delivery_says_what_became_of_each_of_its_events(site: Site) -> None:
-    site.bench.push(D1, unique_id="e1")
-    site.bench.refuse("docker.io/unknownuser/miner:latest", "no rule")
-    answer = site.client.get("/api/v1/deliveries", headers=OPERATOR).get_json()
+def test_a_delivery_says_what_became_of_each_of_its_events(web: WebApp) -> None:
+    web.driver.push(D1, unique_id="e1")
+    web.driver.refuse("docker.io/unknownuser/miner:latest", "no rule")
+    answer = web.client.get("/api/v1/deliveries", headers=OPERATOR).get_json()
     refused, queued = answer["deliveries"]
     assert refused["events"][0]["verdict"] == "refused"
     assert refused["events"][0]["reason"] == "no rule"
@@ -127,46 +127,46 @@ def test_a_delivery_says_what_became_of_each_of_its_events(site: Site) -> None:
     assert queued["events"][0]["actor"] == "ana"
 
 
-def test_events_are_followed_by_a_cursor(site: Site) -> None:
-    client = site.client
-    site.bench.push(D1)
+def test_events_are_followed_by_a_cursor(web: WebApp) -> None:
+    client = web.client
+    web.driver.push(D1)
     first = client.get("/api/v1/events", headers=OPERATOR).get_json()
     assert [event["state"] for event in first["events"]] == ["queued"]
     path = f"/api/v1/events?after={first['cursor']}"
     nothing = client.get(path, headers=OPERATOR).get_json()
     assert nothing == {"events": [], "cursor": first["cursor"]}
-    site.bench.begin()
+    web.driver.begin()
     new = client.get(path, headers=OPERATOR).get_json()["events"]
     assert [event["state"] for event in new] == ["resolving"]
 
 
-def test_a_cursor_that_is_none_is_refused(site: Site) -> None:
+def test_a_cursor_that_is_none_is_refused(web: WebApp) -> None:
     path = "/api/v1/events?after=yesterday"
-    answer = site.client.get(path, headers=OPERATOR)
+    answer = web.client.get(path, headers=OPERATOR)
     assert answer.status_code == 400
     assert "after" in answer.get_json()["error"]
 
 
-def test_the_operator_asks_for_an_image_and_it_is_queued(site: Site) -> None:
-    answer = site.client.post(
+def test_the_operator_asks_for_an_image_and_it_is_queued(web: WebApp) -> None:
+    answer = web.client.post(
         "/api/v1/images", json={"reference": REFERENCE}, headers=OPERATOR
     )
     assert answer.status_code == 202
     assert answer.get_json()["reference"] == REFERENCE
     assert answer.get_json()["decision"] == "queued"
-    assert site.bench.image().state is State.QUEUED
-    assert site.queue.depth() == 1
+    assert web.driver.image().state is State.QUEUED
+    assert web.queue.depth() == 1
 
 
-def test_what_the_policy_refuses_is_refused_to_the_operator_too(site: Site) -> None:
+def test_what_the_policy_refuses_is_refused_to_the_operator_too(web: WebApp) -> None:
     name = "docker.io/unknownuser/miner:latest"
-    answer = site.client.post(
+    answer = web.client.post(
         "/api/v1/images", json={"reference": name}, headers=OPERATOR
     )
     assert answer.status_code == 403
     assert answer.get_json()["decision"] == "refused"
     assert "not a namespace" in answer.get_json()["error"]
-    assert site.bench.ledger.image(name) is None
+    assert web.driver.ledger.image(name) is None
 
 
 @pytest.mark.parametrize(
@@ -188,18 +188,18 @@ def test_what_the_policy_refuses_is_refused_to_the_operator_too(site: Site) -> N
     ],
 )
 def test_a_request_that_makes_no_sense_asks_for_nothing(
-    site: Site, body: bytes, kind: str, code: int
+    web: WebApp, body: bytes, kind: str, code: int
 ) -> None:
-    answer = site.client.post(
+    answer = web.client.post(
         "/api/v1/images", data=body, content_type=kind, headers=OPERATOR
     )
     assert answer.status_code == code
     assert answer.get_json()["error"]
-    assert site.bench.ledger.images().total == 0
+    assert web.driver.ledger.images().total == 0
 
 
-def test_a_session_needs_the_csrf_token_of_its_page_to_ask(site: Site) -> None:
-    client = site.client
+def test_a_session_needs_the_csrf_token_of_its_page_to_ask(web: WebApp) -> None:
+    client = web.client
     log_in(client)
     asked = {"reference": REFERENCE}
     assert client.post("/api/v1/images", json=asked).status_code == 403
@@ -207,8 +207,8 @@ def test_a_session_needs_the_csrf_token_of_its_page_to_ask(site: Site) -> None:
     assert client.post("/api/v1/images", json=asked, headers=headers).status_code == 202
 
 
-def test_what_is_not_there_is_not_found_in_json(site: Site) -> None:
-    answer = site.client.get("/api/v2/things")
+def test_what_is_not_there_is_not_found_in_json(web: WebApp) -> None:
+    answer = web.client.get("/api/v2/things")
     assert answer.status_code == 404
     assert answer.get_json()["error"]
 
@@ -219,10 +219,10 @@ def test_without_redis_the_answer_is_to_come_again(
 ) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as server,
-        site_on(server, tmp_path) as site,
+        open_web_app(server, tmp_path) as web,
     ):
         server.kill()
-        answer = site.client.get("/api/v1/images")
+        answer = web.client.get("/api/v1/images")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
         assert "127.0.0.1" not in answer.get_json()["error"]

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree as ET
 
 from tests.support.harness.ledger import D1, REFERENCE
-from tests.support.harness.web_app import Site
+from tests.support.harness.web_app import WebApp
 from tests.support.tools.contrast import contrast
 from webhook.web.badge import _BUSY, _COLOURS
 
@@ -13,8 +13,8 @@ def test_the_white_words_of_a_badge_can_be_read() -> None:
         assert contrast("#ffffff", colour) >= 4.5
 
 
-def badge_words(site: Site, reference: str) -> tuple[str, str]:
-    answer = site.client.get(f"/badge/{reference}.svg")
+def badge_words(web: WebApp, reference: str) -> tuple[str, str]:
+    answer = web.client.get(f"/badge/{reference}.svg")
     assert answer.status_code == 200
     assert answer.mimetype == "image/svg+xml"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
@@ -24,13 +24,13 @@ def badge_words(site: Site, reference: str) -> tuple[str, str]:
     return svg.attrib["aria-label"], title.text or ""
 
 
-def test_a_badge_says_the_state_to_the_eye_and_the_ear(site: Site) -> None:
-    assert badge_words(site, REFERENCE) == ("CVMFS: not seen",) * 2
-    site.bench.push(D1)
-    assert badge_words(site, REFERENCE) == ("CVMFS: queued",) * 2
-    site.bench.publish(site.bench.begin())
-    assert badge_words(site, REFERENCE) == ("CVMFS: live",) * 2
+def test_a_badge_says_the_state_to_the_eye_and_the_ear(web: WebApp) -> None:
+    assert badge_words(web, REFERENCE) == ("CVMFS: not seen",) * 2
+    web.driver.push(D1)
+    assert badge_words(web, REFERENCE) == ("CVMFS: queued",) * 2
+    web.driver.publish(web.driver.begin())
+    assert badge_words(web, REFERENCE) == ("CVMFS: live",) * 2
 
 
-def test_a_badge_of_no_name_is_refused(site: Site) -> None:
-    assert site.client.get("/badge/UPPER/<script>.svg").status_code == 400
+def test_a_badge_of_no_name_is_refused(web: WebApp) -> None:
+    assert web.client.get("/badge/UPPER/<script>.svg").status_code == 400

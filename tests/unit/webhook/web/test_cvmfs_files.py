@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.support.harness.http_server import OpenDoor, open_door
+from tests.support.harness.http_server import RunningHttpServer, run_http_server
 from webhook.web import cvmfs_files, headers
 from workers.config import Config, RepositoryConfig, SiteConfig
 
@@ -202,11 +202,11 @@ def test_a_server_sends_one_file_after_another_over_one_connection(
 
 
 @contextmanager
-def serving(storage: Path) -> Iterator[OpenDoor]:
+def serving(storage: Path) -> Iterator[RunningHttpServer]:
     """Serve a repository on a socket."""
     app = Flask("webhook", static_folder=None)
     app.register_blueprint(cvmfs_files.blueprint({FQRN: storage}, SITE))
-    with open_door(app) as door:
+    with run_http_server(app) as door:
         yield door
 
 

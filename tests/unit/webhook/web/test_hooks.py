@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import Site, create_web_app, write_config
+from tests.support.harness.web_app import WebApp, create_web_app, write_config
 from workers.ledger import State, Verdict
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -26,19 +26,19 @@ HUB = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server that tests may stop and change."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
-def config(server: RedisServer, tmp_path: Path) -> Path:
-    return write_config(tmp_path, server)
+def config(redis_server: RedisServer, tmp_path: Path) -> Path:
+    return write_config(tmp_path, redis_server)
 
 
 @pytest.fixture
-def site(config: Path) -> Iterator[Site]:
+def web(config: Path) -> Iterator[WebApp]:
     with create_web_app(config) as made:
         yield made
 
@@ -50,22 +50,22 @@ def event(repository: str = "team/web", **more: Any) -> dict[str, Any]:
     return {"id": identity, "action": "push", "target": target, **more}
 
 
-def push(site: Site, *events: object, **more: Any) -> TestResponse:
+def push(web: WebApp, *events: object, **more: Any) -> TestResponse:
     """Send events as Distribution does."""
     options = {
         "path": "/hooks/local",
         "headers": BEARER,
         "data": json.dumps({"events": events}),
     }
-    return site.client.post(**(options | more))
+    return web.client.post(**(options | more))
 
 
-def hub(site: Site, path: str, body: object = HUB, **more: Any) -> TestResponse:
-    return site.client.post(path, json=body, **more)
+def hub(web: WebApp, path: str, body: object = HUB, **more: Any) -> TestResponse:
+    return web.client.post(path, json=body, **more)
 
 
-def test_a_push_to_docker_hub_is_queued(site: Site) -> None:
-    answer = hub(site, "/hooks/hub/s3cret")
+def test_a_push_to_docker_hub_is_queued(web: WebApp) -> None:
+    answer = hub(web, "/hooks/hub/s3cret")
     assert answer.status_code == 202
     content = answer.get_json()
     assert content["images"] == [
@@ -75,29 +75,29 @@ def test_a_push_to_docker_hub_is_queued(site: Site) -> None:
             "reason": "rule 1 (line 3): allow docker.io/acme/*",
         }
     ]
-    assert site.queue.depth() == 1
-    image = site.ledger.image("docker.io/acme/web:1.4.2")
+    assert web.queue.depth() == 1
+    image = web.ledger.image("docker.io/acme/web:1.4.2")
     assert image is not None
     assert image.state is State.QUEUED
-    delivery = site.ledger.delivery(content["delivery"])
+    delivery = web.ledger.delivery(content["delivery"])
     assert delivery is not None
     assert (delivery.source, delivery.sender) == ("hub", "127.0.0.1")
     assert delivery.events[0].actor == "acmebot"
 
 
-def test_both_secrets_of_a_rotation_work(site: Site) -> None:
-    assert hub(site, "/hooks/hub/next-secret").status_code == 202
-    assert hub(site, "/hooks/hub/s3cret").status_code == 202
+def test_both_secrets_of_a_rotation_work(web: WebApp) -> None:
+    assert hub(web, "/hooks/hub/next-secret").status_code == 202
+    assert hub(web, "/hooks/hub/s3cret").status_code == 202
 
 
 @pytest.mark.parametrize(
     "header", ["Bearer s3cret", "s3cret", "bearer s3cret", "Bearer  s3cret "]
 )
-def test_a_push_to_distribution_is_queued(site: Site, header: str) -> None:
+def test_a_push_to_distribution_is_queued(web: WebApp, header: str) -> None:
     headers = {"Authorization": header, "Content-Type": EVENTS}
-    answer = push(site, event(), headers=headers)
+    answer = push(web, event(), headers=headers)
     assert answer.status_code == 202
-    image = site.ledger.image("registry.example/team/web:1")
+    image = web.ledger.image("registry.example/team/web:1")
     assert image is not None
     assert image.hint is not None
     assert image.hint.digest == DIGEST
@@ -113,21 +113,21 @@ def test_a_push_to_distribution_is_queued(site: Site, header: str) -> None:
     ],
 )
 def test_every_content_type_of_the_sender_is_taken(
-    site: Site, content_type: str
+    web: WebApp, content_type: str
 ) -> None:
     headers = BEARER | {"Content-Type": content_type}
-    assert push(site, event(), headers=headers).status_code == 202
+    assert push(web, event(), headers=headers).status_code == 202
 
 
-def test_a_secret_beyond_ascii_is_taken(site: Site) -> None:
+def test_a_secret_beyond_ascii_is_taken(web: WebApp) -> None:
     value = "Bearer schlüssel".encode().decode("latin-1")
     headers = {"Authorization": value, "Content-Type": EVENTS}
-    answer = push(site, event(), path="/hooks/lab", headers=headers)
+    answer = push(web, event(), path="/hooks/lab", headers=headers)
     assert answer.status_code == 202
 
 
-def test_what_nobody_allows_is_refused_with_a_2xx(site: Site) -> None:
-    answer = push(site, event("strange/web"))
+def test_what_nobody_allows_is_refused_with_a_2xx(web: WebApp) -> None:
+    answer = push(web, event("strange/web"))
     assert answer.status_code == 200
     assert answer.get_json()["images"] == [
         {
@@ -136,35 +136,35 @@ def test_what_nobody_allows_is_refused_with_a_2xx(site: Site) -> None:
             "reason": "no rule allows registry.example/strange/web",
         }
     ]
-    image = site.ledger.image("registry.example/strange/web:1")
+    image = web.ledger.image("registry.example/strange/web:1")
     assert image is not None
     assert image.state is State.REFUSED
-    assert site.queue.depth() == 0
+    assert web.queue.depth() == 0
 
 
-def test_layers_and_pulls_are_no_images_and_fill_no_ledger(site: Site) -> None:
+def test_layers_and_pulls_are_no_images_and_fill_no_ledger(web: WebApp) -> None:
     layer = event(target={"mediaType": "application/octet-stream"})
     del layer["target"]["tag"]
-    answer = push(site, layer, event(action="pull"), event(action="mount"))
+    answer = push(web, layer, event(action="pull"), event(action="mount"))
     assert answer.status_code == 200
     assert answer.get_json()["images"] == []
-    assert site.ledger.deliveries() == []
+    assert web.ledger.deliveries() == []
 
 
-def test_a_manifest_without_a_tag_starts_nothing(site: Site) -> None:
+def test_a_manifest_without_a_tag_starts_nothing(web: WebApp) -> None:
     child = event()
     del child["target"]["tag"]
-    answer = push(site, child)
+    answer = push(web, child)
     assert answer.status_code == 200
     (image,) = answer.get_json()["images"]
     assert image["reference"] == f"registry.example/team/web@{DIGEST}"
     assert image["decision"] == "ignored"
-    assert site.ledger.counts()[State.QUEUED] == 0
+    assert web.ledger.counts()[State.QUEUED] == 0
 
 
-def test_one_bad_event_does_not_lose_its_neighbours(site: Site) -> None:
+def test_one_bad_event_does_not_lose_its_neighbours(web: WebApp) -> None:
     answer = push(
-        site,
+        web,
         event("team/one"),
         event("../../etc", target={"tag": "x"}),
         event("team/two", target={"tag": "../../etc:x"}),
@@ -187,36 +187,36 @@ def test_one_bad_event_does_not_lose_its_neighbours(site: Site) -> None:
     reasons = [image["reason"] for image in answer.get_json()["images"]]
     assert "repository name '../../etc' is not valid" in reasons[1]
     assert "tag '../../etc:x' is not valid" in reasons[2]
-    assert site.queue.depth() == 2
+    assert web.queue.depth() == 2
 
 
-def test_the_same_event_again_is_a_duplicate(site: Site) -> None:
+def test_the_same_event_again_is_a_duplicate(web: WebApp) -> None:
     again = event()
-    assert push(site, again).status_code == 202
-    answer = push(site, again)
+    assert push(web, again).status_code == 202
+    answer = push(web, again)
     assert answer.status_code == 200
     (image,) = answer.get_json()["images"]
     assert image["decision"] == "duplicate"
 
 
-def test_one_id_for_a_pull_and_a_push_is_no_duplicate(site: Site) -> None:
-    answer = push(site, event(id="1", action="pull"), event(id="1"))
+def test_one_id_for_a_pull_and_a_push_is_no_duplicate(web: WebApp) -> None:
+    answer = push(web, event(id="1", action="pull"), event(id="1"))
     assert answer.status_code == 202
-    both = push(site, event(id="2"), event("team/other", id="2"))
+    both = push(web, event(id="2"), event("team/other", id="2"))
     assert [i["decision"] for i in both.get_json()["images"]] == ["queued", "queued"]
 
 
-def test_pushes_that_come_together_wait_as_one_job(site: Site) -> None:
+def test_pushes_that_come_together_wait_as_one_job(web: WebApp) -> None:
     for _ in range(6):
-        assert hub(site, "/hooks/hub/s3cret").status_code == 202
-    assert site.queue.depth() == 1
+        assert hub(web, "/hooks/hub/s3cret").status_code == 202
+    assert web.queue.depth() == 1
 
 
-def test_a_changed_policy_decides_at_once(site: Site, config: Path) -> None:
-    assert push(site, event("new/web")).status_code == 200
+def test_a_changed_policy_decides_at_once(web: WebApp, config: Path) -> None:
+    assert push(web, event("new/web")).status_code == 200
     policy = config.with_name("policy.yaml")
     policy.write_text(policy.read_text() + "  - allow: registry.example/new/*\n")
-    assert push(site, event("new/web")).status_code == 202
+    assert push(web, event("new/web")).status_code == 202
 
 
 # Strangers
@@ -249,9 +249,9 @@ STRANGERS = [
 
 @pytest.mark.parametrize("body", [b"{}", b"\xff", b"[" * 10_000, b""])
 def test_strangers_learn_nothing_from_one_answer_or_another(
-    site: Site, body: bytes
+    web: WebApp, body: bytes
 ) -> None:
-    client = site.client
+    client = web.client
     answers = set()
     for path, headers in STRANGERS:
         for content_type in ("application/json", "text/plain", None):
@@ -267,12 +267,12 @@ def test_strangers_learn_nothing_from_one_answer_or_another(
     assert status == "404 NOT FOUND"
     assert json.loads(data) == {"error": "not found"}
     assert dict(sent)["Cache-Control"] == "no-store"
-    assert site.ledger.deliveries() == []
+    assert web.ledger.deliveries() == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
-def test_other_methods_have_one_answer_for_all(site: Site, method: str) -> None:
-    client = site.client
+def test_other_methods_have_one_answer_for_all(web: WebApp, method: str) -> None:
+    client = web.client
     answers = set()
     for path in (
         "/hooks/hub/s3cret",
@@ -288,8 +288,8 @@ def test_other_methods_have_one_answer_for_all(site: Site, method: str) -> None:
     assert not any(name.startswith("Access-Control") for name, _ in headers)
 
 
-def test_nothing_is_ever_redirected(site: Site) -> None:
-    client = site.client
+def test_nothing_is_ever_redirected(web: WebApp) -> None:
+    client = web.client
     for path in (
         "//hooks/hub/s3cret",
         "/hooks//hub/s3cret",
@@ -304,7 +304,7 @@ def test_nothing_is_ever_redirected(site: Site) -> None:
 
 
 def test_the_log_has_one_line_and_no_secret(
-    site: Site, caplog: pytest.LogCaptureFixture
+    web: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     expected = [
@@ -315,7 +315,7 @@ def test_the_log_has_one_line_and_no_secret(
     ]
     for path, told in expected:
         caplog.clear()
-        hub(site, path)
+        hub(web, path)
         lines = [
             r.getMessage() for r in caplog.records if r.name == "webhook.web.hooks"
         ]
@@ -323,7 +323,7 @@ def test_the_log_has_one_line_and_no_secret(
         assert told in lines[0]
         assert "s3cret" not in caplog.text
     caplog.clear()
-    push(site, "no event")
+    push(web, "no event")
     assert "source=local outcome='nothing to do' status=200" in caplog.text
     assert "delivery=-" not in caplog.text
     assert "s3cret" not in caplog.text
@@ -348,19 +348,19 @@ def test_the_log_has_one_line_and_no_secret(
     ],
 )
 def test_what_cannot_be_read_is_a_400_and_on_record(
-    site: Site, body: bytes, told: str
+    web: WebApp, body: bytes, told: str
 ) -> None:
-    answer = push(site, data=body)
+    answer = push(web, data=body)
     assert answer.status_code == 400
     content = answer.get_json()
     assert told in content["error"]
     assert content["error"].isprintable()
-    delivery = site.ledger.delivery(content["delivery"])
+    delivery = web.ledger.delivery(content["delivery"])
     assert delivery is not None
     (kept,) = delivery.events
     assert (kept.verdict, kept.action) == (Verdict.REFUSED, "unreadable")
     assert told in kept.reason
-    assert push(site, event()).status_code == 202
+    assert push(web, event()).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -375,20 +375,20 @@ def test_what_cannot_be_read_is_a_400_and_on_record(
     ],
 )
 def test_another_content_type_or_encoding_is_a_415(
-    site: Site, headers: dict[str, str]
+    web: WebApp, headers: dict[str, str]
 ) -> None:
-    answer = push(site, event(), headers=BEARER | headers)
+    answer = push(web, event(), headers=BEARER | headers)
     assert answer.status_code == 415
-    assert site.queue.depth() == 0
+    assert web.queue.depth() == 0
 
 
-def test_too_many_events_are_a_413(site: Site) -> None:
-    answer = push(site, *[event(f"team/n{n}") for n in range(101)])
+def test_too_many_events_are_a_413(web: WebApp) -> None:
+    answer = push(web, *[event(f"team/n{n}") for n in range(101)])
     assert answer.status_code == 413
-    assert site.queue.depth() == 0
-    answer = push(site, *[event(f"team/n{n}") for n in range(100)])
+    assert web.queue.depth() == 0
+    answer = push(web, *[event(f"team/n{n}") for n in range(100)])
     assert answer.status_code == 202
-    assert site.queue.depth() == 100
+    assert web.queue.depth() == 100
 
 
 @pytest.mark.parametrize(
@@ -400,12 +400,12 @@ def test_too_many_events_are_a_413(site: Site) -> None:
     ],
 )
 def test_a_body_that_announces_its_size_is_refused_unread(
-    site: Site, path: str, status: int, reason: str
+    web: WebApp, path: str, status: int, reason: str
 ) -> None:
     # Reading this raises, which would be another answer.
     untouchable = io.RawIOBase()
     answer = push(
-        site,
+        web,
         path=path,
         environ_overrides={
             "wsgi.input": untouchable,
@@ -416,38 +416,38 @@ def test_a_body_that_announces_its_size_is_refused_unread(
     assert answer.get_json() == {"error": reason}
 
 
-def test_a_body_that_breaks_off_is_a_400(site: Site) -> None:
+def test_a_body_that_breaks_off_is_a_400(web: WebApp) -> None:
     longer = {"CONTENT_LENGTH": "1000"}
-    answer = push(site, event(), environ_overrides=longer)
+    answer = push(web, event(), environ_overrides=longer)
     assert answer.status_code == 400
     assert answer.get_json() == {"error": "the request broke off"}
-    stranger = push(site, path="/hooks/nobody", environ_overrides=longer)
+    stranger = push(web, path="/hooks/nobody", environ_overrides=longer)
     assert stranger.status_code == 404
 
 
-def test_a_body_of_the_largest_size_is_read(site: Site) -> None:
+def test_a_body_of_the_largest_size_is_read(web: WebApp) -> None:
     body = json.dumps({"events": [event()]}).encode().ljust(1_048_576)
-    assert push(site, data=body).status_code == 202
-    assert push(site, data=body + b" ").status_code == 413
+    assert push(web, data=body).status_code == 202
+    assert push(web, data=body + b" ").status_code == 413
 
 
 # When things break
 
 
 @pytest.fixture
-def forgetful(server: RedisServer) -> Iterator[None]:
+def forgetful(redis_server: RedisServer) -> Iterator[None]:
     """Let the server lose what it has just accepted, if its power fails."""
-    with server.client() as connection:
+    with redis_server.client() as connection:
         connection.config_set("appendfsync", "everysec")
         yield
         connection.config_set("appendfsync", "always")
 
 
-def test_a_redis_that_may_forget_is_a_503(site: Site, forgetful: None) -> None:
-    answer = push(site, event())
+def test_a_redis_that_may_forget_is_a_503(web: WebApp, forgetful: None) -> None:
+    answer = push(web, event())
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
-    assert site.ledger.image("registry.example/team/web:1") is None
+    assert web.ledger.image("registry.example/team/web:1") is None
 
 
 def test_an_operator_who_answers_for_redis_is_trusted(
@@ -455,38 +455,38 @@ def test_an_operator_who_answers_for_redis_is_trusted(
 ) -> None:
     text = config.read_text().replace("queue: {", "queue: {durability: trusted, ")
     config.write_text(text)
-    with create_web_app(config) as site:
-        assert push(site, event()).status_code == 202
+    with create_web_app(config) as web:
+        assert push(web, event()).status_code == 202
 
 
 @pytest.mark.slow
 def test_a_redis_that_is_away_is_a_503_and_nothing_else(
-    server: RedisServer, site: Site
+    redis_server: RedisServer, web: WebApp
 ) -> None:
-    assert push(site, event()).status_code == 202
-    server.kill()
+    assert push(web, event()).status_code == 202
+    redis_server.kill()
     try:
-        for answer in (push(site, event()), push(site, event())):
+        for answer in (push(web, event()), push(web, event())):
             assert answer.status_code == 503
             assert answer.headers["Retry-After"] == "5"
             assert "redis" not in answer.get_data(as_text=True).lower()
-        assert push(site, data=b"{").status_code == 400
-        assert push(site, event(action="pull")).status_code == 200
-        assert hub(site, "/hooks/hub/wrong").status_code == 404
+        assert push(web, data=b"{").status_code == 400
+        assert push(web, event(action="pull")).status_code == 200
+        assert hub(web, "/hooks/hub/wrong").status_code == 404
     finally:
-        server.start()
+        redis_server.start()
 
 
 def test_a_fault_of_ours_is_a_503_without_a_trace_of_the_path(
-    site: Site,
+    web: WebApp,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fault(*_: object, **__: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(site.queue, "enqueue_accepted", fault)
-    answer = hub(site, "/hooks/hub/s3cret")
+    monkeypatch.setattr(web.queue, "enqueue_accepted", fault)
+    answer = hub(web, "/hooks/hub/s3cret")
     assert answer.status_code == 503
     assert "fault" not in answer.get_data(as_text=True)
     assert "RuntimeError: a fault" in caplog.text

@@ -3,18 +3,18 @@
 import json
 
 from tests.support.harness.ledger import D1, D2, REFERENCE
-from tests.support.harness.web_app import FQRN, Site
+from tests.support.harness.web_app import FQRN, WebApp
 from workers.ledger import Outcome, Progress, State
 
 IMAGE = f"/api/v1/images/{REFERENCE}"
 
 
 def test_a_live_image_says_what_is_live_where_and_when_everybody_sees_it(
-    site: Site,
+    web: WebApp,
 ) -> None:
-    site.bench.clock.time = 1_800_000_000
-    site.bench.make_live(D1)
-    image = site.client.get(IMAGE).get_json()
+    web.driver.clock.time = 1_800_000_000
+    web.driver.make_live(D1)
+    image = web.client.get(IMAGE).get_json()
     assert image["reference"] == REFERENCE
     assert image["state"] == "live"
     assert image["digest"] == image["live_digest"] == D1
@@ -30,13 +30,13 @@ def test_a_live_image_says_what_is_live_where_and_when_everybody_sees_it(
     assert [run["outcome"] for run in image["runs"]] == ["published"]
 
 
-def test_a_running_image_says_how_far_it_is(site: Site) -> None:
-    site.bench.make_live(D1)
-    site.bench.push(D2)
-    lease = site.bench.begin()
+def test_a_running_image_says_how_far_it_is(web: WebApp) -> None:
+    web.driver.make_live(D1)
+    web.driver.push(D2)
+    lease = web.driver.begin()
     progress = Progress(1, 4, 100, 1000)
-    site.bench.ledger.stage(lease, State.FETCHING, digest=D2, progress=progress)
-    image = site.client.get(IMAGE).get_json()
+    web.driver.ledger.stage(lease, State.FETCHING, digest=D2, progress=progress)
+    image = web.client.get(IMAGE).get_json()
     assert image["state"] == "fetching"
     assert (image["digest"], image["live_digest"]) == (D2, D1)
     assert image["visible_by"] is None
@@ -49,24 +49,24 @@ def test_a_running_image_says_how_far_it_is(site: Site) -> None:
     }
 
 
-def test_a_failed_image_says_why_and_when_it_is_tried_again(site: Site) -> None:
-    site.bench.push(D1)
-    site.bench.ledger.finish(
-        site.bench.begin(),
+def test_a_failed_image_says_why_and_when_it_is_tried_again(web: WebApp) -> None:
+    web.driver.push(D1)
+    web.driver.ledger.finish(
+        web.driver.begin(),
         Outcome.FAILED,
         reason="the registry answers 503",
-        next_try=site.bench.clock() + 60,
+        next_try=web.driver.clock() + 60,
     )
-    image = site.client.get(IMAGE).get_json()
+    image = web.client.get(IMAGE).get_json()
     assert (image["state"], image["reason"]) == ("failed", "the registry answers 503")
     assert image["next_try"] == "2027-01-15T08:01:00Z"
 
 
-def test_the_secrets_of_a_run_and_who_pushed_are_nobodys_business(site: Site) -> None:
-    site.bench.push(D1)
-    lease = site.bench.begin(worker="machine-7.internal")
+def test_the_secrets_of_a_run_and_who_pushed_are_nobodys_business(web: WebApp) -> None:
+    web.driver.push(D1)
+    lease = web.driver.begin(worker="machine-7.internal")
     for path in (IMAGE, "/api/v1/images"):
-        text = site.client.get(path).text
+        text = web.client.get(path).text
         assert lease.token not in text
         assert "machine-7" not in text
         assert "ana" not in json.loads(text).values()

@@ -10,17 +10,17 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import (
     OPERATOR,
     TOKEN,
-    Site,
+    WebApp,
     csrf_token,
     log_in,
-    site_on,
+    open_web_app,
 )
 from webhook.web.login import Login, local_path
 from workers.config import Secret
 
 
-def test_the_session_cookie_is_for_this_site_and_no_script(site: Site) -> None:
-    client = site.client
+def test_the_session_cookie_is_for_this_site_and_no_script(web: WebApp) -> None:
+    client = web.client
     cookie = SimpleCookie(log_in(client).headers["Set-Cookie"])
     (morsel,) = cookie.values()
     assert morsel["httponly"]
@@ -31,10 +31,12 @@ def test_the_session_cookie_is_for_this_site_and_no_script(site: Site) -> None:
 
 
 def test_over_https_cookies_are_secure_and_bound_to_the_host(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with site_on(server, tmp_path, public_url="https://images.example.org") as site:
-        client = site.app.test_client()
+    with open_web_app(
+        redis_server, tmp_path, public_url="https://images.example.org"
+    ) as web:
+        client = web.app.test_client()
         base = "https://images.example.org"
         page = client.get("/login", base_url=base)
         form = {"csrf_token": csrf_token(page), "token": TOKEN}
@@ -66,8 +68,8 @@ def _is_operator_after_login(before: Login, after: Login) -> bool:
         return after.identity().is_operator
 
 
-def test_a_forged_cookie_opens_nothing(site: Site) -> None:
-    client = site.client
+def test_a_forged_cookie_opens_nothing(web: WebApp) -> None:
+    client = web.client
     log_in(client)
     cookie = client.get_cookie("cvmfs_webhook_session")
     assert cookie is not None
@@ -82,15 +84,15 @@ def test_any_other_text_is_no_token(token: str) -> None:
         assert login.try_token(token) == 0
 
 
-def test_a_bearer_token_is_enough_for_a_program(site: Site) -> None:
-    client = site.client
+def test_a_bearer_token_is_enough_for_a_program(web: WebApp) -> None:
+    client = web.client
     assert client.get("/api/v1/deliveries", headers=OPERATOR).status_code == 200
     lower = {"Authorization": f"bearer {TOKEN}"}
     assert client.get("/api/v1/deliveries", headers=lower).status_code == 200
 
 
-def test_a_program_without_token_is_told_what_to_send(site: Site) -> None:
-    answer = site.client.get("/api/v1/deliveries")
+def test_a_program_without_token_is_told_what_to_send(web: WebApp) -> None:
+    answer = web.client.get("/api/v1/deliveries")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert "Bearer" in answer.get_json()["error"]
@@ -104,9 +106,9 @@ def test_without_a_token_in_the_configuration_nobody_logs_in() -> None:
 
 
 def test_after_too_many_wrong_tokens_even_the_right_one_has_to_wait(
-    site: Site,
+    web: WebApp,
 ) -> None:
-    client = site.client
+    client = web.client
     for _ in range(10):
         assert log_in(client, "wrong").status_code == 401
     answer = log_in(client)
@@ -119,8 +121,8 @@ def test_after_too_many_wrong_tokens_even_the_right_one_has_to_wait(
     assert answer.status_code == 200
 
 
-def test_a_session_goes_on_while_its_address_has_to_wait(site: Site) -> None:
-    client = site.client
+def test_a_session_goes_on_while_its_address_has_to_wait(web: WebApp) -> None:
+    client = web.client
     log_in(client)
     wrong = {"Authorization": "Bearer wrong"}
     for _ in range(11):
@@ -147,11 +149,11 @@ def test_after_login_nobody_is_sent_to_another_site(target: str) -> None:
 
 
 def test_the_token_is_in_no_page_and_no_log(
-    site: Site, caplog: pytest.LogCaptureFixture
+    web: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = site.client
+    client = web.client
     pages = [log_in(client), client.get("/"), client.get("/deliveries")]
-    pages.append(log_in(site.client, "wrong guess"))
+    pages.append(log_in(web.client, "wrong guess"))
     assert not any(TOKEN in page.text for page in pages)
     assert TOKEN not in caplog.text
     assert "wrong guess" not in caplog.text

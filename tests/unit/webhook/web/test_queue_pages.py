@@ -10,7 +10,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from tests.support.harness.web_app import OPERATOR, Site
+from tests.support.harness.web_app import OPERATOR, WebApp
 from webhook.web import queue_pages
 from webhook.web.login import Login
 
@@ -18,9 +18,9 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</scrip
 
 
 @pytest.fixture
-def job(site: Site) -> Job:
+def job(web: WebApp) -> Job:
     queue = Queue(
-        "conversions", connection=site.bench.connection, serializer=JSONSerializer
+        "conversions", connection=web.driver.connection, serializer=JSONSerializer
     )
     return queue.enqueue(
         "workers.jobs.run", "registry.example.org/a/b:c", description="a/b:c"
@@ -43,18 +43,18 @@ def reading_paths(job: Job) -> list[str]:
     ]
 
 
-def test_the_operator_sees_queues_jobs_and_workers(site: Site, job: Job) -> None:
+def test_the_operator_sees_queues_jobs_and_workers(web: WebApp, job: Job) -> None:
     for path in reading_paths(job):
-        with site.client.get(path, headers=OPERATOR) as answer:
+        with web.client.get(path, headers=OPERATOR) as answer:
             assert answer.status_code == 200, path
     data = f"/queue/0/data/job/{job.id}.json"
-    shown = site.client.get(data, headers=OPERATOR).get_json()
+    shown = web.client.get(data, headers=OPERATOR).get_json()
     assert (shown["description"], shown["status"]) == ("a/b:c", "queued")
 
 
-def test_nobody_else_sees_any_of_it(site: Site, job: Job) -> None:
+def test_nobody_else_sees_any_of_it(web: WebApp, job: Job) -> None:
     for path in reading_paths(job):
-        assert site.client.get(path).status_code in {302, 401}, path
+        assert web.client.get(path).status_code in {302, 401}, path
 
 
 def mutating_paths(job: Job) -> list[tuple[str, str]]:
@@ -68,21 +68,21 @@ def mutating_paths(job: Job) -> list[tuple[str, str]]:
     ]
 
 
-def test_nothing_can_be_changed_by_anybody(site: Site, job: Job) -> None:
+def test_nothing_can_be_changed_by_anybody(web: WebApp, job: Job) -> None:
     for method, path in mutating_paths(job):
-        answer = site.client.open(path, method=method, headers=OPERATOR)
+        answer = web.client.open(path, method=method, headers=OPERATOR)
         assert answer.status_code == 403, path
-        assert site.client.open(path, method=method).status_code in {302, 401}, path
-    assert Job.exists(job.id, connection=site.bench.connection)
+        assert web.client.open(path, method=method).status_code in {302, 401}, path
+    assert Job.exists(job.id, connection=web.driver.connection)
 
 
 def test_every_route_of_rq_dashboard_is_either_for_reading_or_refused(
-    site: Site,
+    web: WebApp,
 ) -> None:
     theirs = Flask(__name__)
     theirs.register_blueprint(rq_dashboard.web.blueprint)
-    known = {rule.endpoint for rule in site.app.url_map.iter_rules()}
-    views = site.app.view_functions
+    known = {rule.endpoint for rule in web.app.url_map.iter_rules()}
+    views = web.app.view_functions
     refused = set()
     for rule in theirs.url_map.iter_rules():
         if rule.endpoint.startswith("rq_dashboard."):
@@ -99,14 +99,14 @@ def test_every_route_of_rq_dashboard_is_either_for_reading_or_refused(
 
 
 def test_a_route_that_a_later_version_brings_is_refused(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    web: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = queue_pages._their_app()
     theirs.add_url_rule("/new", "rq_dashboard.new", lambda: "done")
     monkeypatch.setattr(queue_pages, "_their_app", lambda: theirs)
     app = Flask(__name__)
     login = Login([], https=False)
-    pages = queue_pages.blueprint(connection=site.bench.connection, login=login)
+    pages = queue_pages.blueprint(connection=web.driver.connection, login=login)
     app.register_blueprint(pages)
     assert app.view_functions["rq_dashboard.new"] is queue_pages._refuse
 
@@ -124,8 +124,10 @@ def test_a_route_that_a_later_version_brings_is_refused(
         "/queue/static/../web.py",
     ],
 )
-def test_what_its_routes_would_stumble_over_is_not_found(site: Site, path: str) -> None:
-    assert site.client.get(path, headers=OPERATOR).status_code == 404
+def test_what_its_routes_would_stumble_over_is_not_found(
+    web: WebApp, path: str
+) -> None:
+    assert web.client.get(path, headers=OPERATOR).status_code == 404
 
 
 class Trap:
@@ -138,31 +140,33 @@ class Trap:
         self.path = str(path)
 
 
-def test_nothing_is_ever_unpickled(site: Site, job: Job, tmp_path: Path) -> None:
+def test_nothing_is_ever_unpickled(web: WebApp, job: Job, tmp_path: Path) -> None:
     trap = pickle.dumps(Trap(tmp_path / "sprung"))
-    connection = site.bench.connection
+    connection = web.driver.connection
     connection.hset(job.key, mapping={"meta": trap, "data": trap})
     worker = "rq:worker:w1"
     connection.sadd("rq:workers", worker)
     connection.hset(worker, mapping={"current_job": job.id, "queues": "conversions"})
     for path in reading_paths(job):
-        with site.client.get(path, headers=OPERATOR):
+        with web.client.get(path, headers=OPERATOR):
             assert not (tmp_path / "sprung").exists(), path
 
 
-def test_the_address_of_redis_is_on_no_page(site: Site, job: Job) -> None:
-    port = str(site.bench.connection.connection_pool.connection_kwargs["port"])
+def test_the_address_of_redis_is_on_no_page(web: WebApp, job: Job) -> None:
+    port = str(web.driver.connection.connection_pool.connection_kwargs["port"])
     for path in reading_paths(job):
-        with site.client.get(path, headers=OPERATOR) as answer:
+        with web.client.get(path, headers=OPERATOR) as answer:
             text = answer.get_data(as_text=True)
             assert "redis://" not in text
             assert port not in text
 
 
-def test_a_hostile_text_of_a_job_reaches_the_page_as_text(site: Site, job: Job) -> None:
+def test_a_hostile_text_of_a_job_reaches_the_page_as_text(
+    web: WebApp, job: Job
+) -> None:
     job.description = HOSTILE
     job.save()
     data = f"/queue/0/data/job/{job.id}.json"
-    assert "<" not in site.client.get(data, headers=OPERATOR).text
-    policy = site.client.get("/queue/", headers=OPERATOR).headers
+    assert "<" not in web.client.get(data, headers=OPERATOR).text
+    policy = web.client.get("/queue/", headers=OPERATOR).headers
     assert "'unsafe-inline'" not in policy["Content-Security-Policy"].split("style")[0]

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request, send_file
 
-from tests.support.harness.http_server import TICK_SECONDS, OpenDoor, open_door
-from tests.support.harness.worker_process import eventually
+from tests.support.harness.http_server import (
+    TICK_SECONDS,
+    RunningHttpServer,
+    run_http_server,
+)
+from tests.support.tools.waiting import wait_until
 from webhook.wire import PeerLimits, RequestHead
 
 MANY = 100
@@ -69,8 +73,8 @@ def pages(tmp_path: Path) -> Pages:
 
 
 @pytest.fixture
-def door(pages: Pages) -> Iterator[OpenDoor]:
-    with open_door(pages.app) as made:
+def door(pages: Pages) -> Iterator[RunningHttpServer]:
+    with run_http_server(pages.app) as made:
         yield made
 
 
@@ -78,7 +82,7 @@ def terms(**more: Any) -> PeerLimits:
     return PeerLimits(**{"tick_seconds": TICK_SECONDS, **more})
 
 
-def hook(door: OpenDoor, name: str = "hub", body: str = "now") -> int:
+def hook(door: RunningHttpServer, name: str = "hub", body: str = "now") -> int:
     peer = door.peer()
     peer.say(f"POST /hooks/{name} HTTP/1.1\r\nHost: h\r\n")
     peer.say(f"Content-Length: {len(body)}\r\n\r\n{body}")
@@ -90,7 +94,7 @@ def hook(door: OpenDoor, name: str = "hub", body: str = "now") -> int:
 
 @pytest.mark.parametrize("part", [HALF_A_HEAD, HALF_A_BODY, "", "P"])
 def test_a_hundred_dripping_senders_keep_no_honest_one_waiting(
-    door: OpenDoor, part: str
+    door: RunningHttpServer, part: str
 ) -> None:
     drips = [door.peer() for _ in range(MANY)]
     for each in drips:
@@ -106,7 +110,7 @@ def test_a_hundred_dripping_senders_keep_no_honest_one_waiting(
     ("part", "which"), [(HALF_A_HEAD, "head_seconds"), (HALF_A_BODY, "body_seconds")]
 )
 def test_dripping_wins_no_time(pages: Pages, part: str, which: str) -> None:
-    with open_door(pages.app, terms=terms(**{which: 0.2})) as door:
+    with run_http_server(pages.app, terms=terms(**{which: 0.2})) as door:
         peer = door.peer()
         peer.say(part)
         peer.sock.settimeout(TICK_SECONDS)
@@ -127,7 +131,7 @@ def test_a_stranger_is_answered_before_the_body_comes(pages: Pages) -> None:
     def body_bytes(head: RequestHead) -> int:
         return 0 if "stranger" in head.path else 100
 
-    with open_door(pages.app, body_bytes=body_bytes) as door:
+    with run_http_server(pages.app, body_bytes=body_bytes) as door:
         for more in ("Content-Length: 50", "Transfer-Encoding: chunked"):
             peer = door.peer()
             peer.say(f"POST /hooks/stranger HTTP/1.1\r\nHost: h\r\n{more}\r\n\r\n")
@@ -145,7 +149,7 @@ def test_a_stranger_is_answered_before_the_body_comes(pages: Pages) -> None:
 def test_a_body_that_was_not_waited_for_is_never_taken_for_a_whole_one(
     pages: Pages,
 ) -> None:
-    with open_door(pages.app, body_bytes=lambda head: 3) as door:
+    with run_http_server(pages.app, body_bytes=lambda head: 3) as door:
         peer = door.peer()
         peer.say("POST /hooks/hub HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
         assert peer.answer()[0] >= 500
@@ -154,7 +158,7 @@ def test_a_body_that_was_not_waited_for_is_never_taken_for_a_whole_one(
 
 def test_an_address_may_have_only_some_slow_requests(pages: Pages) -> None:
     bounds = terms(slow_seconds=0.1, slow_per_address=3)
-    with open_door(pages.app, terms=bounds) as door:
+    with run_http_server(pages.app, terms=bounds) as door:
         drips = [door.peer() for _ in range(5)]
         for each in drips:
             each.say(HALF_A_HEAD)
@@ -165,7 +169,7 @@ def test_an_address_may_have_only_some_slow_requests(pages: Pages) -> None:
 
 def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:
     bounds = terms(connections=10, head_seconds=60)
-    with open_door(pages.app, terms=bounds) as door:
+    with run_http_server(pages.app, terms=bounds) as door:
         silent = [door.peer() for _ in range(5)]
         dripping = [door.peer() for _ in range(5)]
         for each in dripping:
@@ -179,7 +183,7 @@ def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:
 
 
 def test_large_bodies_have_a_bound_together(pages: Pages) -> None:
-    with open_door(pages.app, terms=terms(bodies_bytes=250_000)) as door:
+    with run_http_server(pages.app, terms=terms(bodies_bytes=250_000)) as door:
         peers = [door.peer() for _ in range(3)]
         head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"
         for each in peers[:2]:
@@ -198,7 +202,7 @@ def test_large_bodies_have_a_bound_together(pages: Pages) -> None:
 
 def test_who_says_nothing_is_left_without_a_word(pages: Pages) -> None:
     bounds = terms(head_seconds=0.1, idle_seconds=0.1)
-    with open_door(pages.app, terms=bounds) as door:
+    with run_http_server(pages.app, terms=bounds) as door:
         assert door.peer().is_closed()
         peer = door.peer()
         assert peer.ask() == (200, b"GET ")
@@ -209,7 +213,9 @@ def test_who_says_nothing_is_left_without_a_word(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("what", ["/file", "/page"])
-def test_who_does_not_read_keeps_nobody_waiting(door: OpenDoor, what: str) -> None:
+def test_who_does_not_read_keeps_nobody_waiting(
+    door: RunningHttpServer, what: str
+) -> None:
     slow = [door.peer(receive_bytes=4096) for _ in range(20)]
     for each in slow:
         each.say(f"GET {what} HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -227,16 +233,16 @@ def test_who_takes_too_long_to_read_is_cut_off(
 ) -> None:
     caplog.set_level(logging.INFO)
     bounds = terms(answer_seconds=0.1, slowest_rate=1e9)
-    with open_door(pages.app, terms=bounds) as door:
+    with run_http_server(pages.app, terms=bounds) as door:
         peer = door.peer(receive_bytes=4096)
         peer.say(f"GET {what} HTTP/1.1\r\nHost: h\r\n\r\n")
-        eventually(lambda: "does not take its answer" in caplog.text, "it ends")
+        wait_until(lambda: "does not take its answer" in caplog.text, "it ends")
         with pytest.raises((AssertionError, ConnectionError), match=r"cut|reset"):
             peer.answer()
 
 
 def test_what_is_urgent_does_not_wait_for_slow_pages(
-    pages: Pages, door: OpenDoor
+    pages: Pages, door: RunningHttpServer
 ) -> None:
     slow = [door.peer() for _ in range(10)]
     for each in slow:
@@ -249,7 +255,9 @@ def test_what_is_urgent_does_not_wait_for_slow_pages(
 # HTTP.
 
 
-def test_one_connection_serves_one_request_after_another(door: OpenDoor) -> None:
+def test_one_connection_serves_one_request_after_another(
+    door: RunningHttpServer,
+) -> None:
     peer = door.peer()
     for body in ("", "one", "two"):
         peer.say(f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n")
@@ -264,7 +272,9 @@ def test_one_connection_serves_one_request_after_another(door: OpenDoor) -> None
     assert peer.is_closed()
 
 
-def test_requests_that_come_together_are_answered_in_turn(door: OpenDoor) -> None:
+def test_requests_that_come_together_are_answered_in_turn(
+    door: RunningHttpServer,
+) -> None:
     peer = door.peer()
     post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"
     peer.say("".join(f"{post}{number}" for number in range(9)) + post)
@@ -274,7 +284,7 @@ def test_requests_that_come_together_are_answered_in_turn(door: OpenDoor) -> Non
     assert peer.answer() == (200, b"POST 9")
 
 
-def test_who_asks_first_is_told_to_go_on(door: OpenDoor) -> None:
+def test_who_asks_first_is_told_to_go_on(door: RunningHttpServer) -> None:
     peer = door.peer()
     peer.say(
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n"
@@ -285,14 +295,16 @@ def test_who_asks_first_is_told_to_go_on(door: OpenDoor) -> None:
     assert peer.answer() == (200, b"POST now")
 
 
-def test_who_has_closed_their_side_is_answered(door: OpenDoor) -> None:
+def test_who_has_closed_their_side_is_answered(door: RunningHttpServer) -> None:
     peer = door.peer()
     peer.say("GET /page HTTP/1.1\r\nHost: h\r\n\r\n")
     peer.sock.shutdown(1)
     assert peer.answer() == (200, LARGE)
 
 
-def test_a_request_that_could_be_two_is_none(pages: Pages, door: OpenDoor) -> None:
+def test_a_request_that_could_be_two_is_none(
+    pages: Pages, door: RunningHttpServer
+) -> None:
     peer = door.peer()
     peer.say(
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
@@ -314,7 +326,7 @@ def test_a_request_that_could_be_two_is_none(pages: Pages, door: OpenDoor) -> No
     ],
 )
 def test_what_cannot_be_read_is_refused_and_not_logged(
-    door: OpenDoor, caplog: pytest.LogCaptureFixture, text: str, status: int
+    door: RunningHttpServer, caplog: pytest.LogCaptureFixture, text: str, status: int
 ) -> None:
     peer = door.peer()
     peer.say(text)
@@ -324,7 +336,7 @@ def test_what_cannot_be_read_is_refused_and_not_logged(
 
 
 def test_a_body_in_too_many_chunks_is_refused(pages: Pages) -> None:
-    with open_door(pages.app, body_bytes=lambda head: 1000) as door:
+    with run_http_server(pages.app, body_bytes=lambda head: 1000) as door:
         peer = door.peer()
         peer.say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
         peer.say("1\r\na\r\n" * 2000)
@@ -332,7 +344,9 @@ def test_a_body_in_too_many_chunks_is_refused(pages: Pages) -> None:
     assert pages.read == []
 
 
-def test_an_answer_that_fails_halfway_is_not_sent_by_half(door: OpenDoor) -> None:
+def test_an_answer_that_fails_halfway_is_not_sent_by_half(
+    door: RunningHttpServer,
+) -> None:
     peer = door.peer()
     assert peer.ask("/fault")[0] == 503
     assert peer.is_closed()
@@ -346,7 +360,7 @@ def test_a_fault_of_ours_ends_one_connection_and_no_other(
             raise RuntimeError("a fault")
         return 100
 
-    with open_door(pages.app, body_bytes=body_bytes) as door:
+    with run_http_server(pages.app, body_bytes=body_bytes) as door:
         first, second = door.peer(), door.peer(receive_bytes=4096)
         first.say("GET /boom HTTP/1.1\r\nHost: h\r\n\r\n")
         assert first.is_closed()
@@ -360,7 +374,7 @@ def test_a_fault_of_ours_ends_one_connection_and_no_other(
 
 
 def test_what_was_begun_is_answered_when_it_is_told_to_stop(
-    pages: Pages, door: OpenDoor
+    pages: Pages, door: RunningHttpServer
 ) -> None:
     idle, busy, half = door.peer(), door.peer(), door.peer()
     assert idle.ask() == (200, b"GET ")

@@ -4,14 +4,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.harness.ledger import Clock
+from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import OPERATOR, TOKEN
 from webhook.app import create_app
@@ -28,12 +27,6 @@ FQRN = "unpacked.example.org"
 DAY = 24 * 3600.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @dataclass
 class Watched:
     """An application with one repository, and a clock of its own."""
@@ -41,7 +34,7 @@ class Watched:
     config: Config
     client: FlaskClient
     watch: WhitelistWatch
-    clock: Clock = field(default_factory=lambda: Clock(time.time()))
+    clock: StoppedClock = field(default_factory=lambda: StoppedClock(time.time()))
 
     @property
     def ends(self) -> float:
@@ -63,22 +56,22 @@ class Watched:
 
 
 @pytest.fixture
-def watched(server: RedisServer, tmp_path: Path) -> Watched:
+def watched(redis_server: RedisServer, tmp_path: Path) -> Watched:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\nrules: [{allow: registry.example.org/**}]\n")
     storage = (tmp_path / "cvmfs").as_uri()
     repository = RepositoryConfig(FQRN, storage, keys=tmp_path / "keys")
     config = Config(
         state=tmp_path,
-        queue=QueueConfig(url=Secret(server.url)),
+        queue=QueueConfig(url=Secret(redis_server.url)),
         operator=OperatorConfig((Secret(TOKEN),)),
         repositories={FQRN: repository},
         policy=policy,
     )
     create_repository(config, FQRN)
-    clock = Clock(time.time())
+    clock = StoppedClock(time.time())
     watch = WhitelistWatch(config, clock=clock)
-    connection = server.client()
+    connection = redis_server.client()
     app = create_app(
         config,
         Ledger(connection),

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.support.harness.redis_server import Flavour, RedisServer
-from tests.support.harness.worker_process import eventually
+from tests.support.tools.waiting import wait_until
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue.connection import NoQueue, connect, connect_url, queue_url
 from workers.jobqueue.embedded_server import (
@@ -182,7 +182,7 @@ def test_a_burst_cut_off_by_a_kill_loses_nothing_that_was_accepted(
         pushers = [threading.Thread(target=push, args=[i]) for i in range(PUSHERS)]
         for pusher in pushers:
             pusher.start()
-        eventually(lambda: len(accepted) > PUSHES, "the burst is under way")
+        wait_until(lambda: len(accepted) > PUSHES, "the burst is under way")
         server.kill()
         server.start()
         for pusher in pushers:

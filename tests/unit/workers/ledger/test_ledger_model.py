@@ -5,8 +5,6 @@ run began with. Whatever is lost, killed or late, every request must in the end 
 answered by a run that began after it, and no two runs may hold one reference.
 """
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.harness.ledger import D1, D2, Bench
+from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
 from workers.ledger import Accepted, Lease, Outcome, State
 from workers.ledger.reading import as_text
@@ -32,12 +30,6 @@ ages = st.integers(0, 2)
 OWED = "cvmfs-webhook:owed"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("queue")) as running:
-        yield running
-
-
 class LedgerMachine(RuleBasedStateMachine):
     """Everything that front, workers, crashes and time can do to a ledger."""
 
@@ -47,8 +39,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.connection = self.server.client()
         self.connection.flushall()
-        self.bench = Bench(self.connection)
-        self.ledger = self.bench.ledger
+        self.driver = LedgerDriver(self.connection)
+        self.ledger = self.driver.ledger
         self.queue: dict[str, str] = {}
         self.lost: set[str] = set()
         self.asked = dict.fromkeys(NAMES, 0)
@@ -69,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.queue[accepted.job_id] = accepted.reference
 
     def is_held(self, name: str) -> bool:
-        return name in self.holders and self.bench.clock() < self.holders[name][1]
+        return name in self.holders and self.driver.clock() < self.holders[name][1]
 
     def let_go(self, lease: Lease) -> None:
         if self.holders.get(lease.reference, (None, 0))[0] == lease:
@@ -83,13 +75,13 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not is_held
             assert lease.number >= self.asked[name]
             self.begun[name] = lease.number
-            self.holders[name] = (lease, self.bench.clock() + 30)
+            self.holders[name] = (lease, self.driver.clock() + 30)
         return lease
 
     @rule(name=names, digest=digests, is_lost=st.sampled_from([False, False, True]))
     def push(self, name: str, digest: str | None, is_lost: bool) -> None:  # noqa: FBT001
         is_carried = name in self.queue.values() or name in self.lost
-        accepted = self.bench.push(digest, name)
+        accepted = self.driver.push(digest, name)
         self.asked[name] = accepted.number
         if self.is_held(name):
             assert accepted.job_id is None
@@ -99,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def refuse(self, name: str) -> None:
-        self.bench.refuse(name)
+        self.driver.refuse(name)
 
     @precondition(lambda self: self.queue)
     @rule()
@@ -121,7 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
     ) -> None:
         lease = self.leases[-1 - age % len(self.leases)]
         may_pass = outcome is Outcome.FAILED and pause is not None
-        next_try = self.bench.clock() + (pause or 0) if may_pass else None
+        next_try = self.driver.clock() + (pause or 0) if may_pass else None
         self.enqueue(
             self.ledger.finish(lease, outcome, digest=digest, next_try=next_try)
         )
@@ -148,7 +140,7 @@ class LedgerMachine(RuleBasedStateMachine):
         holder = self.holders.get(lease.reference)
         assert is_kept <= (holder is not None and holder[0] == lease)
         if is_kept:
-            self.holders[lease.reference] = (lease, self.bench.clock() + 30)
+            self.holders[lease.reference] = (lease, self.driver.clock() + 30)
 
     @precondition(lambda self: self.leases)
     @rule(stage=st.sampled_from(sorted(RUNNING)), digest=digests, age=ages)
@@ -158,7 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 14, 16, 29, 32, 61]))
     def time_passes(self, seconds: float) -> None:
-        self.bench.clock.passes(seconds)
+        self.driver.clock.passes(seconds)
 
     @rule()
     def sweep(self) -> None:
@@ -218,11 +210,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 name = self.queue.pop(job_id)
                 lease = self.begin(name, "last")
                 if lease is not None:
-                    self.enqueue(self.bench.publish(lease, D2))
+                    self.enqueue(self.driver.publish(lease, D2))
                     self.let_go(lease)
             if self.ledger.next_due() is None and not self.queue:
                 break
-            self.bench.clock.passes(10)
+            self.driver.clock.passes(10)
         for name in NAMES:
             record = self.ledger.image(name)
             if record is not None:
@@ -233,8 +225,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.property
-def test_whatever_happens_every_request_is_answered(server: RedisServer) -> None:
-    LedgerMachine.server = server
+def test_whatever_happens_every_request_is_answered(redis_server: RedisServer) -> None:
+    LedgerMachine.server = redis_server
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(

@@ -4,22 +4,13 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator
 
-import pytest
-
-from tests.support.harness.ledger import D1, bench_on
+from tests.support.harness.ledger import D1, open_ledger_driver
 from tests.support.harness.redis_server import DEADLINE_SECONDS, RedisServer
 from workers.ledger import Accepted, Ledger, Outcome, State
 
 NAMES = ("docker.io/atlas/a:1", "docker.io/atlas/b:1", "docker.io/atlas/c:1")
 PUSHERS, PUSHES, WORKERS = 4, 60, 6
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("queue")) as running:
-        yield running
 
 
 class Mill:
@@ -69,10 +60,10 @@ class Mill:
 
 
 def test_many_threads_never_run_one_reference_twice_at_a_time(
-    server: RedisServer,
+    redis_server: RedisServer,
 ) -> None:
-    with bench_on(server) as bench:
-        mill = Mill(Ledger(bench.connection))
+    with open_ledger_driver(redis_server) as driver:
+        mill = Mill(Ledger(driver.connection))
         pushers = [
             threading.Thread(target=mill.push, args=[seed]) for seed in range(PUSHERS)
         ]
@@ -85,7 +76,7 @@ def test_many_threads_never_run_one_reference_twice_at_a_time(
         for thread in hands:
             thread.join()
         assert mill.ran_twice == []
-        records = {name: bench.image(name) for name in NAMES}
+        records = {name: driver.image(name) for name in NAMES}
         assert sum(one.requested for one in records.values()) == PUSHERS * PUSHES
         for name, record in records.items():
             assert record.state is State.LIVE

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.worker_process import eventually
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
     MortalStorage,
@@ -27,6 +26,7 @@ from tests.support.repositories.repository_builders import (
     small_tree,
 )
 from tests.support.tools.child_process import Child
+from tests.support.tools.waiting import wait_until
 from workers.cvmfs import LocalStorage, Repository, RepositoryBusy, StorageFailed
 from workers.cvmfs.storage.storage import Storage
 from workers.jobqueue.connection import connect_url
@@ -75,11 +75,11 @@ class Gated(LocalStorage):
 class Site:
     """A repository, and the Redis that its publishers share."""
 
-    def __init__(self, folder: Path, server: RedisServer) -> None:
+    def __init__(self, folder: Path, redis_server: RedisServer) -> None:
         self.root = folder / "storage"
         self.gate = folder / "gate"
-        self.server = server
-        self.connection = server.client()
+        self.server = redis_server
+        self.connection = redis_server.client()
         self.connection.flushall()
         self.ledger = Ledger(self.connection)
         self.create()
@@ -162,19 +162,13 @@ class Site:
         """Let nobody lead within, and end when so many batches lie in the queue."""
         self.gate.touch()
         yield
-        eventually(lambda: self.waiting() == count, "all in the queue")
+        wait_until(lambda: self.waiting() == count, "all in the queue")
         self.gate.unlink()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
-def site(tmp_path: Path, server: RedisServer) -> Iterator[Site]:
-    made = Site(tmp_path, server)
+def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
+    made = Site(tmp_path, redis_server)
     yield made
     made.connection.close()
 
@@ -250,7 +244,7 @@ def test_what_was_collected_meanwhile_harms_only_itself(site: Site) -> None:
     with site.gathering(2):
         good = child(site, "good")
         lost = child(site, "lost", FileAt(b"/file", b"collected"))
-        eventually(lambda: site.waiting() == 2, "both in the queue")
+        wait_until(lambda: site.waiting() == 2, "both in the queue")
         # As a collection does, under the lock.
         (site.root / "data" / content.hex()[:2] / content.hex()[2:]).unlink()
         (site.root / ".cvmfs_collection").write_bytes(b"another mark\n")
@@ -267,7 +261,7 @@ def test_who_lost_the_lease_while_waiting_is_left_out(site: Site) -> None:
         children = {
             name: Child(site.publish, name, lease=leases[name]) for name in leases
         }
-        eventually(lambda: site.waiting() == 3, "all in the queue")
+        wait_until(lambda: site.waiting() == 3, "all in the queue")
         site.ledger.abandon("lost", worker="worker", how="killed")
         site.ledger.request("overtaken", source="test")
     assert children["kept"].outcome().revision == 2
@@ -287,7 +281,7 @@ def test_what_a_dead_one_left_is_published_only_while_its_lease_holds(
         children = {
             name: Child(site.publish, name, lease=leases[name]) for name in leases
         }
-        eventually(lambda: site.waiting() == 2, "both in the queue")
+        wait_until(lambda: site.waiting() == 2, "both in the queue")
         for one in children.values():
             one.kill()
         site.ledger.abandon("buried", worker="worker", how="killed")
@@ -319,7 +313,7 @@ def test_who_can_not_reach_the_queue_commits_alone(tmp_path: Path) -> None:
         lease = site.begin("image")
         site.gate.touch()
         waiting = Child(site.publish, "image", lease=lease, check=lambda: None)
-        eventually(lambda: site.waiting() == 1, "in the queue")
+        wait_until(lambda: site.waiting() == 1, "in the queue")
         server.kill()
         site.gate.unlink()
         assert waiting.outcome().revision == 2
@@ -340,7 +334,7 @@ def followers(site: Site) -> Iterator[list[Child[Publication]]]:
     """Give processes that wait in the queue, and do not lead within."""
     site.gate.touch()
     children = [Child(site.publish, name) for name in FOLLOWERS]
-    eventually(lambda: site.waiting() == len(FOLLOWERS), "all in the queue")
+    wait_until(lambda: site.waiting() == len(FOLLOWERS), "all in the queue")
     yield children
     site.gate.unlink()
     ReadyBatches(site.connection, site.ledger, FQRN).call()
@@ -348,9 +342,9 @@ def followers(site: Site) -> Iterator[list[Child[Publication]]]:
 
 @pytest.mark.slow
 def test_a_leader_can_be_killed_at_any_write(
-    tmp_path: Path, server: RedisServer
+    tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    site = Site(tmp_path / "count", server)
+    site = Site(tmp_path / "count", redis_server)
     storage = MortalStorage(site.root, MORE_THAN_ALL_WRITES, end_with_an_error)
     with followers(site) as children:
         assert site.publish("leader", storage=storage).revision == 2
@@ -359,7 +353,7 @@ def test_a_leader_can_be_killed_at_any_write(
     assert writes > 15
     for number in range(writes):
         site.connection.close()
-        site = Site(tmp_path / str(number), server)
+        site = Site(tmp_path / str(number), redis_server)
         lease = site.begin("leader")
         storage = MortalStorage(site.root, number, end_with_a_kill)
         with followers(site) as children:

@@ -33,9 +33,9 @@ LOCK = "data/txn/publish.lock"
 
 @pytest.fixture(params=["alone", "together"])
 def parts(
-    tmp_path: Path, server: RedisServer, request: pytest.FixtureRequest
+    tmp_path: Path, redis_server: RedisServer, request: pytest.FixtureRequest
 ) -> Iterator[NativeParts]:
-    with open_native_parts(request.param, tmp_path, server) as opened:
+    with open_native_parts(request.param, tmp_path, redis_server) as opened:
         yield opened
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.harness.ledger import Clock
+from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger
@@ -16,26 +16,20 @@ from workers.publishing.ready_queue import ReadyBatches, fence_token
 FQRN = "test.example.org"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
-def connection(server: RedisServer) -> Iterator[redis.Redis]:
-    with server.client() as connection:
+def connection(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with redis_server.client() as connection:
         connection.flushall()
         yield connection
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(1_800_000_000.0)
+def clock() -> StoppedClock:
+    return StoppedClock(1_800_000_000.0)
 
 
 @pytest.fixture
-def ledger(connection: redis.Redis, clock: Clock) -> Ledger:
+def ledger(connection: redis.Redis, clock: StoppedClock) -> Ledger:
     return Ledger(connection, clock=clock)
 
 
@@ -139,7 +133,7 @@ def test_a_run_that_must_not_be_stopped_any_more_may_publish(
 
 
 def test_a_fence_that_is_asked_for_holds_for_some_seconds_and_no_longer(
-    queue: ReadyBatches, ledger: Ledger, clock: Clock
+    queue: ReadyBatches, ledger: Ledger, clock: StoppedClock
 ) -> None:
     run = begin(ledger, "image")
     clock.passes(29)
@@ -152,7 +146,7 @@ def test_a_fence_that_is_asked_for_holds_for_some_seconds_and_no_longer(
 
 
 def test_a_fence_that_is_asked_for_takes_nothing_from_a_lease(
-    queue: ReadyBatches, ledger: Ledger, clock: Clock
+    queue: ReadyBatches, ledger: Ledger, clock: StoppedClock
 ) -> None:
     run = begin(ledger, "image")
     assert queue.standing([fence_token(run)]) == [True]
