@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.damage.editable_repository import IMAGE, Workbench
+from tests.support.damage.editable_repository import IMAGE, Workbench, sound
 
 ROOT = b""
 SOME_HASH = "x'" + "5a" * 20 + "'"
@@ -30,6 +30,18 @@ class Damage:
     found: tuple[str, ...]
     stock: bool | None = True
     in_contents: bool = False
+
+
+def found_as_promised(damage: Damage) -> None:
+    """Do the damage to a sound repository: all of it is found, and nothing else."""
+    bench = sound()
+    damage.do(bench)
+
+    found = bench.told(contents=damage.in_contents)
+
+    assert len(found) == len(damage.found), found
+    for text, expected in zip(found, damage.found, strict=True):
+        assert text.startswith(expected)
 
 
 def at(path: str) -> str:

@@ -168,6 +168,10 @@ class Workbench:
     def check(self, *, now: int = NOW, **options: Any) -> list[Finding]:
         return list(check(self.storage, FQRN, [keys().public_key], now=now, **options))
 
+    def told(self, **options: Any) -> list[str]:
+        """Check; return the findings as people read them."""
+        return [str(finding) for finding in self.check(**options)]
+
     @property
     def manifest(self) -> RepositoryManifest:
         return RepositoryManifest.parse(self.storage.get(MANIFEST))

@@ -1,9 +1,13 @@
 """A repository with revisions to be collected, and storages that end or interfere."""
 
+import atexit
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import BinaryIO
 
 from tests.support.repositories.repository_builders import (
@@ -13,6 +17,7 @@ from tests.support.repositories.repository_builders import (
     file,
     is_mountpoint,
     keys,
+    new_repository,
 )
 from workers.cvmfs import (
     Collection,
@@ -133,6 +138,26 @@ def publish(
 def leak(repository: Repository, *texts: bytes) -> None:
     """Prepare something that nobody commits."""
     repository.prepare(b"/.flat/ab/leaked", image(repository, *texts))
+
+
+def two_revisions(base: Path) -> None:
+    """Publish an image twice, sharing a file, and leave a third one unpublished.
+
+    It is made once per run and copied: commits take their time to reach the disk.
+    """
+    shutil.copytree(_template(), base, dirs_exist_ok=True)
+
+
+@cache
+def _template() -> Path:
+    base = Path(mkdtemp())
+    atexit.register(shutil.rmtree, base)
+    repository = new_repository(base)
+    publish(repository, b"old", b"shared", now=NOW + 1)
+    publish(repository, b"new", b"shared", now=NOW + 2)
+    publish(repository, b"new", b"shared", b"more", now=NOW + 3)
+    leak(repository, b"leaked", b"shared")
+    return base
 
 
 def collect(

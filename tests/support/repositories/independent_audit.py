@@ -268,3 +268,19 @@ def _history(base: Path, fields: dict[str, str]) -> None:
     assert tags["trunk"]["size"] == int(fields["B"])
     if int(fields["S"]) > 1:
         assert tags["trunk-previous"]["revision"] == int(fields["S"]) - 1
+
+
+def snapshot_of_files(base: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in base.rglob("*")
+        if path.is_file() and path.name != "publish.lock"
+    }
+
+
+def raw_reflog(base: Path) -> dict[str, int]:
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize((base / ".cvmfsreflog").read_bytes())
+    rows = dict(connection.execute("SELECT hash, type FROM refs"))
+    connection.close()
+    return rows

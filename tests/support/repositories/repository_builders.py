@@ -37,6 +37,7 @@ class Numbers(TypedDict, total=False):
 
 FQRN = "test.example.org"
 NOW = 1_800_000_000
+WIDE_TREE_TOPS = (b"a", b"b", b"c", b"d", b"e")
 _CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 """cap_net_bind_service, effective and permitted (struct vfs_cap_data); the kernel does
 not hand out one that it cannot read."""
@@ -143,6 +144,23 @@ _XATTRS = st.dictionaries(
     max_size=3,
 ).map(lambda pairs: tuple(sorted(pairs.items())))
 _PERMISSIONS = st.integers(0, 0o7777)
+
+
+def wide_tree(sink: ContentStore, text: bytes = b"text", files: int = 4) -> Tree:
+    """Return a tree of five directories, each with as many files and one deep down."""
+    content = sink.put_bytes(text)
+    tree = Tree(directory(mtime=5), {b"": {}})
+    for top in WIDE_TREE_TOPS:
+        inner = top + b"/inner"
+        tree.directories.put(b"", top, directory(0o711, mtime=7, mtime_ns=9))
+        tree.directories[top] = {
+            b"inner": directory(uid=3),
+            **{b"%d" % number: file(content) for number in range(files)},
+        }
+        tree.directories[inner] = {
+            b"%d" % number: file(content) for number in range(files)
+        }
+    return tree
 
 
 @st.composite

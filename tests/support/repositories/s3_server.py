@@ -22,9 +22,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from workers.cvmfs.storage.bucket import BucketAccess
+from workers.cvmfs.storage.s3 import S3Storage
 
 BUCKET = "cvmfs-bucket"
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+PREFIX = "cvmfs/test.example.org"  # of the keys of a repository
 SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-a-secret-of-the-tests"
 
 
@@ -337,3 +339,13 @@ def _kept(request: Request) -> dict[str, str]:
         for name in ("content-type", "cache-control")
         if name in request.headers
     }
+
+
+def storage_on(server: S3Server, patience_seconds: float = 0) -> S3Storage:
+    return S3Storage(
+        server.access(PREFIX), patience_seconds=patience_seconds, retry_seconds=0
+    )
+
+
+def key(path: str) -> str:
+    return f"{PREFIX}/{path}"

@@ -20,7 +20,7 @@ from workers.cvmfs import (
     Snapshot,
     Tree,
 )
-from workers.cvmfs.errors import Damaged, InvalidPath, Malformed, NotFound
+from workers.cvmfs.errors import Damaged, Malformed, NotFound
 from workers.cvmfs.values.hash import Kind
 
 PLACE = b"/.flat/ab/abcdef"
@@ -149,13 +149,6 @@ def test_links_that_lead_nowhere_are_not_found(
 ) -> None:
     with pytest.raises(NotFound, match=reason):
         snapshot.resolve(b"/registry/group/" + name)
-
-
-@pytest.mark.parametrize("path", [b"x", b"/", b"//x", b"/x/", b"/x/../y", b"/./x"])
-def test_paths_have_one_form_only(snapshot: Snapshot, path: bytes) -> None:
-    for read in (snapshot.lookup, snapshot.listdir, snapshot.resolve, snapshot.tree):
-        with pytest.raises(InvalidPath):
-            read(path)
 
 
 def test_only_regular_files_have_content(snapshot: Snapshot) -> None:

@@ -13,6 +13,7 @@ from tests.support.repositories.independent_audit import audit, stored_object
 from tests.support.repositories.repository_builders import (
     FQRN,
     NOW,
+    WIDE_TREE_TOPS,
     directory,
     file,
     gathered,
@@ -20,15 +21,13 @@ from tests.support.repositories.repository_builders import (
     new_repository,
     small_tree,
     trees,
+    wide_tree,
 )
 from workers.cvmfs import (
     Catalog,
-    ContentCollected,
     ContentHash,
-    ContentStore,
     Directory,
     GraftTree,
-    Kind,
     LocalStorage,
     NestedCatalog,
     PreparedTree,
@@ -41,15 +40,12 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.catalog.cutting import DEFAULT_CUT, CutSize, Part, cut
 from workers.cvmfs.catalog.prepare import LOST_MARKER, TreeDraft, draft_tree
-from workers.cvmfs.catalog.reader import load_catalog
 from workers.cvmfs.catalog.row_writer import LOST_LINK, LOST_XATTR
 from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import InvalidTree
 from workers.cvmfs.objects.objects import EMPTY_CONTENT
-from workers.exporting import export_directory
 
 PLACE = b"/.flat/ab/abcdef"
-TOPS = (b"a", b"b", b"c", b"d", b"e")
 TINY = CutSize(whole=12, most=6, least=3)
 EAGER = CutSize(whole=1, most=1, least=1)
 
@@ -73,23 +69,6 @@ class Store(dict[ContentHash, bytes]):
     def load(self, reference: NestedCatalog) -> Catalog:
         assert len(self[reference.hash]) == reference.size
         return Catalog(self[reference.hash], reference.path)
-
-
-def wide_tree(sink: ContentStore, text: bytes = b"text", files: int = 4) -> Tree:
-    """Return a tree of five directories, each with as many files and one deep down."""
-    content = sink.put_bytes(text)
-    tree = Tree(directory(mtime=5), {b"": {}})
-    for top in TOPS:
-        inner = top + b"/inner"
-        tree.directories.put(b"", top, directory(0o711, mtime=7, mtime_ns=9))
-        tree.directories[top] = {
-            b"inner": directory(uid=3),
-            **{b"%d" % number: file(content) for number in range(files)},
-        }
-        tree.directories[inner] = {
-            b"%d" % number: file(content) for number in range(files)
-        }
-    return tree
 
 
 def graft(repository: Repository, tree: Tree, size: CutSize = TINY) -> PreparedTree:
@@ -231,8 +210,8 @@ def test_a_cut_tree_is_sound_for_two_independent_checks(
     prepared = graft(repository, tree)
     assert catalogs_below(tmp_path) == {
         b"",
-        *(b"/" + top for top in TOPS),
-        *(b"/" + top + b"/inner" for top in TOPS),
+        *(b"/" + top for top in WIDE_TREE_TOPS),
+        *(b"/" + top + b"/inner" for top in WIDE_TREE_TOPS),
     }
     assert findings(tmp_path) == []
     assert repository.read().tree(PLACE) == tree
@@ -453,30 +432,6 @@ def test_collection_keeps_all_of_a_cut_tree_and_takes_all_of_one_that_is_gone(
     assert findings(tmp_path) == []
 
 
-def test_what_collection_took_of_a_tree_before_its_commit_is_missed(
-    repository: Repository, tmp_path: Path
-) -> None:
-    prepared = repository.prepare(PLACE, wide_tree(repository.sink), TINY)
-    collect(tmp_path)
-    with pytest.raises(ContentCollected):
-        repository.commit([GraftTree(PLACE, prepared)], now=NOW)
-    graft(repository, wide_tree(repository.sink))
-    assert findings(tmp_path) == []
-
-
-def test_one_missing_inner_catalog_is_enough_to_be_missed(
-    repository: Repository, tmp_path: Path
-) -> None:
-    prepared = repository.prepare(PLACE, wide_tree(repository.sink), TINY)
-    nested = NestedCatalog(PLACE, prepared.hash, prepared.size)
-    with closing(load_catalog(repository.storage, nested)) as catalog:
-        inner = catalog.nested()[2]
-    (tmp_path / inner.hash.path(Kind.CATALOG)).unlink()
-    collect(tmp_path)  # so that it is looked up
-    with pytest.raises(ContentCollected):
-        repository.commit([GraftTree(PLACE, prepared)], now=NOW)
-
-
 def test_a_tag_keeps_a_cut_tree_and_leads_back_to_it(
     repository: Repository, tmp_path: Path
 ) -> None:
@@ -488,18 +443,3 @@ def test_a_tag_keeps_a_cut_tree_and_leads_back_to_it(
     roll_back(FQRN, storage, keys(), "cut", now=NOW + 2)
     assert findings(tmp_path) == []
     assert repository.read().tree(PLACE) == wide_tree(repository.sink)
-
-
-def test_a_cut_tree_is_exported_without_its_markers(
-    repository: Repository, tmp_path: Path
-) -> None:
-    graft(repository, wide_tree(repository.sink))
-    target = tmp_path / "exported"
-    export_directory(repository.read(), PLACE, target)
-    found = {str(path.relative_to(target)) for path in target.rglob("*")}
-    tree = wide_tree(repository.sink)
-    assert found == {
-        (path + b"/" + name if path else name).decode()
-        for path, entries in tree.directories.items()
-        for name in entries
-    }

@@ -6,14 +6,14 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.support.damage.damage import FILE, at
+from tests.support.damage.damage import FILE, Damage, at, found_as_promised
 from tests.support.damage.editable_repository import (
     IMAGE,
     OTHER,
     Shelf,
     Workbench,
-    sound,
 )
+from tests.support.damage.objects_and_published import OBJECTS
 from tests.support.repositories.repository_builders import FQRN, NOW, keys
 from workers.cvmfs.checking import proving
 from workers.cvmfs.checking.check import CheckProgress, check
@@ -23,20 +23,16 @@ from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 
-@pytest.fixture
-def bench() -> Workbench:
-    return sound()
-
-
-def texts(bench: Workbench, **options: bool) -> list[str]:
-    return [str(finding) for finding in bench.check(**options)]
+@pytest.mark.parametrize("damage", OBJECTS, ids=lambda damage: damage.name)
+def test_each_damage_to_an_object_is_found_and_nothing_else(damage: Damage) -> None:
+    found_as_promised(damage)
 
 
 def test_an_object_is_told_once_though_many_rows_name_it(bench: Workbench) -> None:
     name = ContentHash.of(pack(b"twin")).path(Kind.BULK)
     del bench.files[name]
 
-    assert texts(bench) == [f"/image/twin2: object {name} is missing"]
+    assert bench.told() == [f"/image/twin2: object {name} is missing"]
 
 
 def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
@@ -44,11 +40,11 @@ def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
     bench.edit_catalog(IMAGE, f"UPDATE catalog SET size = 11 {at(FILE)}")
     bench.count(IMAGE, file_size=1)
 
-    assert texts(bench, contents=True) == [
+    assert bench.told(contents=True) == [
         f"/image/file: object {name} holds 10 bytes, its entry says 11"
     ]
     bench.files[name] = pack(b"other bytes")
-    (text,) = texts(bench, contents=True)
+    (text,) = bench.told(contents=True)
     assert text.startswith(f"/image/file: object {name} is damaged: its bytes")
 
 
@@ -61,7 +57,7 @@ def test_a_file_larger_than_a_block_is_read_to_its_end(bench: Workbench) -> None
     )
     bench.count(IMAGE, file_size=3_000_000 - 10)
 
-    assert texts(bench, contents=True) == []
+    assert bench.told(contents=True) == []
 
 
 def test_an_object_of_unknown_compression_is_still_hashed(bench: Workbench) -> None:
@@ -69,7 +65,7 @@ def test_an_object_of_unknown_compression_is_still_hashed(bench: Workbench) -> N
     bench.edit_catalog(IMAGE, f"UPDATE catalog SET flags = flags | 14336 {at(FILE)}")
     bench.files[name] = b"other"
 
-    first, second = texts(bench, contents=True)
+    first, second = bench.told(contents=True)
 
     assert first == f"{FILE}: flags 0x3804 say an unknown compression"
     assert second.startswith(f"{FILE}: object {name} is damaged")
@@ -171,11 +167,11 @@ def test_findings_come_in_order_from_however_many_threads(
 ) -> None:
     for data in (b"some bytes", b"x", b"twin", b"odd name", b"here"):
         del bench.files[ContentHash.of(pack(data)).path(Kind.BULK)]
-    alone = texts(bench)
+    alone = bench.told()
     monkeypatch.setattr(proving, "_BATCH", 1)
     monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)
 
-    assert texts(bench) == alone
+    assert bench.told() == alone
     assert len(alone) == 5
 
 

@@ -21,7 +21,7 @@ from tests.support.repositories.crashing_storage import (
     end_with_a_kill,
     end_with_an_error,
 )
-from tests.support.repositories.independent_audit import audit, manifest_fields
+from tests.support.repositories.independent_audit import audit
 from tests.support.repositories.repository_builders import (
     FQRN,
     NOW,
@@ -42,7 +42,7 @@ from workers.cvmfs import (
     Repository,
     Revision,
 )
-from workers.cvmfs.errors import InvalidChange, NotFound
+from workers.cvmfs.errors import InvalidChange
 
 PLACE = b"/.flat/ab/abcdef"
 FIRST = b"/.flat/ab/first"
@@ -320,35 +320,3 @@ def test_a_batch_that_fails_or_is_refused_leaves_no_trace(tmp_path: Path) -> Non
     committed = commit_group(repository, [two, bad], refused=[two])
     assert not committed.revision.is_new
     assert len(committed.left_out) == 2
-
-
-def test_making_a_repository_can_fail_at_any_write(tmp_path: Path) -> None:
-    writes = count_writes(
-        tmp_path / "count", lambda storage: new_repository(tmp_path, storage)
-    )
-    assert writes > 8
-    for number in range(writes):
-        base = tmp_path / str(number)
-        with pytest.raises(Ended):
-            new_repository(base, MortalStorage(base, number, end_with_an_error))
-        with pytest.raises((NotFound, FileNotFoundError)):
-            manifest_fields(base)
-        new_repository(base)
-        audit(base)
-
-
-def test_a_reflog_that_is_ahead_is_repaired_by_a_commit_that_changes_nothing(
-    tmp_path: Path,
-) -> None:
-    with_first_image(tmp_path)
-    writes = count_writes(tmp_path, lambda storage: publish(repository_on(storage)))
-    base = tmp_path / "killed"
-    with_first_image(base)
-    with pytest.raises(Ended):
-        publish(repository_on(MortalStorage(base, writes - 1, end_with_an_error)))
-    with pytest.raises(AssertionError):
-        audit(base)
-    revision = repository_on(LocalStorage(base)).commit([], now=NOW + 20)
-    assert not revision.is_new
-    assert revision.number == 2
-    assert audit(base).fields["S"] == "2"

@@ -8,13 +8,11 @@ import pytest
 
 from tests.support.repositories.repository_builders import FQRN, keys
 from workers.cvmfs import (
-    Batch,
     Change,
     EditRecords,
     InvalidChange,
     LocalStorage,
     PutFile,
-    RemovePath,
     Repository,
 )
 
@@ -43,16 +41,6 @@ def listed(repository: Repository) -> object:
     return json.loads(snapshot.read(dirent))
 
 
-def test_batches_of_many_processes_come_into_one_list(repository: Repository) -> None:
-    commit(repository, edit({"id": "a", "size": 1}))
-    batches = [
-        Batch.decode(repository.batch([edit({"id": key})]).encode()) for key in "bc"
-    ]
-    with repository.storage.lock():
-        repository.commit_batches(batches, now=NOW, confirm=lambda _: {})
-    assert listed(repository) == [{"id": "a", "size": 1}, {"id": "b"}, {"id": "c"}]
-
-
 def test_nothing_is_written_for_what_is_there(repository: Repository) -> None:
     again = edit({"id": "a", "names": ["x"]}, names=("x", "y"))
     assert commit(repository, again)
@@ -78,14 +66,6 @@ def test_a_name_is_one_records_and_moves(repository: Repository) -> None:
         {"id": "a", "names": ["z"], "size": 2},
         {"id": "b", "names": ["x", "y"]},
     ]
-
-
-def test_other_changes_see_what_was_edited(repository: Repository) -> None:
-    empty = repository.sink.put_bytes(b"[]")
-    commit(repository, edit({"id": "a"}), PutFile(PATH, empty), edit({"id": "b"}))
-    assert listed(repository) == [{"id": "b"}]
-    commit(repository, edit({"id": "c"}), RemovePath(b"/store"))
-    assert repository.read().lookup(b"/store") is None
 
 
 def test_a_list_of_others_is_taken_over(repository: Repository) -> None:
@@ -123,10 +103,4 @@ def test_what_is_no_list_is_refused_by_its_path(
 ) -> None:
     commit(repository, PutFile(PATH, repository.sink.put_bytes(data)))
     with pytest.raises(InvalidChange, match=r"/store/list\.json is no list"):
-        commit(repository, edit({"id": "a"}))
-
-
-def test_a_folder_is_no_list(repository: Repository) -> None:
-    commit(repository, PutFile(PATH + b"/file", repository.sink.put_bytes(b"")))
-    with pytest.raises(InvalidChange, match="is not a file"):
         commit(repository, edit({"id": "a"}))

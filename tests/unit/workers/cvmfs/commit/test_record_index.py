@@ -5,7 +5,6 @@ What a list has to be is said by a dictionary that the same edits are made to.
 
 import io
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.repositories.repository_builders import FQRN, keys
-from tests.support.repositories.s3_server import Request, s3_server
+from tests.support.repositories.s3_server import s3_server
 from workers.cvmfs import (
     Change,
     Chunk,
@@ -31,7 +30,6 @@ from workers.cvmfs import (
 from workers.cvmfs.commit import record_file
 from workers.cvmfs.commit.record_file import RecordFile
 from workers.cvmfs.commit.record_index import RecordIndex
-from workers.cvmfs.errors import NotFound
 from workers.cvmfs.objects.objects import (
     DEFAULT_LEVEL,
     put_object,
@@ -302,62 +300,6 @@ def pieces_of(content: Content) -> set[str]:
 
 
 # In a bucket.
-
-
-def test_a_bucket_is_asked_for_all_that_edits_need_at_once(short_chunks: None) -> None:
-    with s3_server() as server:
-        storage = S3Storage(server.access("p"))
-        repository = Repository.create(FQRN, storage, keys(), now=NOW)
-        commit(repository, edit(*map(record, range(60))))
-        buckets, pieces = (
-            {"p/" + path for path in pieces_of(content(repository, path))}
-            for path in (INDEX, PATH)
-        )
-        enough = threading.Event()
-
-        def hold(request: Request) -> None:
-            if request.method == "GET" and request.key in buckets:
-                if server.in_flight >= 4:
-                    enough.set()
-                enough.wait(60)
-
-        server.refuse = hold
-        server.requests.clear()
-        batches = [
-            repository.batch([edit({"id": f"{number:064}"}, names=(f"name {name}",))])
-            for number, name in [(7, 31), (60, 58), (41, 40)]
-        ]
-        with storage.lock():
-            repository.commit_batches(batches, now=NOW, confirm=lambda _: {})
-        assert enough.is_set()
-        read = [one.key for one in server.requests if one.method == "GET"]
-        of_list = [key for key in read if key in pieces]
-        assert len(of_list) == len(set(of_list)) == 4
-        assert len([key for key in read if key in buckets]) <= 6
-        assert len(cast("list[object]", listed(repository))) == 61
-
-
-def test_a_chunk_that_is_gone_harms_those_who_need_it(short_chunks: None) -> None:
-    with s3_server() as server:
-        storage = S3Storage(server.access("p"))
-        repository = Repository.create(FQRN, storage, keys(), now=NOW)
-        commit(repository, edit(*map(record, range(60))))
-        gone = ContentHash(content(repository).chunks[2].hash).path(Kind.PARTIAL)
-        kept = server.objects.pop("p/" + gone)
-        batches = [
-            repository.batch([edit({"id": "new"}, names=(name,))])
-            for name in ("name 7", "name 20")
-        ]
-        with storage.lock():
-            committed = repository.commit_batches(
-                batches, now=NOW, confirm=lambda _: {}
-            )
-        assert list(committed.left_out) == batches[:1]
-        assert isinstance(committed.left_out[batches[0]], NotFound)
-        server.objects["p/" + gone] = kept
-        expected: list[dict[str, object]] = [*map(record, range(60)), {"id": "new"}]
-        expected[20]["names"] = []
-        assert listed(repository) == expected
 
 
 def test_a_bucket_behind_the_locks_of_the_stock_tools_is_one(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import sqlite3
 import stat
 from pathlib import Path
 
@@ -6,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.repositories.independent_audit import Audit, audit, stored_object
+from tests.support.repositories.independent_audit import audit
 from tests.support.repositories.repository_builders import (
     FQRN,
     NOW,
@@ -22,21 +21,16 @@ from workers.cvmfs import (
     Content,
     GraftTree,
     LocalStorage,
-    PreparedTree,
     PutFile,
     PutLink,
     RemovePath,
     Repository,
     Tree,
 )
-from workers.cvmfs.catalog.editor import CatalogEditor
-from workers.cvmfs.catalog.prepare import draft_catalog
-from workers.cvmfs.catalog.reader import Catalog
 from workers.cvmfs.errors import (
     InvalidChange,
     InvalidPath,
     InvalidTree,
-    Malformed,
     NotFound,
     StorageFailed,
 )
@@ -53,19 +47,6 @@ def graft(repository: Repository, path: bytes, tree: Tree | None = None) -> Graf
     if tree is None:
         tree = small_tree(repository.sink)
     return GraftTree(path, repository.prepare(path, tree))
-
-
-def rows(base: Path, found: Audit, mountpoint: bytes) -> dict[bytes, sqlite3.Row]:
-    data = stored_object(base, found.catalogs[mountpoint], "C")
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(data)
-    connection.row_factory = sqlite3.Row
-    result = connection.execute(
-        "SELECT CAST(name AS BLOB) AS raw, hardlinks, mtime, flags FROM catalog"
-    )
-    named = {row["raw"]: row for row in result}
-    connection.close()
-    return named
 
 
 def test_missing_parents_are_made_and_some_get_a_catalog(
@@ -110,29 +91,6 @@ def test_only_catalogs_on_the_way_to_a_change_are_rewritten(
     changed = {path for path in before if before[path] != after[path]}
     assert changed == {b"", b"/.flat", b"/.flat/ab"}
     assert set(after) - set(before) == {b"/.flat/ab/more"}
-
-
-def test_removing_an_image_gives_back_all_its_counters(
-    repository: Repository, tmp_path: Path
-) -> None:
-    other = b"/.flat/ab/other"
-    repository.commit([graft(repository, other)], now=NOW)
-    without = rows_of_statistics(tmp_path, audit(tmp_path))
-    repository.commit([graft(repository, PLACE)], now=NOW)
-    repository.commit([RemovePath(PLACE)], now=NOW)
-    found = audit(tmp_path)
-    assert rows_of_statistics(tmp_path, found) == without
-    assert not any(path.startswith(PLACE) for path in found.modes)
-
-
-def rows_of_statistics(base: Path, found: Audit) -> dict[bytes, dict[str, int]]:
-    result = {}
-    for path, digest in found.catalogs.items():
-        connection = sqlite3.connect(":memory:")
-        connection.deserialize(stored_object(base, digest, "C"))
-        result[path] = dict(connection.execute("SELECT * FROM statistics"))
-        connection.close()
-    return result
 
 
 def test_a_mountpoint_is_removed_without_its_own_objects_being_read(
@@ -232,23 +190,6 @@ def test_the_same_changes_in_one_commit_or_in_many_are_the_same_tree(
     assert many.head().revision == 8
 
 
-def test_a_change_inside_an_image_edits_its_catalog_and_both_its_rows(
-    repository: Repository, tmp_path: Path
-) -> None:
-    repository.commit([graft(repository, PLACE)], now=NOW)
-    content = repository.sink.put_bytes(b"new")
-    repository.commit([PutFile(PLACE + b"/new/file", content)], now=NOW + 5)
-    found = audit(tmp_path)
-    assert found.contents[PLACE + b"/new/file"] == b"new"
-    assert found.contents[PLACE + b"/hello"] == b"hello"
-    outer = rows(tmp_path, found, b"/.flat/ab")[b"abcdef"]
-    inner = rows(tmp_path, found, PLACE)[b"abcdef"]
-    assert outer["hardlinks"] == inner["hardlinks"] == 4
-    assert outer["mtime"] == inner["mtime"] == NOW + 5
-    assert outer["flags"] == 3
-    assert inner["flags"] == 33
-
-
 def test_a_graft_replaces_what_was_changed_inside_in_the_same_commit(
     repository: Repository, tmp_path: Path
 ) -> None:
@@ -276,21 +217,6 @@ def test_something_made_and_removed_in_one_commit_is_not_there(
     )
     found = audit(tmp_path)
     assert set(found.catalogs) == {b"", b"/registry", b"/registry/other"}
-
-
-def test_the_others_of_a_hard_link_group_learn_that_there_is_one_less(
-    repository: Repository, tmp_path: Path
-) -> None:
-    hard = file(repository.sink.put_bytes(b"x"), link_group=1)
-    entries = dict.fromkeys((b"a", b"b", b"c"), hard)
-    tree = Tree(directory(), {b"": entries})
-    repository.commit([graft(repository, PLACE, tree)], now=NOW)
-    repository.commit([RemovePath(PLACE + b"/a")], now=NOW)
-    named = rows(tmp_path, audit(tmp_path), PLACE)
-    assert named[b"b"]["hardlinks"] == named[b"c"]["hardlinks"] == 1 << 32 | 2
-    repository.commit([PutLink(PLACE + b"/b", b"x")], now=NOW)
-    named = rows(tmp_path, audit(tmp_path), PLACE)
-    assert named[b"c"]["hardlinks"] == 1
 
 
 def test_times_and_owners_of_links_and_files_can_be_chosen(
@@ -440,33 +366,6 @@ def test_many_removals_leave_no_holes(repository: Repository, tmp_path: Path) ->
     audit(tmp_path)
 
 
-def test_catalogs_of_older_cvmfs_are_brought_up_to_date(
-    repository: Repository, tmp_path: Path
-) -> None:
-    def older(revision: int) -> bytes:
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        tree = Tree(directory(), {b"": {b"a": file(Content(b"h" * 20, 1))}})
-        connection.deserialize(draft_catalog(PLACE, tree).data)
-        connection.execute("ALTER TABLE catalog DROP COLUMN mtimens")
-        connection.execute(
-            "UPDATE properties SET value=? WHERE key='schema_revision'",
-            (str(revision),),
-        )
-        data: bytes = connection.serialize()
-        connection.close()
-        return data
-
-    editor = CatalogEditor(Catalog(older(6), PLACE), None)
-    editor.insert(PLACE + b"/b", file(Content(b"h" * 20, 1), mtime_ns=5))
-    upgraded = Catalog(editor.finish(NOW), PLACE)
-    assert upgraded.properties["schema_revision"] == "7"
-    row = upgraded.row(PLACE + b"/b")
-    assert row is not None
-    assert row.mtimens == 5
-    with pytest.raises(Malformed, match="schema revision '4'"):
-        CatalogEditor(Catalog(older(4), PLACE), None)
-
-
 _PATHS = st.sampled_from(
     [
         b"/.flat/aa/1",
@@ -531,14 +430,3 @@ def test_any_sequence_of_commits_leaves_a_sound_repository(
                 for p in later
             ):
                 assert stat.S_ISLNK(found.modes[path])
-
-
-def test_prepared_trees_say_what_they_add(repository: Repository) -> None:
-    prepared: PreparedTree = graft(repository, PLACE).prepared
-    before = repository.read().root_catalog.statistics.total
-    repository.commit([GraftTree(PLACE, prepared)], now=NOW)
-    after = repository.read().root_catalog.statistics.total
-    added = after.minus(before)
-    assert added.regular == prepared.counters.regular + 2  # and two markers of shards
-    assert added.special == prepared.counters.special
-    assert added.nested == 3

@@ -1,7 +1,6 @@
 """What nobody names goes, what anybody names stays, and nobody is ever harmed."""
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.support.repositories.garbage_collection import (
     repository_at,
     repository_on,
     set_age,
+    two_revisions,
 )
 from tests.support.repositories.repository_builders import (
     FQRN,
@@ -32,7 +32,6 @@ from tests.support.repositories.repository_builders import (
     new_repository,
 )
 from workers.cvmfs import (
-    Change,
     ContentCollected,
     Damaged,
     FormatError,
@@ -40,21 +39,15 @@ from workers.cvmfs import (
     InvalidChange,
     LocalStorage,
     NestedCatalog,
-    NotFound,
-    PutFile,
     PutLink,
     RemovePath,
     Retention,
-    add_tag,
     collect_garbage,
-    remove_tag,
 )
-from workers.cvmfs.garbage.marks import Marks
 from workers.cvmfs.garbage.progress import EXPIRED, LEAKED
-from workers.cvmfs.objects.objects import get_object, pack
 from workers.cvmfs.revisions.reflog import Reflog
 from workers.cvmfs.storage.deletion_mark import deletion_mark
-from workers.cvmfs.storage.storage import COLLECTION, MANIFEST, REFLOG
+from workers.cvmfs.storage.storage import MANIFEST, REFLOG
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 DAY = 24 * 3600
@@ -62,26 +55,6 @@ DAY = 24 * 3600
 
 class Ended(BaseException):
     """Not an Exception, so that nobody takes it for something to be handled."""
-
-
-_template: list[Path] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Publish an image twice, sharing a file, and leave a third one unpublished."""
-    base = tmp_path_factory.mktemp("template")
-    repository = new_repository(base)
-    publish(repository, b"old", b"shared", now=NOW + 1)
-    publish(repository, b"new", b"shared", now=NOW + 2)
-    publish(repository, b"new", b"shared", b"more", now=NOW + 3)
-    leak(repository, b"leaked", b"shared")
-    _template[:] = [base]
-
-
-def two_revisions(base: Path) -> None:
-    """Copy what was made once: commits take their time to reach the disk."""
-    shutil.copytree(_template[0], base, dirs_exist_ok=True)
 
 
 def test_leaks_and_expired_revisions_go_and_what_is_shared_stays(
@@ -122,50 +95,6 @@ def test_a_dry_run_finds_the_same_and_changes_nothing(tmp_path: Path) -> None:
     done = collect(tmp_path)
     assert done.garbage == planned.garbage
     assert done.revisions_given_up == planned.revisions_given_up
-
-
-def test_tags_keep_their_revisions_readable(tmp_path: Path) -> None:
-    repository = new_repository(tmp_path)
-    publish(repository, b"old", now=NOW + 1)
-    tag = add_tag(FQRN, LocalStorage(tmp_path), keys(), "release-1", now=NOW + 2)
-    for number in range(3):
-        publish(repository, b"new %d" % number, now=NOW + 3 + number)
-    collect(tmp_path)
-    old = repository_at(tmp_path).read_revision(tag.root_catalog)
-    assert contents(old)[IMAGE + b"/old"] == b"content of old"
-    remove_tag(FQRN, LocalStorage(tmp_path), keys(), "release-1", now=NOW + 9)
-    collect(tmp_path)
-    with pytest.raises(NotFound):
-        contents(repository_at(tmp_path).read_revision(tag.root_catalog))
-    assert findings(tmp_path) == []
-
-
-@pytest.mark.parametrize("newest", [1, 3, 5])
-def test_as_many_revisions_are_kept_as_were_asked_for(
-    tmp_path: Path, newest: int
-) -> None:
-    repository = new_repository(tmp_path)
-    made = [publish(repository, b"%d" % n, now=NOW + n) for n in range(1, 7)]
-    done = collect(tmp_path, Retention(newest=newest, seconds=0, grace_seconds=0))
-    # The tag trunk-previous keeps another one.
-    assert done.revisions_kept == max(newest, 2)
-    for revision in made[-newest:]:
-        contents(repository.read_revision(revision.root_catalog))
-    assert not LocalStorage(tmp_path).exists(made[0].root_catalog.path(Kind.CATALOG))
-
-
-def test_young_revisions_are_kept_and_the_one_that_a_young_one_replaced(
-    tmp_path: Path,
-) -> None:
-    repository = new_repository(tmp_path)
-    days = (1, 2, 15, 18, 19)
-    made = [publish(repository, b"%d" % n, now=NOW + n * DAY) for n in days]
-    done = collect(tmp_path, Retention(newest=1, seconds=3 * DAY, grace_seconds=0))
-    assert done.revisions_kept == 3
-    for revision in made[2:]:
-        contents(repository.read_revision(revision.root_catalog))
-    given_up = {one.root_catalog: one.revision for one in done.revisions_given_up}
-    assert given_up[made[1].root_catalog] == made[1].number
 
 
 def test_what_was_put_within_the_grace_time_is_left_alone(tmp_path: Path) -> None:
@@ -259,35 +188,6 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     assert foreign.exists()
 
 
-def test_a_file_that_is_a_copy_of_a_catalog_does_not_hide_what_that_names(
-    tmp_path: Path,
-) -> None:
-    repository = new_repository(tmp_path)
-    publish(repository, b"inner", now=NOW + 1)
-    inner = repository.read().root_catalog.nested()[0]
-    data = get_object(LocalStorage(tmp_path), inner.hash, Kind.CATALOG)
-    content = repository.sink.put_bytes(data)
-    assert content.hash == inner.hash.digest
-    repository.commit([PutFile(b"/a-copy", content)], now=NOW + 2)
-    collect(tmp_path)
-    assert contents(repository_at(tmp_path).read())[IMAGE + b"/inner"]
-    assert findings(tmp_path) == []
-
-
-def test_marks_find_what_was_marked_and_nothing_else() -> None:
-    marks = Marks()
-    hashes = [ContentHash.of(b"%d" % number) for number in range(2000)]
-    for content_hash in hashes[::2]:
-        marks.add(content_hash)
-    assert all(map(marks.contains, hashes[::2]))
-    assert not any(map(marks.contains, hashes[1::2]))
-    found = set[ContentHash]()
-    for shard in range(256):
-        found |= marks.of_shard(f"{shard:02x}")
-    assert found == set(hashes[::2])
-    marks.close()
-
-
 def publish_third(storage: LocalStorage | WatchedStorage) -> bool:
     """Publish content that lies about as garbage; tell whether it was let through."""
     repository = repository_on(storage)
@@ -332,37 +232,6 @@ def test_a_collection_at_any_point_of_a_publish_harms_nobody(tmp_path: Path) -> 
     assert point > 10
 
 
-def test_what_was_prepared_before_a_collection_is_looked_up_again(
-    tmp_path: Path,
-) -> None:
-    two_revisions(tmp_path)
-    repository = repository_at(tmp_path)
-    path = b"/.flat/ab/late"
-    tree = repository.prepare(path, image(repository, b"leaked"))
-    content = repository.sink.put_bytes(b"a file")
-    collect(tmp_path)
-    with pytest.raises(ContentCollected):
-        repository.commit([GraftTree(path, tree)], now=LATER)
-    with pytest.raises(ContentCollected):
-        repository.commit([PutFile(b"/file", content)], now=LATER)
-    # It has forgotten what it knew: the same again succeeds.
-    tree = repository.prepare(path, image(repository, b"leaked"))
-    content = repository.sink.put_bytes(b"a file")
-    changes: list[Change] = [GraftTree(path, tree), PutFile(b"/file", content)]
-    assert repository.commit(changes, now=LATER).is_new
-    assert findings(tmp_path) == []
-
-
-def test_a_tree_whose_contents_are_gone_is_not_even_prepared(tmp_path: Path) -> None:
-    two_revisions(tmp_path)
-    repository = repository_at(tmp_path)
-    tree = image(repository, b"leaked")
-    collect(tmp_path)
-    with pytest.raises(ContentCollected):
-        repository.prepare(b"/.flat/ab/late", tree)
-
-
-@pytest.mark.slow
 def test_what_is_published_between_two_batches_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,26 +336,6 @@ def test_a_collection_can_be_killed_at_any_write_and_deletion(tmp_path: Path) ->
         _, status = os.waitpid(child, 0)
         assert os.WTERMSIG(status) == signal.SIGKILL
         check_left_by_a_collection(base)
-
-
-def test_a_tree_prepared_before_a_collection_was_killed_is_looked_up(
-    tmp_path: Path,
-) -> None:
-    two_revisions(tmp_path)
-    (tmp_path / COLLECTION).write_bytes(b"deleting\n")
-    repository = repository_at(tmp_path)
-    path = b"/.flat/ab/late"
-    tree = repository.prepare(path, image(repository, b"leaked"))
-    content = repository.sink.put_bytes(b"a file")
-    assert tree.complete_at is None
-    changes: list[Change] = [GraftTree(path, tree), PutFile(b"/file", content)]
-    victim = ContentHash.of(pack(b"content of leaked")).path(Kind.BULK)
-    stored = (tmp_path / victim).read_bytes()
-    (tmp_path / victim).unlink()
-    with pytest.raises(ContentCollected):
-        repository.commit(changes, now=LATER)
-    (tmp_path / victim).write_bytes(stored)
-    assert repository.commit(changes, now=LATER).is_new
 
 
 def _publish_and_remove(base: Path, number: int, rounds: int) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support.repositories.repository_builders import FQRN, NOW, keys
 from workers.cvmfs import KeyRing
-from workers.cvmfs.errors import InvalidKeys, Malformed
+from workers.cvmfs.errors import InvalidKeys
 from workers.cvmfs.signing.keys import parse_certificate, parse_public_key
 
 SUFFIXES = (".masterkey", ".pub", ".key", ".crt")
@@ -215,9 +215,3 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         KeyRing.load_or_create(FQRN, tmp_path / "file/keys", now=NOW)
     with pytest.raises(InvalidKeys):
         keys().save(tmp_path / "file/keys")
-
-
-@pytest.mark.parametrize("fqrn", ["", "a/b", "../x", "-a", "a" * 61, "ä", "a b"])
-def test_names_that_are_none_never_become_file_names(fqrn: str, tmp_path: Path) -> None:
-    with pytest.raises(Malformed):
-        KeyRing.load_or_create(fqrn, tmp_path, now=NOW)
