@@ -1,69 +1,21 @@
 """What a configuration may say, and how all that is wrong with it is told at once."""
 
-import dataclasses
-import logging
 from pathlib import Path
 
 import pytest
 
+from tests.support.harness.configuration import load, problems
 from workers.config import (
     AutoTagsConfig,
     CollectConfig,
     Config,
     ConfigError,
-    Limits,
-    QueueConfig,
     S3Config,
     Secret,
     allowed_hosts,
     load_config,
-    settings,
 )
 from workers.config.values import storage_bucket, storage_folder
-
-# Design section 5.2 without the kind that a later version brings.
-CONTRACT = """\
-listen: 0.0.0.0:8080
-public_url: https://cvmfs-webhook.example.org
-queue: {url: redis://127.0.0.1:6379/0}
-state: /var/lib/cvmfs-webhook
-sources:
-  hub:      {kind: dockerhub, secret: "${HUB_SECRET}"}
-  gitlab:   {kind: gitlab, registry: gitlab-registry.cern.ch, secret_file: gitlab}
-  local:    {kind: distribution, registry: 127.0.0.1:5000, secret: s3cret}
-registries:
-  127.0.0.1:5000: {plain_http: true}
-  docker.io: {username: robot, password_file: secrets/hub}
-repositories:
-  unpacked.example.org:
-    publisher: native
-    storage: file:///srv/cvmfs/unpacked.example.org
-    keys: /etc/cvmfs/keys
-    ttl: 60
-policy: policy.yaml
-"""
-ENVIRON = {"HUB_SECRET": "from-the-environment"}
-
-
-def load(folder: Path, text: str, **environ: str) -> Config:
-    path = folder / "config.yaml"
-    path.write_text(text)
-    return load_config(path, environ)
-
-
-def problems(folder: Path, text: str, **environ: str) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
-        load(folder, text, **environ)
-    assert str(caught.value) == "\n".join(caught.value.problems)
-    return caught.value.problems
-
-
-@pytest.fixture
-def contract(tmp_path: Path) -> Config:
-    (tmp_path / "gitlab").write_text("from-a-file\n")
-    (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets/hub").write_text("hub-password\n")
-    return load(tmp_path, CONTRACT, **ENVIRON)
 
 
 def source(extra: str, kind: str = "distribution", registry: str = "r.example") -> str:
@@ -123,80 +75,6 @@ def test_named_hosts_may_be_private(contract: Config) -> None:
         "gitlab-registry.cern.ch",
         "127.0.0.1:5000",
     }
-
-
-@pytest.mark.parametrize("text", ["", "# nothing\n", "sources:\nregistries:\n"])
-def test_nothing_said_means_the_defaults(tmp_path: Path, text: str) -> None:
-    config = load(tmp_path, text)
-    assert config == dataclasses.replace(
-        Config(), path=tmp_path / "config.yaml", policy=tmp_path / "policy.yaml"
-    )
-
-
-def test_the_documented_defaults_are_the_real_ones() -> None:
-    written = {setting.key: setting.default for setting in settings()}
-    config = Config()
-    assert written["listen"] == config.listen
-    assert written["state"] == str(config.state)
-    assert written["policy"] == str(config.policy)
-    assert written["workers"] == str(config.workers)
-    assert written["log_level"].upper() == config.log_level
-    assert written["queue.durability"] == QueueConfig().durability
-    for limit in dataclasses.fields(Limits):
-        assert written[f"limits.{limit.name}"] == str(getattr(Limits(), limit.name))
-
-
-def test_every_setting_has_a_meaning() -> None:
-    keys = [setting.key for setting in settings()]
-    assert "sources.<name>.secret_file" in keys
-    assert "registries.<host>.token_hosts" in keys
-    assert "repositories.<fqrn>.ttl" in keys
-    assert len(keys) == len(set(keys))
-    assert all(setting.meaning for setting in settings())
-
-
-def test_every_problem_is_told_at_once_by_key_path_and_in_order(tmp_path: Path) -> None:
-    text = """\
-listen: nowhere
-workers: many
-sources:
-  hub: {kind: dockerhub, secret: "${HUB}"}
-  local: {kind: distribution, secret: abc}
-  lab: {kind: gitlab, registry_: gitlab.example, secret_file: absent}
-  quay: {kind: quay, robot: x, secret: long enough}
-  bad name: {kind: dockerhub, secret: long-enough}
-registries:
-  "no host": {plain_http: "yes"}
-  docker.io: {username: robot}
-repositories:
-  unpacked: {publisher: gateway}
-  a.example.org: {storage: http://bucket/prefix}
-pollicy: x
-"""
-    assert problems(tmp_path, text) == (
-        "listen: must be host:port such as 127.0.0.1:8080, not 'nowhere' (line 1)",
-        "workers: must be a whole number, not 'many' (line 2)",
-        "sources.hub.secret: the environment variable HUB is not set (line 4)",
-        "sources.local.registry: is missing: give host or host:port (line 5)",
-        "sources.local.secret: is too short: use at least 6 characters (line 5)",
-        "sources.lab.registry_: unknown key: did you mean 'registry'? (line 6)",
-        "sources.quay.kind: kind 'quay' is not available in this version (line 7)",
-        (
-            "sources.bad name: the name must be 1 to 64 letters, digits, . _ or -, "
-            "beginning with a letter or digit (line 8)"
-        ),
-        "registries.no host.plain_http: must be true or false, not 'yes' (line 10)",
-        "registries.docker.io.password: is missing beside the username (line 11)",
-        (
-            "repositories.unpacked.publisher: publisher 'gateway' is not available in "
-            "this version (line 13)"
-        ),
-        (
-            "repositories.a.example.org.storage: must be file:///folder or "
-            "s3://bucket/prefix, not 'http://bucket/prefix' (line 14)"
-        ),
-        "pollicy: unknown key: did you mean 'policy'? (line 15)",
-    )
 
 
 @pytest.mark.parametrize(
@@ -289,43 +167,6 @@ def test_a_wrong_value_is_named_with_its_mend(
     assert told in problem
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("a: [", "line 1: expected the node content"),
-        ("workers: 1\nworkers: 2\n", "line 2: the key 'workers' stands twice"),
-        ("a: &x 1\nb: *x\n", "line 1: anchors and aliases are refused"),
-        ("a: !!python/object:os.system {}\n", "line 1: the tag"),
-        ("a: !!binary aGk=\n", "line 1: the tag"),
-        ("a: !!int b\n", "line 1: not a number"),
-        ("a: !!bool b\n", "line 1: not a number"),
-        ("1: a\n", "line 1: a key is not text"),
-        ("[a]: b\n", "line 1: a key is not text"),
-        ("a: " + "[" * 20 + "]" * 20, "line 1: nested deeper than 16 levels"),
-        ("a: \x07\n", "special characters are not allowed"),
-        ("a: 1\n---\nb: 1\n", "line 2: but found another document"),
-        ("a: " + "9" * 5000, "line 1: not a number"),
-        ("#" * 1_048_577, "larger than 1048576 bytes"),
-    ],
-)
-def test_what_is_no_plain_yaml_is_refused_by_line(
-    tmp_path: Path, text: str, told: str
-) -> None:
-    (problem,) = problems(tmp_path, text)
-    assert problem.startswith(str(tmp_path / "config.yaml"))
-    assert told in problem
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"absent\.yaml: cannot be read: No such file"
-    ):
-        load_config(tmp_path / "absent.yaml", {})
-    (tmp_path / "binary.yaml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="is not UTF-8 text"):
-        load_config(tmp_path / "binary.yaml", {})
-
-
 def test_a_secret_may_be_a_list_of_two_for_rotation(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old-secret")
     (tmp_path / "new").write_text("new-secret\r\n")
@@ -336,44 +177,6 @@ def test_a_secret_may_be_a_list_of_two_for_rotation(tmp_path: Path) -> None:
     assert load(tmp_path, text).sources["a"].secrets == two
     text = "operator: {token_file: [old, new]}"
     assert load(tmp_path, text).operator.tokens == two
-
-
-def test_what_the_environment_says_is_not_expanded_again(tmp_path: Path) -> None:
-    config = load(tmp_path, source('secret: "x${A}y"'), A="${B}-long")
-    assert config.sources["a"].secrets == (Secret("x${B}-longy"),)
-
-
-def test_a_secret_shows_itself_nowhere(contract: Config) -> None:
-    secret = contract.sources["hub"].secrets[0]
-    record = logging.LogRecord("x", 20, "x", 1, "%s %r", (secret, contract), None)
-    shown = f"{secret} {secret!r} {secret:>40} {contract} {record.getMessage()}"
-    for hidden in ("from-the-environment", "from-a-file", "s3cret", "hub-password"):
-        assert hidden not in shown
-    assert secret.reveal() == "from-the-environment"
-    assert len({secret, Secret("from-the-environment")}) == 1
-    assert secret != "from-the-environment"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        source("secret: [[hunter2]]"),
-        source("secret: {hunter2: hunter2}"),
-        source("secret: [hunter2, hunter2, hunter2]"),
-        source("secret: 'hunter2 '"),
-        source("secret: hunter2/", "dockerhub", "docker.io"),
-        "queue: {url: 'hunter2://'}",
-        "operator: {token: ['hunter2 ']}",
-        "registries: {a.b: {password: [hunter2]}}",
-    ],
-)
-def test_no_error_contains_a_secret(tmp_path: Path, text: str) -> None:
-    assert "hunter2" not in str(problems(tmp_path, text))
-
-
-def test_public_url_follows_listen_and_loses_its_slash(tmp_path: Path) -> None:
-    assert load(tmp_path, "listen: '[::1]:81'").public_url == "http://[::1]:81"
-    assert load(tmp_path, "public_url: https://a.b/c/").public_url == "https://a.b/c"
 
 
 def test_a_registry_is_known_by_its_canonical_name(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tests.support.images.oci import (
     CONFIG_TYPE,
     INDEX_TYPE,
-    MANIFEST_TYPE,
     Image,
     Kind,
     Layer,
@@ -29,7 +28,7 @@ from workers.images.manifest import (
     parse_config,
     parse_manifest,
 )
-from workers.images.platforms import Platform, check_platform
+from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
 
 LINUX = Platform.parse("linux/amd64")
@@ -175,45 +174,6 @@ def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
 # Platforms.
 
 
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("linux/amd64", "linux/amd64"),
-        ("Linux/x86_64", "linux/amd64"),
-        ("linux/amd64/v1", "linux/amd64"),
-        ("linux/amd64/v3", "linux/amd64/v3"),
-        ("linux/arm64/v8", "linux/arm64"),
-        ("linux/aarch64", "linux/arm64"),
-        ("linux/arm64/8", "linux/arm64"),
-        ("linux/arm", "linux/arm/v7"),
-        ("linux/arm/6", "linux/arm/v6"),
-        ("linux/armhf", "linux/arm/v7"),
-        ("linux/armel", "linux/arm/v6"),
-        ("linux/i386", "linux/386"),
-        ("linux/ppc64le", "linux/ppc64le"),
-        ("windows/amd64", "windows/amd64"),
-    ],
-)
-def test_platforms_have_one_name_whatever_a_tool_calls_them(
-    text: str, normal: str
-) -> None:
-    assert str(Platform.parse(text)) == normal
-    assert Platform.parse(text) == Platform.parse(normal)
-
-
-@KINDS
-def test_the_image_of_the_platform_is_chosen_from_an_index(kind: Kind) -> None:
-    names = ["linux/arm64/v8", "linux/amd64", "linux/arm/v6", "linux/amd64/v3"]
-    images = [build_image([name.encode()], kind=kind, platform=name) for name in names]
-    index = build_index(images, kind=kind)
-    for name, image in zip(names, images, strict=True):
-        assert choose_platform(index.manifest, Platform.parse(name)) == Descriptor(
-            MANIFEST_TYPE[kind], image.digest, len(image.manifest)
-        )
-    chosen = choose_platform(index.manifest, Platform.parse("linux/arm64"))
-    assert chosen.digest == images[0].digest
-
-
 def index_of(*entries: dict[str, object]) -> bytes:
     return json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
 
@@ -225,18 +185,6 @@ def entry(image: Image, **changes: object) -> dict[str, object]:
         "size": len(image.manifest),
     }
     return document | changes
-
-
-def test_an_index_without_the_platform_is_refused_with_those_it_has() -> None:
-    images = [
-        build_image([b"x"], platform=name) for name in ("linux/s390x", "linux/arm/v7")
-    ]
-    with pytest.raises(ImageRejected) as caught:
-        choose_platform(build_index(images).manifest, LINUX)
-    assert str(caught.value) == (
-        "the image has no platform linux/amd64; it has linux/arm/v7, linux/s390x: "
-        "build it for linux/amd64"
-    )
 
 
 def test_an_empty_index_is_refused() -> None:
@@ -273,13 +221,6 @@ def test_what_an_index_calls_its_platforms_cannot_disturb_a_page() -> None:
         choose_platform(index_of(entry(build_image([b"x"]), platform=hostile)), LINUX)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
-
-
-def test_the_config_has_to_be_for_the_platform_too() -> None:
-    config = parse_config(build_image([b"x"], platform="linux/arm64/v8").config, 1)
-    check_platform(config.platform, Platform.parse("linux/aarch64"))
-    with pytest.raises(ImageRejected, match="is for linux/arm64, not for linux/amd64"):
-        check_platform(config.platform, LINUX)
 
 
 # Configs.

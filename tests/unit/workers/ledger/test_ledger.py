@@ -1,7 +1,6 @@
 """The ledger: what is accepted, what runs, what is live, as one reference's story."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -19,7 +18,6 @@ from workers.ledger import (
     Delivery,
     Hint,
     Ledger,
-    LedgerUnavailable,
     Outcome,
     Progress,
     State,
@@ -159,36 +157,6 @@ def test_a_delivery_without_events_is_recorded(driver: LedgerDriver) -> None:
     delivery = driver.ledger.delivery("empty")
     assert delivery is not None
     assert delivery.events == ()
-
-
-def test_deliveries_are_listed_newest_first(driver: LedgerDriver) -> None:
-    for _ in range(3):
-        driver.push()
-        driver.clock.passes(1)
-    assert [d.id for d in driver.ledger.deliveries(2)] == ["d3", "d2"]
-    assert driver.ledger.delivery("d9") is None
-
-
-def test_what_a_sender_writes_breaks_out_of_nothing(driver: LedgerDriver) -> None:
-    nasty = 'x\n"},\ud800\x1b[2J\0 ' + "a" * 10_000
-    hint = Hint(D1, driver.clock(), "hub", event_id=nasty, actor=nasty)
-    wanted = Wanted(REFERENCE, Verdict.QUEUED, nasty, hint, unique_id=nasty)
-    delivered = Delivery("d", "hub", driver.clock())
-    accepted = driver.ledger.accept(delivered, [wanted, wanted])
-    assert [one.verdict for one in accepted] == [Verdict.QUEUED, Verdict.DUPLICATE]
-    delivery = driver.ledger.delivery("d")
-    assert delivery is not None
-    event = delivery.events[0]
-    assert event.actor is not None
-    assert len(event.actor) <= 256
-    assert event.reason.isprintable()
-    lease = driver.begin()
-    driver.ledger.finish(lease, Outcome.FAILED, reason=nasty)
-    reason = driver.image().reason
-    assert reason is not None
-    assert reason.isprintable()
-    assert len(reason) <= 2000
-    assert driver.ledger.runs(REFERENCE)[0].reason == reason
 
 
 # Refusing.
@@ -349,12 +317,6 @@ def test_a_run_that_finds_the_tag_moved_is_followed_by_another(
     again = driver.ledger.finish(driver.begin(), Outcome.SUPERSEDED)
     assert again is not None
     assert driver.begin().number == 2
-
-
-def test_runs_kept_are_bounded(driver: LedgerDriver) -> None:
-    for _ in range(52):
-        driver.make_live()
-    assert len(driver.ledger.runs(REFERENCE, 100)) == 50
 
 
 # Live.
@@ -623,51 +585,6 @@ def test_saying_finish_twice_is_saying_it_once(driver: LedgerDriver) -> None:
 # Asking.
 
 
-def test_images_are_listed_counted_and_searched_newest_change_first(
-    driver: LedgerDriver,
-) -> None:
-    names = [f"docker.io/atlas/a{i}:1" for i in range(5)]
-    for name in names:
-        driver.clock.passes(1)
-        driver.push(reference=name)
-    driver.clock.passes(1)
-    driver.refuse("docker.io/evil/b:1")
-    page = driver.ledger.images(1, 2)
-    assert page.total == 6
-    assert [image.reference for image in page.images] == [names[4], names[3]]
-    found = driver.ledger.images(search="atlas/a3")
-    assert [image.reference for image in found.images] == [names[3]]
-    refused = driver.ledger.images(state=State.REFUSED)
-    assert [image.reference for image in refused.images] == ["docker.io/evil/b:1"]
-    counts = driver.ledger.counts()
-    assert set(counts) == set(State)
-    assert (counts[State.QUEUED], counts[State.REFUSED]) == (5, 1)
-    driver.clock.passes(1)
-    driver.begin(reference=names[0])
-    assert driver.ledger.counts()[State.RESOLVING] == 1
-    assert driver.ledger.images().images[0].reference == names[0]
-
-
-def test_events_can_be_followed_from_where_one_left_off(driver: LedgerDriver) -> None:
-    driver.push()
-    (first,) = driver.ledger.events()
-    assert (first.reference, first.state) == (REFERENCE, State.QUEUED)
-    lease = driver.begin()
-    driver.publish(lease, revision=5)
-    later = driver.ledger.events(after=first.id)
-    assert [event.state for event in later] == [State.RESOLVING, State.LIVE]
-    assert (later[1].digest, later[1].revision) == (D1, 5)
-    assert driver.ledger.events(after=later[1].id) == []
-    assert driver.ledger.events(limit=1) == [later[1]]
-
-
-def test_an_unknown_reference_has_no_record(driver: LedgerDriver) -> None:
-    assert driver.ledger.image(REFERENCE) is None
-    assert driver.ledger.runs(REFERENCE) == []
-    assert driver.ledger.images().total == 0
-    assert driver.ledger.deliveries() == []
-
-
 def test_the_servers_own_clock_is_used_unless_told_otherwise(
     redis_server: RedisServer, driver: LedgerDriver
 ) -> None:
@@ -698,17 +615,3 @@ def test_a_connection_that_decodes_will_do(
         accepted = ledger.request(REFERENCE, source="operator")
         assert accepted.job_id is not None
         assert [job.job_id for job in ledger.owed({accepted.job_id})] == []
-
-
-@pytest.mark.slow
-def test_a_server_that_is_gone_is_one_error_of_ours(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, server.client() as connection:
-        ledger = Ledger(connection)
-        server.kill()
-        with pytest.raises(LedgerUnavailable, match="queue server"):
-            ledger.request(REFERENCE, source="operator")
-        with pytest.raises(LedgerUnavailable):
-            ledger.image(REFERENCE)
-        problem = ledger.durability_problem()
-        assert problem is not None
-        assert "does not answer" in problem

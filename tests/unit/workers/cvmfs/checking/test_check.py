@@ -61,9 +61,6 @@ def test_a_repository_may_do_without_history_description_and_reflog(
     assert bench.told() == []
 
 
-# How findings read
-
-
 # Any bytes at all
 
 

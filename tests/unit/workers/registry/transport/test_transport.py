@@ -21,7 +21,6 @@ from workers.registry import (
     RegistryProtocolError,
     RegistryUnavailable,
     Timeouts,
-    UntrustedCertificate,
 )
 from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.transport import Transport
@@ -60,62 +59,6 @@ def _pull(client: RegistryClient, host: str) -> None:
     layer = IMAGE.layers[0].blob
     with client.blob(reference, digest_of(layer), len(layer)) as stream:
         assert stream.read() == layer
-
-
-def test_a_registry_with_an_authority_of_its_own_is_believed_when_it_is_named(
-    registry: FakeRegistry, certificate: ServerCertificate
-) -> None:
-    registry.tokens_for_all = True
-    with _client(registry.host, ca_file=certificate.authority) as client:
-        _pull(client, registry.host)
-
-
-def test_an_unknown_authority_is_refused_with_the_mend(registry: FakeRegistry) -> None:
-    with (
-        _client(registry.host) as client,
-        pytest.raises(UntrustedCertificate, match=f"{registry.host}.*ca_file"),
-    ):
-        _pull(client, registry.host)
-    assert registry.seen() == []
-
-
-def test_a_certificate_for_another_name_is_refused(
-    registry: FakeRegistry, certificate: ServerCertificate
-) -> None:
-    port = registry.host.partition(":")[2]
-    with _client(f"localhost:{port}", ca_file=certificate.authority) as client:
-        _pull(client, f"localhost:{port}")
-    other = f"other.example:{port}"
-    with (
-        _client(other, ca_file=certificate.authority) as client,
-        pytest.raises(UntrustedCertificate, match="Hostname mismatch"),
-    ):
-        _pull(client, other)
-
-
-def test_the_authority_of_another_is_not_enough(
-    registry: FakeRegistry, tmp_path: Path
-) -> None:
-    other = make_certificate(tmp_path)
-    with (
-        _client(registry.host, ca_file=other.authority) as client,
-        pytest.raises(UntrustedCertificate),
-    ):
-        _pull(client, registry.host)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a certificate"])
-def test_an_authority_that_cannot_be_read_is_named(
-    registry: FakeRegistry, tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "ca.pem"
-    if content is not None:
-        path.write_bytes(content)
-    with (
-        _client(registry.host, ca_file=path) as client,
-        pytest.raises(UntrustedCertificate, match=f"{path}.*PEM"),
-    ):
-        _pull(client, registry.host)
 
 
 def test_plain_http_is_not_tried_where_tls_fails(
@@ -239,17 +182,3 @@ def test_connections_are_kept_and_closed_at_the_end(
 
 def test_a_client_that_never_connected_closes_quietly() -> None:
     _client("registry.example").close()
-
-
-def test_a_password_with_odd_letters_is_sent_as_utf_8(tmp_path: Path) -> None:
-    with FakeRegistry() as registry:
-        registry.hold_image(NAME, "v1", IMAGE)
-        registry.credentials = ("röbot", "pä:ss wörd")
-        registry.make_private(NAME)
-        user, password = registry.credentials
-        access = RegistryAccess(
-            registry.host, plain_http=True, username=user, password=password
-        )
-        hosts = frozenset({registry.host})
-        with RegistryClient({registry.host: access}, internal_hosts=hosts) as client:
-            _pull(client, registry.host)

@@ -1,0 +1,71 @@
+"""The file as a whole: what is not read, not known, or wrong in several places."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness.configuration import problems
+from workers.config import ConfigError, load_config, settings
+
+
+def test_every_setting_has_a_meaning() -> None:
+    keys = [setting.key for setting in settings()]
+    assert "sources.<name>.secret_file" in keys
+    assert "registries.<host>.token_hosts" in keys
+    assert "repositories.<fqrn>.ttl" in keys
+    assert len(keys) == len(set(keys))
+    assert all(setting.meaning for setting in settings())
+
+
+def test_every_problem_is_told_at_once_by_key_path_and_in_order(tmp_path: Path) -> None:
+    text = """\
+listen: nowhere
+workers: many
+sources:
+  hub: {kind: dockerhub, secret: "${HUB}"}
+  local: {kind: distribution, secret: abc}
+  lab: {kind: gitlab, registry_: gitlab.example, secret_file: absent}
+  quay: {kind: quay, robot: x, secret: long enough}
+  bad name: {kind: dockerhub, secret: long-enough}
+registries:
+  "no host": {plain_http: "yes"}
+  docker.io: {username: robot}
+repositories:
+  unpacked: {publisher: gateway}
+  a.example.org: {storage: http://bucket/prefix}
+pollicy: x
+"""
+    assert problems(tmp_path, text) == (
+        "listen: must be host:port such as 127.0.0.1:8080, not 'nowhere' (line 1)",
+        "workers: must be a whole number, not 'many' (line 2)",
+        "sources.hub.secret: the environment variable HUB is not set (line 4)",
+        "sources.local.registry: is missing: give host or host:port (line 5)",
+        "sources.local.secret: is too short: use at least 6 characters (line 5)",
+        "sources.lab.registry_: unknown key: did you mean 'registry'? (line 6)",
+        "sources.quay.kind: kind 'quay' is not available in this version (line 7)",
+        (
+            "sources.bad name: the name must be 1 to 64 letters, digits, . _ or -, "
+            "beginning with a letter or digit (line 8)"
+        ),
+        "registries.no host.plain_http: must be true or false, not 'yes' (line 10)",
+        "registries.docker.io.password: is missing beside the username (line 11)",
+        (
+            "repositories.unpacked.publisher: publisher 'gateway' is not available in "
+            "this version (line 13)"
+        ),
+        (
+            "repositories.a.example.org.storage: must be file:///folder or "
+            "s3://bucket/prefix, not 'http://bucket/prefix' (line 14)"
+        ),
+        "pollicy: unknown key: did you mean 'policy'? (line 15)",
+    )
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"absent\.yaml: cannot be read: No such file"
+    ):
+        load_config(tmp_path / "absent.yaml", {})
+    (tmp_path / "binary.yaml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load_config(tmp_path / "binary.yaml", {})
