@@ -3,21 +3,13 @@
 And images of tens of gigabytes, of which overlaybd had more than it could address.
 """
 
-import io
 import stat
-import tarfile
-
-import pytest
 
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
-from workers.archives.entries import ArchiveEntry
-from workers.archives.tar import header
 from workers.care.repository import check_repository
 from workers.cvmfs import Content, Dirent, Tree
 from workers.formats.paths import flat_path
-from workers.images.tar.reader import TarReader
 from workers.publishing.plan import Fence, Plan, TreeAt
 
 FOUR_GIB = 1 << 32
@@ -85,27 +77,3 @@ def test_a_layer_with_a_file_of_more_than_4_gib_is_published_to_its_last_byte(
     assert last.offset + last.size == size
     alone = written.content._replace(size=last.size, chunks=(last._replace(offset=0),))
     assert snapshot.read(written._replace(content=alone)).endswith(b"\0end")
-
-
-SIZE = 9 << 30  # more than eleven octal digits can say
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        tars.file(b"large", size=SIZE, magic=tars.GNU),
-        tars.pax({b"size": b"%d" % SIZE}, tars.file(b"large")),
-    ],
-    ids=["GNU", "PAX"],
-)
-def test_a_tar_may_have_a_file_of_more_than_8_gib(entry: bytes) -> None:
-    assert next(iter(TarReader(Blocks(entry)))).size == SIZE
-
-
-def test_an_exported_tar_says_the_size_of_a_file_of_more_than_8_gib() -> None:
-    content = Content(b"", SIZE)
-    entry = ArchiveEntry(b"large", Dirent(stat.S_IFREG | 0o644, content=content))
-    with tarfile.open(fileobj=io.BytesIO(header(entry))) as tar:
-        member = tar.next()
-    assert member is not None
-    assert (member.name, member.size) == ("large", SIZE)

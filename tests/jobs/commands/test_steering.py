@@ -155,21 +155,6 @@ def test_what_the_policy_refuses_is_not_restored(runner: JobRunner) -> None:
     assert not runner.ledger.next_due()
 
 
-def test_the_status_tells_which_digest_was_live_when(
-    runner: JobRunner, at_work: None
-) -> None:
-    images = [publish(runner, text) for text in (b"first", b"second")]
-    command(runner, "remove", runner.reference(NAME), "--wait")
-    lives = ask(runner, "status", runner.reference(NAME))["lives"]
-    digests = [image.digest for image in images]
-    assert [live["digest"] for live in lives] == [None, *reversed(digests)]
-    assert [live["revision"] for live in lives] == [None, 3, 2]
-    lines = command(runner, "status", runner.reference(NAME)).output.splitlines()
-    told = [line for line in lines if line.startswith("  live 2")]
-    assert [line.split()[-3] for line in told] == [d[:19] for d in reversed(digests)]
-    assert "now" not in "".join(told)
-
-
 # Over HTTP.
 
 

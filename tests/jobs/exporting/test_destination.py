@@ -1,102 +1,121 @@
 """What is taken out of a repository is the image, whoever reads it."""
 
-import hashlib
-import json
+import dataclasses
 import os
-import tarfile
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import JobRunner, open_job_runner
-from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.jobs import Workshop
+from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
-from tests.support.images.oci import Image, build_image
+from tests.support.images.oci import build_image, write_layout
+from tests.support.images.tree_listing import Listing, differences, list_directory
 from tests.support.registries.distribution import tool
-from workers.archives.squashfs import ProgramMissing
+from tests.support.tools.umoci import unpacked, without_additions
 from workers.exporting import (
     ExportFailed,
-    PublishedImage,
     export_directory,
     export_oci,
     export_squashfs,
     export_tar,
-    find_image,
-    specification,
 )
-from workers.formats.paths import flat_path
-from workers.images.platforms import Platform
-from workers.reference import Reference
 
-NAME = "atlas/image:v1"
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="owners and devices need root"
+)
+_MOST = 255  # bytes of an extended attribute that a catalog holds
 
 
-@pytest.fixture
-def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
-    folder = tmp_path / "shop"
+def expected_of(layers: list[list[bytes]], folder: Path) -> Listing:
+    """Return what umoci unpacks, as far as a catalog can hold it."""
+    image = build_image([tars.tar(*entries) for entries in layers])
+    write_layout(folder / "layout", "test", image)
+    return as_published(unpacked(folder / "layout", "test", folder / "bundle"))
+
+
+def as_published(listing: Listing) -> Listing:
+    """Leave out of a listing what the README says is lost."""
+    kept: Listing = {}
+    names: dict[tuple[bytes, bytes], list[bytes]] = {}
+    for path, entry in listing.items():
+        xattrs = tuple(
+            pair
+            for pair in entry.xattrs
+            if len(pair[0]) <= _MOST and len(pair[1]) <= _MOST
+        )
+        kept[path] = dataclasses.replace(entry, xattrs=xattrs, linked=b"")
+        if entry.linked:
+            names.setdefault((entry.linked, path.rpartition(b"/")[0]), []).append(path)
+    for paths in names.values():
+        if len(paths) > 1:
+            for path in paths:
+                kept[path] = dataclasses.replace(kept[path], linked=min(paths))
+    return kept
+
+
+def as_squashed(listing: Listing) -> Listing:
+    """Leave out what squashfs cannot hold, too."""
+    kept = {}
+    for path, entry in listing.items():
+        seconds = min(max(entry.mtime // 10**9, 0), 2**32 - 1)
+        kept[path] = dataclasses.replace(entry, mtime=seconds * 10**9)
+    root = kept.pop(b"")
+    owners = {number for entry in kept.values() for number in (entry.uid, entry.gid)}
+    if not {root.uid, root.gid} <= owners:
+        root = dataclasses.replace(root, uid=0, gid=0)
+    return {b"": root, **kept}
+
+
+def untarred(file: Path, folder: Path) -> Listing:
     folder.mkdir()
-    with open_job_runner(redis_server, folder) as opened:
-        yield opened
+    subprocess.run(
+        [
+            *("tar", "--extract", "--file", file, "--directory", folder),
+            *("--same-owner", "--same-permissions", "--numeric-owner"),
+            *("--xattrs", "--xattrs-include=*", "--delay-directory-restore"),
+        ],
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    return list_directory(folder)
 
 
-def published(runner: JobRunner, layers: list[list[bytes]]) -> Image:
-    """Publish an image of these entries by a real job."""
-    packed = [tars.tar(*entries) for entries in layers]
-    repository, _, tag = NAME.partition(":")
-    image = runner.registry.push_image(repository, tag, packed)
-    runner.publish(NAME)
-    return image
-
-
-def found(runner: JobRunner, name: str = NAME) -> PublishedImage:
-    reference = Reference.parse(runner.reference(name))
-    return find_image(runner.repository.read(), reference)
-
-
-def test_a_tar_is_read_by_other_tools_too(runner: JobRunner, tmp_path: Path) -> None:
-    published(runner, HARD_CASES["names"])
-    snapshot, image = runner.repository.read(), found(runner)
-    target = tmp_path / "image.tar"
-    export_tar(snapshot, image.root(snapshot), target)
-    with tarfile.open(target, errors="surrogateescape") as archive:
-        names = {os.fsencode(name) for name in archive.getnames()}
-    assert {b"\xff\xfe\x80", b"line\nbreak\t\\", b"n" * 255, b"-rf"} <= names
-
-
-def test_a_large_file_is_exported_piece_by_piece(
-    runner: JobRunner, tmp_path: Path
+@needs_root
+@pytest.mark.parametrize("name", HARD_CASES)
+def test_every_form_of_an_image_is_as_umoci_unpacks_it(
+    shop: Workshop, tmp_path: Path, name: str
 ) -> None:
-    noise = os.urandom(1 << 20) * 20
-    published(runner, [[tars.file(b"large", noise), tars.file(b"small", b"1")]])
-    snapshot, image = runner.repository.read(), found(runner)
-    export_tar(snapshot, image.root(snapshot), tmp_path / "image.tar")
-    with tarfile.open(tmp_path / "image.tar") as archive:
-        large = archive.extractfile("large")
-        assert large is not None
-        assert hashlib.sha256(large.read()).digest() == hashlib.sha256(noise).digest()
+    for program in ("umoci", "mksquashfs", "unsquashfs"):
+        tool(program)
+    published(shop, HARD_CASES[name])
+    expected = expected_of(HARD_CASES[name], tmp_path / "umoci")
+    snapshot, image = shop.repository.read(), found(shop)
+    root = image.root(snapshot)
 
+    export_directory(snapshot, root, tmp_path / "dir")
+    actual = without_additions(list_directory(tmp_path / "dir"), expected)
+    assert differences(expected, actual) == []
 
-def test_a_squashfs_is_the_same_bytes_each_time(
-    runner: JobRunner, tmp_path: Path
-) -> None:
-    tool("mksquashfs")
-    published(runner, HARD_CASES["attributes"])
-    snapshot, image = runner.repository.read(), found(runner)
-    for name in ("one", "two"):
-        export_squashfs(snapshot, image.root(snapshot), tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    export_tar(snapshot, root, tmp_path / "image.tar")
+    listing = untarred(tmp_path / "image.tar", tmp_path / "untarred")
+    assert differences(expected, without_additions(listing, expected)) == []
 
+    export_squashfs(snapshot, root, tmp_path / "image.sqfs")
+    folder = tmp_path / "unsquashed"
+    subprocess.run(
+        ["unsquashfs", "-no-progress", "-dest", folder, tmp_path / "image.sqfs"],
+        check=True,
+        capture_output=True,
+    )
+    listing = without_additions(list_directory(folder), expected)
+    assert differences(as_squashed(expected), listing) == []
 
-def test_an_image_is_found_by_its_digest(runner: JobRunner) -> None:
-    image = published(runner, [[tars.file(b"a", b"1")]])
-    by_digest = found(runner, f"atlas/image@{image.digest}")
-    assert by_digest == found(runner)
-    with pytest.raises(ExportFailed, match="not published"):
-        found(runner, "atlas/image@sha256:" + "0" * 64)
-    with pytest.raises(ExportFailed, match="not published"):
-        found(runner, "atlas/image:other")
+    export_oci(snapshot, image, tmp_path / "oci")
+    listing = unpacked(tmp_path / "oci", "v1", tmp_path / "bundle")
+    assert differences(expected, listing, ignore=["linked"]) == []
 
 
 def test_nothing_is_overwritten_and_nothing_half_done_is_left(
@@ -126,77 +145,3 @@ def test_nothing_is_overwritten_and_nothing_half_done_is_left(
         with pytest.raises(KeyboardInterrupt):
             export(snapshot, root, tmp_path / "new", stop)
         assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_missing_mksquashfs_is_named(
-    runner: JobRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published(runner, [[tars.file(b"a", b"1")]])
-    snapshot, image = runner.repository.read(), found(runner)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ProgramMissing, match="install squashfs-tools"):
-        export_squashfs(snapshot, image.root(snapshot), tmp_path / "image.sqfs")
-
-
-def test_layers_that_are_not_published_give_no_oci_layout(
-    runner: JobRunner, tmp_path: Path
-) -> None:
-    runner.allow(formats="[flat]")
-    published(runner, [[tars.file(b"a", b"1")]])
-    with pytest.raises(ExportFailed, match="--format tar"):
-        export_oci(runner.repository.read(), found(runner), tmp_path / "oci")
-    assert not (tmp_path / "oci").exists()
-
-
-def test_the_config_of_an_oci_layout_is_the_images_own_but_for_its_layers(
-    runner: JobRunner, tmp_path: Path
-) -> None:
-    image = published(runner, [[tars.file(b"a", b"1")], [tars.whiteout(b"a")]])
-    export_oci(runner.repository.read(), found(runner), tmp_path / "oci")
-    blobs = tmp_path / "oci" / "blobs" / "sha256"
-    index = json.loads((tmp_path / "oci" / "index.json").read_bytes())
-    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_bytes())
-    config = json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())
-    own = json.loads(image.config)
-    assert len(config["rootfs"]["diff_ids"]) == 2
-    assert {**config, "rootfs": own["rootfs"]} == own
-
-
-def test_a_shrinkwrap_specification_names_link_description_and_tree(
-    runner: JobRunner,
-) -> None:
-    image = published(runner, [[tars.file(b"a", b"1")]])
-    link = f"/{runner.reference(NAME)}".encode()
-    assert list(specification(runner.repository.read(), found(runner))) == [
-        link,
-        b"/.metadata" + link + b"/*",
-        flat_path(image.config_digest) + b"/*",
-    ]
-
-
-def test_each_platform_of_an_image_is_taken_out_by_its_name(runner: JobRunner) -> None:
-    platforms = ("linux/amd64", "linux/arm64")
-    runner.allow(platforms="[linux/amd64, linux/arm64]")
-    images = [
-        build_image([tars.tar(tars.file(b"built", name.encode()))], platform=name)
-        for name in platforms
-    ]
-    runner.registry.push_index("atlas/image", "v1", images)
-    runner.publish(NAME)
-    snapshot, reference = (
-        runner.repository.read(),
-        Reference.parse(runner.reference(NAME)),
-    )
-    roots = []
-    for wanted in (None, *map(Platform.parse, platforms)):
-        image = find_image(snapshot, reference, wanted)
-        roots.append(image.root(snapshot))
-    assert roots == [flat_path(image.config_digest) for image in (images[0], *images)]
-    with pytest.raises(ExportFailed, match="not published here for linux/s390x"):
-        find_image(snapshot, reference, Platform.parse("linux/s390x"))
-    lines = list(specification(snapshot, find_image(snapshot, reference)))
-    link = f"/{runner.reference(NAME)}".encode()
-    assert {b"/.multiarch/amd64" + link, b"/.multiarch/arm64" + link} < set(lines)
-    assert [line for line in lines if line.startswith(b"/.flat")] == [
-        flat_path(image.config_digest) + b"/*" for image in images
-    ]

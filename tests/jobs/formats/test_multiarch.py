@@ -1,10 +1,8 @@
 """Images for several platforms: one name for all, and a name for each."""
 
-import pytest
-
-from tests.support.harness.jobs import JobRunner
+from tests.support.harness.jobs import Workshop
 from tests.support.images.oci import Image, build_image, digest_of, tar_of
-from workers.formats.paths import flat_path, image_path, is_catalog
+from workers.formats.paths import flat_path, image_path
 from workers.ledger import Outcome
 from workers.reference import Reference
 
@@ -123,29 +121,8 @@ def test_a_rule_with_one_platform_again_leads_there_directly(runner: JobRunner) 
     assert link(runner, b"/.multiarch/arm64" + name) is None
 
 
-def test_an_older_variant_of_the_architecture_will_do(runner: JobRunner) -> None:
-    runner.allow(platforms="[linux/arm/v7]")
-    push(runner, "linux/arm/v5", "linux/arm/v6", "linux/amd64")
-    runner.publish(NAME)
-    assert runner.file(NAME, "cpu") == b"linux/arm/v6"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        b"/.multiarch",
-        b"/.multiarch/arm:v7",
-        b"/.multiarch/arm:v7/registry.hub.docker.com/atlas",
-        b"/.metadata/.multiarch/arm:v7/registry.hub.docker.com/atlas",
-    ],
-)
-def test_folders_of_architectures_are_catalogs_as_registries_are(path: bytes) -> None:
-    assert is_catalog(path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [b"/.metadata/.multiarch/arm:v7/gitlab.example/atlas/a:v1", b"/.multiarchive"],
-)
-def test_what_only_looks_like_one_is_no_catalog(path: bytes) -> None:
-    assert not is_catalog(path)
+def test_an_older_variant_of_the_architecture_will_do(shop: Workshop) -> None:
+    shop.allow(platforms="[linux/arm/v7]")
+    push(shop, "linux/arm/v5", "linux/arm/v6", "linux/amd64")
+    shop.publish(NAME)
+    assert shop.file(NAME, "cpu") == b"linux/arm/v6"

@@ -16,7 +16,6 @@ from tests.support.registries.fake_registry import FakeRegistry
 from workers.formats.layers import layer_path
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome
-from workers.published.images import published_images
 from workers.reference import InvalidReference, Reference, ReferenceTemplate
 
 NAME = "atlas/analysis:v1"
@@ -108,20 +107,6 @@ def test_without_a_place_for_them_thin_images_fail_and_say_what_is_missing(
         run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert f"repositories.{FQRN}.thin" in str(run.reason)
-
-
-def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
-    with (
-        FakeRegistry() as host,
-        open_thin_job_runner(redis_server, tmp_path, host.host) as runner,
-    ):
-        runner.registry.push_image("atlas/analysis", "v1", LAYERS)
-        thin = f"{host.host}/thin/{NAME}"
-        assert runner.publish(NAME).places["thin"] == thin
-        found = published_images(runner.repository.read()).images
-        assert found[runner.reference(NAME)].places["thin"] == thin
 
 
 def test_a_thin_image_never_replaces_the_image_that_it_stands_for(

@@ -1,6 +1,5 @@
 """The repository is the truth of what is live: the ledger is rebuilt from it."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +10,7 @@ from tests.support.harness.ledger import D1, D2, LedgerDriver, open_ledger_drive
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import tar_of
 from webhook.cli import main
-from workers.cvmfs import PutFile, PutLink, RemovePath
-from workers.formats.paths import image_path, metadata_path, reference_at
 from workers.ledger import Change, Outcome, Published, Rebuilder, State
-from workers.reference import Reference
 
 NAME = "registry.example.org/atlas/analysis:v1"
 OTHER = "registry.example.org/atlas/analysis:v2"
@@ -174,53 +170,6 @@ def test_the_first_of_two_repositories_keeps_an_image(driver: LedgerDriver) -> N
     assert driver.image() == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "docker.io/library/alpine:3",
-        "registry.example.org/a/b/c:v1.2",
-        "localhost:5000/a/b:latest",
-        f"registry.example.org/a/b@{D1}",
-    ],
-)
-def test_a_link_s_path_says_which_image_it_is(text: str) -> None:
-    reference = Reference.parse(text)
-    assert reference_at(image_path(reference)) == reference
-
-
-@pytest.mark.parametrize(
-    "path", [b"", b"/", b"/a", b"/a/b", b"/A/B:c", b"/a.b/\xff:c", b"/docker.io/a/b:c"]
-)
-def test_other_paths_are_no_image_s(path: bytes) -> None:
-    assert reference_at(path) is None
-
-
-def test_after_redis_lost_everything_status_shows_all_again(runner: JobRunner) -> None:
-    runner.registry.push_image("atlas/one", "1", FIRST)
-    runner.registry.push_image("atlas/two", "2", FIRST)
-    runner.publish("atlas/one:1")
-    runner.allow(formats="[podman]")  # which no link leads to
-    runner.publish("atlas/two:2")
-    before = {name: runner.image(name) for name in ("atlas/one:1", "atlas/two:2")}
-    runner.services.front.connection.flushall()
-    assert runner.ledger.counts()[State.LIVE] == 0
-    result = command(runner, "ledger", "rebuild")
-    assert result.exit_code == 0, result.output
-    assert f"{FQRN}: revision 3, 2 images shown anew, 0 as before" in result.output
-    for name, was in before.items():
-        now = runner.image(name)
-        assert now.state is State.LIVE
-        assert (now.live_digest, now.places) == (was.live_digest, was.places)
-        assert abs(now.since - was.since) < 60
-    shown = json.loads(command(runner, "status", "--json").stdout)
-    assert {image["state"] for image in shown} == {"live"}
-    again = json.loads(command(runner, "ledger", "rebuild", FQRN, "--json").stdout)
-    assert set(again[0]["images"].values()) == {"same"}
-    # And what is pushed again is found to be there.
-    runner.want("atlas/two:2")
-    assert runner.run("atlas/two:2").outcome is Outcome.UNCHANGED
-
-
 def test_a_rollback_tells_the_ledger_what_is_not_there_any_more(
     runner: JobRunner,
 ) -> None:
@@ -247,30 +196,5 @@ def test_a_rollback_tells_the_ledger_what_is_not_there_any_more(
     assert runner.image("atlas/comes:1").state is State.REMOVED
     moved = runner.image("atlas/moves:1")
     assert (moved.state, moved.live_digest) == (State.REMOVED, first.live_digest)
-    assert runner.publish("atlas/moves:1").state is State.LIVE
-    assert runner.file("atlas/moves:1", "motd") == b"second"
-
-
-def test_what_is_not_understood_is_told_and_not_called_live(runner: JobRunner) -> None:
-    runner.registry.push_image("atlas/one", "1", FIRST)
-    runner.registry.push_image("atlas/two", "1", FIRST)
-    runner.publish("atlas/one:1")
-    runner.publish("atlas/two:1")
-    repository = runner.repository
-    one, two = (
-        Reference.parse(runner.reference(f"atlas/{name}:1")) for name in ("one", "two")
-    )
-    broken = repository.sink.put_bytes(b'{"digest": "none"}')
-    repository.commit(
-        [
-            PutFile(metadata_path(one) + b"/cvmfs-webhook.json", broken),
-            RemovePath(image_path(two)),
-            PutLink(image_path(two), b"../nowhere"),
-        ],
-        now=repository.head().timestamp + 1,
-    )
-    result = command(runner, "ledger", "rebuild")
-    assert result.exit_code == 0
-    assert f"{image_path(one).decode()}: not understood" in result.stderr
-    assert runner.image("atlas/one:1").state is State.REMOVED
-    assert runner.image("atlas/two:1").state is State.REMOVED
+    assert shop.publish("atlas/moves:1").state is State.LIVE
+    assert shop.file("atlas/moves:1", "motd") == b"second"

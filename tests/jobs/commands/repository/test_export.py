@@ -1,6 +1,5 @@
 """``repository export`` as operators meet it, and what ``policy check`` says of it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -59,16 +58,3 @@ def test_what_is_no_stream_does_not_go_to_standard_output(
 def test_json_is_not_mixed_with_an_export(config: Path) -> None:
     words = ["export", FQRN, "a.b/c:v1", "--format", "tar", "--to", "-", "--json"]
     assert run(config, "repository", *words).exit_code == 2
-
-
-def test_a_policy_that_wants_squashfs_files_needs_the_program(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    said = json.loads(run(config, "policy", "check", "--json").stdout)
-    assert [line for line in said["warnings"] if "squashfs-tools" in line]
-    program = tmp_path / "mksquashfs"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    said = json.loads(run(config, "policy", "check", "--json").stdout)
-    assert said["warnings"] == []

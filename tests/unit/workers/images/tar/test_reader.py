@@ -8,6 +8,8 @@ from tests.support.images.tar_members import read, read_one
 from workers.images.tar.fields import DamagedTar
 from workers.images.tar.reader import DIRECTORY, REGULAR, Member, TarReader
 
+SIZE = 9 << 30  # more than eleven octal digits can say
+
 MEBIBYTE = 1 << 20
 
 
@@ -190,3 +192,15 @@ def test_global_records_are_passed_over() -> None:
 def test_a_header_of_more_than_a_mebibyte_is_refused() -> None:
     with pytest.raises(DamagedTar, match="extended header"):
         read_one(tars.member(b"x", b"x", size=MEBIBYTE + 1))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        tars.file(b"large", size=SIZE, magic=tars.GNU),
+        tars.pax({b"size": b"%d" % SIZE}, tars.file(b"large")),
+    ],
+    ids=["GNU", "PAX"],
+)
+def test_a_tar_may_have_a_file_of_more_than_8_gib(entry: bytes) -> None:
+    assert next(iter(TarReader(Blocks(entry)))).size == SIZE

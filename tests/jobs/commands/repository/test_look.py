@@ -1,0 +1,53 @@
+"""The commands that only look into a repository."""
+
+import os
+import subprocess
+import sys
+import time
+
+from tests.support.harness.operator import FQRN, Operator
+
+
+def test_paths_may_be_written_as_on_a_mount(operator: Operator) -> None:
+    operator.publish(b"content")
+    for path in ("file", "/file", f"/cvmfs/{FQRN}/file", f"cvmfs/{FQRN}/x/..//file"):
+        assert operator.run("cat", FQRN, path).stdout == "content"
+    for path in ("", "/", f"/cvmfs/{FQRN}", f"/cvmfs/{FQRN}/"):
+        assert [entry["name"] for entry in operator.ask("ls", FQRN, path)] == ["file"]
+    result = operator.run("cat", FQRN, "/cvmfs/other.example.org/file")
+    assert result.exit_code == 1
+    assert f"is no path of {FQRN}" in result.stderr
+
+
+def test_info_tells_of_the_last_collection(operator: Operator) -> None:
+    assert operator.ask("info", FQRN)["last_gc"] == "never"
+    operator.run("gc", FQRN)
+    facts = operator.ask("info", FQRN)
+    assert str(time.gmtime().tm_year) in facts["last_gc"]
+    assert facts["tags"] == 1
+
+
+def test_errors_of_the_system_name_the_file(operator: Operator) -> None:
+    (operator.keys / f"{FQRN}.pub").unlink()
+    (operator.keys / f"{FQRN}.pub").mkdir()
+    result = operator.run("info", FQRN)
+    assert result.exit_code == 1
+    assert f"{FQRN}.pub" in result.stderr
+    assert "Errno" not in result.stderr
+
+
+def test_whoever_has_seen_enough_of_a_file_is_told_nothing(operator: Operator) -> None:
+    operator.publish(os.urandom(4 << 20))
+    words = [sys.executable, "-m", "webhook.cli", "repository", "cat", FQRN, "file"]
+    process = subprocess.Popen(
+        [*words, "--config", str(operator.config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 1

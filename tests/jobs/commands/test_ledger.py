@@ -1,0 +1,70 @@
+"""``ledger rebuild``, after Redis has lost everything."""
+
+import json
+
+from click.testing import CliRunner, Result
+
+from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.images.oci import tar_of
+from webhook.cli import main
+from workers.cvmfs import PutFile, PutLink, RemovePath
+from workers.formats.paths import image_path, metadata_path
+from workers.ledger import Outcome, State
+from workers.reference import Reference
+
+FIRST = [tar_of({"motd": b"first"})]
+
+
+def command(shop: Workshop, *words: str) -> Result:
+    return CliRunner().invoke(main, [*words, "--config", str(shop.config)])
+
+
+def test_after_redis_lost_everything_status_shows_all_again(shop: Workshop) -> None:
+    shop.registry.push_image("atlas/one", "1", FIRST)
+    shop.registry.push_image("atlas/two", "2", FIRST)
+    shop.publish("atlas/one:1")
+    shop.allow(formats="[podman]")  # which no link leads to
+    shop.publish("atlas/two:2")
+    before = {name: shop.image(name) for name in ("atlas/one:1", "atlas/two:2")}
+    shop.services.front.connection.flushall()
+    assert shop.ledger.counts()[State.LIVE] == 0
+    result = command(shop, "ledger", "rebuild")
+    assert result.exit_code == 0, result.output
+    assert f"{FQRN}: revision 3, 2 images shown anew, 0 as before" in result.output
+    for name, was in before.items():
+        now = shop.image(name)
+        assert now.state is State.LIVE
+        assert (now.live_digest, now.places) == (was.live_digest, was.places)
+        assert abs(now.since - was.since) < 60
+    shown = json.loads(command(shop, "status", "--json").stdout)
+    assert {image["state"] for image in shown} == {"live"}
+    again = json.loads(command(shop, "ledger", "rebuild", FQRN, "--json").stdout)
+    assert set(again[0]["images"].values()) == {"same"}
+    # And what is pushed again is found to be there.
+    shop.want("atlas/two:2")
+    assert shop.run("atlas/two:2").outcome is Outcome.UNCHANGED
+
+
+def test_what_is_not_understood_is_told_and_not_called_live(shop: Workshop) -> None:
+    shop.registry.push_image("atlas/one", "1", FIRST)
+    shop.registry.push_image("atlas/two", "1", FIRST)
+    shop.publish("atlas/one:1")
+    shop.publish("atlas/two:1")
+    repository = shop.repository
+    one, two = (
+        Reference.parse(shop.reference(f"atlas/{name}:1")) for name in ("one", "two")
+    )
+    broken = repository.sink.put_bytes(b'{"digest": "none"}')
+    repository.commit(
+        [
+            PutFile(metadata_path(one) + b"/cvmfs-webhook.json", broken),
+            RemovePath(image_path(two)),
+            PutLink(image_path(two), b"../nowhere"),
+        ],
+        now=repository.head().timestamp + 1,
+    )
+    result = command(shop, "ledger", "rebuild")
+    assert result.exit_code == 0
+    assert f"{image_path(one).decode()}: not understood" in result.stderr
+    assert shop.image("atlas/one:1").state is State.REMOVED
+    assert shop.image("atlas/two:1").state is State.REMOVED
