@@ -126,6 +126,23 @@ def small_tree(sink: ContentStore, text: bytes = b"hello") -> Tree:
     )
 
 
+def wide_tree(sink: ContentStore, text: bytes = b"text", files: int = 4) -> Tree:
+    """Return a tree of five directories, each with as many files and one deep down."""
+    content = sink.put_bytes(text)
+    tree = Tree(directory(mtime=5), {b"": {}})
+    for top in WIDE_TREE_TOPS:
+        inner = top + b"/inner"
+        tree.directories.put(b"", top, directory(0o711, mtime=7, mtime_ns=9))
+        tree.directories[top] = {
+            b"inner": directory(uid=3),
+            **{b"%d" % number: file(content) for number in range(files)},
+        }
+        tree.directories[inner] = {
+            b"%d" % number: file(content) for number in range(files)
+        }
+    return tree
+
+
 _NAMES = st.binary(min_size=1, max_size=12).filter(
     lambda name: (
         not {0, ord("/")} & set(name) and name not in (b".", b"..", b".cvmfscatalog")
@@ -144,23 +161,6 @@ _XATTRS = st.dictionaries(
     max_size=3,
 ).map(lambda pairs: tuple(sorted(pairs.items())))
 _PERMISSIONS = st.integers(0, 0o7777)
-
-
-def wide_tree(sink: ContentStore, text: bytes = b"text", files: int = 4) -> Tree:
-    """Return a tree of five directories, each with as many files and one deep down."""
-    content = sink.put_bytes(text)
-    tree = Tree(directory(mtime=5), {b"": {}})
-    for top in WIDE_TREE_TOPS:
-        inner = top + b"/inner"
-        tree.directories.put(b"", top, directory(0o711, mtime=7, mtime_ns=9))
-        tree.directories[top] = {
-            b"inner": directory(uid=3),
-            **{b"%d" % number: file(content) for number in range(files)},
-        }
-        tree.directories[inner] = {
-            b"%d" % number: file(content) for number in range(files)
-        }
-    return tree
 
 
 @st.composite
