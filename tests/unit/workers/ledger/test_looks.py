@@ -1,0 +1,106 @@
+"""What was seen of a registry is remembered, and no two look at a time."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.harness.ledger import Bench, bench_on
+from tests.support.harness.redis_server import RedisServer
+from workers.ledger import LedgerUnavailable, Looks
+from workers.ledger.looks import Seen, Told
+
+A, B = "registry.example.org/atlas/a", "registry.example.org/atlas/b"
+TAGS = st.text(st.characters(codec="utf-8"), max_size=20)
+TIMES = st.floats(0, 2**40)
+SEEN = st.builds(
+    Seen,
+    tags=st.frozensets(TAGS),
+    digests=st.dictionaries(TAGS, TAGS),
+    fetched=st.frozensets(TAGS),
+    surplus=st.dictionaries(TAGS, TIMES),
+    told=st.dictionaries(TAGS, st.builds(Told, TAGS, TIMES)),
+)
+
+
+@pytest.fixture
+def bench(server: RedisServer) -> Iterator[Bench]:
+    with bench_on(server) as made:
+        yield made
+
+
+@pytest.fixture
+def looks(bench: Bench) -> Looks:
+    return Looks(bench.connection, clock=bench.clock)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEEN)
+def test_what_was_seen_is_read_back(looks: Looks, seen: Seen) -> None:
+    looks.remember(A, seen)
+    assert looks.seen(A) == seen
+    assert looks.seen(B) is None
+
+
+def test_a_look_is_noted_with_its_time(looks: Looks, bench: Bench) -> None:
+    looks.remember(A, Seen())
+    bench.clock.passes(60)
+    looks.remember(B, Seen())
+    now = bench.clock()
+    assert looks.times() == {A: now - 60, B: now}
+    looks.remember(A, Seen())
+    assert looks.times()[A] == now
+
+
+def test_a_look_that_is_put_off_has_seen_nothing(looks: Looks, bench: Bench) -> None:
+    looks.postpone(A, bench.clock() + 3600)
+    assert looks.times() == {A: bench.clock() + 3600}
+    assert looks.seen(A) is None
+
+
+def test_what_is_forgotten_begins_anew_and_no_other_does(looks: Looks) -> None:
+    for name in (A, B):
+        looks.remember(name, Seen(frozenset({"v1"})))
+    looks.forget([])
+    looks.forget([A])
+    assert looks.seen(A) is None
+    assert looks.seen(B) == Seen(frozenset({"v1"}))
+    assert list(looks.times()) == [B]
+
+
+def test_one_of_two_claims_wins_until_it_is_given_back(
+    looks: Looks, bench: Bench
+) -> None:
+    other = Looks(bench.connection, clock=bench.clock)
+    with looks.claim(A) as ours:
+        with other.claim(A) as theirs, other.claim(B) as another:
+            assert (ours, theirs, another) == (True, False, True)
+        with other.claim(A) as theirs:
+            assert not theirs  # who lost did not give back what is not theirs
+    with other.claim(A) as theirs:
+        assert theirs
+
+
+def test_a_claim_that_took_too_long_ends_without_an_error(
+    looks: Looks, bench: Bench
+) -> None:
+    with looks.claim(A) as ours:
+        bench.connection.flushall()
+        with looks.claim(A) as another:
+            assert (ours, another) == (True, True)
+
+
+def test_the_last_question_is_remembered(looks: Looks, bench: Bench) -> None:
+    assert looks.last_asked() is None
+    looks.note_asked()
+    bench.clock.passes(5)
+    assert looks.last_asked() == bench.clock() - 5
+
+
+def test_a_server_that_is_gone_is_our_own_error(bench: Bench) -> None:
+    looks = Looks(bench.connection, clock=bench.clock)
+    bench.connection.set("cvmfs-webhook:looks", "no sorted set")
+    for ask in (looks.times, lambda: looks.remember(A, Seen())):
+        with pytest.raises(LedgerUnavailable):
+            ask()
