@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.reconciler import ReconcilerDriver
 
 
 @pytest.fixture
-def watch(shop: Workshop) -> ReconcilerDriver:
+def watch(runner: JobRunner) -> ReconcilerDriver:
     """Look at the registry every quarter of an hour."""
-    shop.allow(watch="{every: 15m}")
-    return ReconcilerDriver(shop)
+    runner.allow(watch="{every: 15m}")
+    return ReconcilerDriver(runner)

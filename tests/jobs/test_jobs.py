@@ -8,7 +8,7 @@ from threading import Event, Thread
 import pytest
 import redis
 
-from tests.support.harness.jobs import Between, Workshop
+from tests.support.harness.jobs import JobRunner, PublisherWithHooks
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import tar_of
@@ -38,9 +38,9 @@ def test_the_function_that_jobs_name_works_by_the_configuration_of_its_environme
     assert runner.image(NAME).state is State.LIVE
 
 
-def test_a_job_for_what_nobody_wants_does_nothing(shop: Workshop) -> None:
-    push(shop, FIRST)
-    told = jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
+def test_a_job_for_what_nobody_wants_does_nothing(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    told = jobs.run_job(runner.services, Reference.parse(runner.reference(NAME)))
     assert "nothing is owed" in told
     assert not runner.registry.seen()
 
@@ -181,10 +181,12 @@ def test_killed_at_any_word_to_the_ledger_the_image_goes_live(
     assert at > 8
 
 
-def test_a_job_that_cannot_be_queued_again_is_left_to_the_sweep(shop: Workshop) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
-    shop.when_asked("/blobs/", lambda: shop.want(NAME))
+def test_a_job_that_cannot_be_queued_again_is_left_to_the_sweep(
+    runner: JobRunner,
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.when_registry_is_asked("/blobs/", lambda: runner.want(NAME))
 
     class Away(JobQueue):
         def enqueue_accepted(self, accepted: object) -> int:
@@ -195,5 +197,7 @@ def test_a_job_that_cannot_be_queued_again_is_left_to_the_sweep(shop: Workshop) 
     services = dataclasses.replace(runner.services, front=front)
     told = jobs.run_job(services, Reference.parse(runner.reference(NAME)))
     assert told.startswith("superseded")
-    shop.clock.passes(60)
-    assert [one.reference for one in shop.ledger.owed(set())] == [shop.reference(NAME)]
+    runner.clock.passes(60)
+    assert [one.reference for one in runner.ledger.owed(set())] == [
+        runner.reference(NAME)
+    ]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop, workshop_on
+from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 
 
 @pytest.fixture
-def shop(server: RedisServer, tmp_path: Path) -> Iterator[Workshop]:
+def runner(redis_server: RedisServer, tmp_path: Path) -> Iterator[JobRunner]:
     folder = tmp_path / "shop"
     folder.mkdir()
-    with workshop_on(server, folder) as opened:
+    with open_job_runner(redis_server, folder) as opened:
         yield opened

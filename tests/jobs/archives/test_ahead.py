@@ -5,18 +5,18 @@ import os
 import tarfile
 from pathlib import Path
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from workers.exporting import export_tar
 
 
 def test_a_large_file_is_exported_piece_by_piece(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
     noise = os.urandom(1 << 20) * 20
-    published(shop, [[tars.file(b"large", noise), tars.file(b"small", b"1")]])
-    snapshot, image = shop.repository.read(), found(shop)
+    published(runner, [[tars.file(b"large", noise), tars.file(b"small", b"1")]])
+    snapshot, image = runner.repository.read(), found(runner)
     export_tar(snapshot, image.root(snapshot), tmp_path / "image.tar")
     with tarfile.open(tmp_path / "image.tar") as archive:
         large = archive.extractfile("large")

@@ -6,7 +6,7 @@ import stat
 import tarfile
 from pathlib import Path
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.published_image import found, published
 from tests.support.images.hard_cases import HARD_CASES
 from workers.archives.entries import ArchiveEntry
@@ -19,9 +19,9 @@ from workers.exporting import (
 SIZE = 9 << 30  # more than eleven octal digits can say
 
 
-def test_a_tar_is_read_by_other_tools_too(shop: Workshop, tmp_path: Path) -> None:
-    published(shop, HARD_CASES["names"])
-    snapshot, image = shop.repository.read(), found(shop)
+def test_a_tar_is_read_by_other_tools_too(runner: JobRunner, tmp_path: Path) -> None:
+    published(runner, HARD_CASES["names"])
+    snapshot, image = runner.repository.read(), found(runner)
     target = tmp_path / "image.tar"
     export_tar(snapshot, image.root(snapshot), target)
     with tarfile.open(target, errors="surrogateescape") as archive:

@@ -4,7 +4,7 @@ import json
 
 from click.testing import CliRunner, Result
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import tar_of
 from webhook.cli import main
 from workers.cvmfs import PutFile, PutLink, RemovePath
@@ -15,44 +15,44 @@ from workers.reference import Reference
 FIRST = [tar_of({"motd": b"first"})]
 
 
-def command(shop: Workshop, *words: str) -> Result:
-    return CliRunner().invoke(main, [*words, "--config", str(shop.config)])
+def command(runner: JobRunner, *words: str) -> Result:
+    return CliRunner().invoke(main, [*words, "--config", str(runner.config)])
 
 
-def test_after_redis_lost_everything_status_shows_all_again(shop: Workshop) -> None:
-    shop.registry.push_image("atlas/one", "1", FIRST)
-    shop.registry.push_image("atlas/two", "2", FIRST)
-    shop.publish("atlas/one:1")
-    shop.allow(formats="[podman]")  # which no link leads to
-    shop.publish("atlas/two:2")
-    before = {name: shop.image(name) for name in ("atlas/one:1", "atlas/two:2")}
-    shop.services.front.connection.flushall()
-    assert shop.ledger.counts()[State.LIVE] == 0
-    result = command(shop, "ledger", "rebuild")
+def test_after_redis_lost_everything_status_shows_all_again(runner: JobRunner) -> None:
+    runner.registry.push_image("atlas/one", "1", FIRST)
+    runner.registry.push_image("atlas/two", "2", FIRST)
+    runner.publish("atlas/one:1")
+    runner.allow(formats="[podman]")  # which no link leads to
+    runner.publish("atlas/two:2")
+    before = {name: runner.image(name) for name in ("atlas/one:1", "atlas/two:2")}
+    runner.services.front.connection.flushall()
+    assert runner.ledger.counts()[State.LIVE] == 0
+    result = command(runner, "ledger", "rebuild")
     assert result.exit_code == 0, result.output
     assert f"{FQRN}: revision 3, 2 images shown anew, 0 as before" in result.output
     for name, was in before.items():
-        now = shop.image(name)
+        now = runner.image(name)
         assert now.state is State.LIVE
         assert (now.live_digest, now.places) == (was.live_digest, was.places)
         assert abs(now.since - was.since) < 60
-    shown = json.loads(command(shop, "status", "--json").stdout)
+    shown = json.loads(command(runner, "status", "--json").stdout)
     assert {image["state"] for image in shown} == {"live"}
-    again = json.loads(command(shop, "ledger", "rebuild", FQRN, "--json").stdout)
+    again = json.loads(command(runner, "ledger", "rebuild", FQRN, "--json").stdout)
     assert set(again[0]["images"].values()) == {"same"}
     # And what is pushed again is found to be there.
-    shop.want("atlas/two:2")
-    assert shop.run("atlas/two:2").outcome is Outcome.UNCHANGED
+    runner.want("atlas/two:2")
+    assert runner.run("atlas/two:2").outcome is Outcome.UNCHANGED
 
 
-def test_what_is_not_understood_is_told_and_not_called_live(shop: Workshop) -> None:
-    shop.registry.push_image("atlas/one", "1", FIRST)
-    shop.registry.push_image("atlas/two", "1", FIRST)
-    shop.publish("atlas/one:1")
-    shop.publish("atlas/two:1")
-    repository = shop.repository
+def test_what_is_not_understood_is_told_and_not_called_live(runner: JobRunner) -> None:
+    runner.registry.push_image("atlas/one", "1", FIRST)
+    runner.registry.push_image("atlas/two", "1", FIRST)
+    runner.publish("atlas/one:1")
+    runner.publish("atlas/two:1")
+    repository = runner.repository
     one, two = (
-        Reference.parse(shop.reference(f"atlas/{name}:1")) for name in ("one", "two")
+        Reference.parse(runner.reference(f"atlas/{name}:1")) for name in ("one", "two")
     )
     broken = repository.sink.put_bytes(b'{"digest": "none"}')
     repository.commit(
@@ -63,8 +63,8 @@ def test_what_is_not_understood_is_told_and_not_called_live(shop: Workshop) -> N
         ],
         now=repository.head().timestamp + 1,
     )
-    result = command(shop, "ledger", "rebuild")
+    result = command(runner, "ledger", "rebuild")
     assert result.exit_code == 0
     assert f"{image_path(one).decode()}: not understood" in result.stderr
-    assert shop.image("atlas/one:1").state is State.REMOVED
-    assert shop.image("atlas/two:1").state is State.REMOVED
+    assert runner.image("atlas/one:1").state is State.REMOVED
+    assert runner.image("atlas/two:1").state is State.REMOVED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
@@ -86,13 +86,13 @@ def untarred(file: Path, folder: Path) -> Listing:
 @needs_root
 @pytest.mark.parametrize("name", HARD_CASES)
 def test_every_form_of_an_image_is_as_umoci_unpacks_it(
-    shop: Workshop, tmp_path: Path, name: str
+    runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     for program in ("umoci", "mksquashfs", "unsquashfs"):
         tool(program)
-    published(shop, HARD_CASES[name])
+    published(runner, HARD_CASES[name])
     expected = expected_of(HARD_CASES[name], tmp_path / "umoci")
-    snapshot, image = shop.repository.read(), found(shop)
+    snapshot, image = runner.repository.read(), found(runner)
     root = image.root(snapshot)
 
     export_directory(snapshot, root, tmp_path / "dir")

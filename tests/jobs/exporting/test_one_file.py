@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from workers.archives.outcome import ExportFailed
@@ -20,13 +20,13 @@ LARGE = [[tars.file(b"large", os.urandom(1 << 20)), tars.file(b"small", b"small"
 
 
 def test_a_tar_appears_under_its_name_when_it_is_whole(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
-    published(shop, LARGE)
-    snapshot = shop.repository.read()
+    published(runner, LARGE)
+    snapshot = runner.repository.read()
     target = tmp_path / "out" / "image.tar"
     there = []
-    top = found(shop).root(snapshot)
+    top = found(runner).root(snapshot)
     export_tar(snapshot, top, target, lambda _: there.append(target.exists()))
     assert not any(there)
     assert list(target.parent.iterdir()) == [target]
@@ -35,12 +35,12 @@ def test_a_tar_appears_under_its_name_when_it_is_whole(
 
 
 def test_of_a_tree_that_cannot_be_read_nothing_is_left(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
-    published(shop, LARGE)
-    snapshot = shop.repository.read()
-    top = found(shop).root(snapshot)
-    for stored in (shop.config.parent / "cvmfs" / "data").glob("??/*"):
+    published(runner, LARGE)
+    snapshot = runner.repository.read()
+    top = found(runner).root(snapshot)
+    for stored in (runner.config.parent / "cvmfs" / "data").glob("??/*"):
         if stored.stat().st_size > 1 << 19:
             stored.unlink()
     (tmp_path / "out").mkdir()
@@ -50,11 +50,11 @@ def test_of_a_tree_that_cannot_be_read_nothing_is_left(
 
 
 def test_a_pipe_that_closes_early_ends_the_export_with_one_error_of_ours(
-    shop: Workshop, tmp_path: Path
+    runner: JobRunner, tmp_path: Path
 ) -> None:
-    published(shop, LARGE)
-    snapshot = shop.repository.read()
-    top = found(shop).root(snapshot)
+    published(runner, LARGE)
+    snapshot = runner.repository.read()
+    top = found(runner).root(snapshot)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -70,10 +70,10 @@ def test_a_pipe_that_closes_early_ends_the_export_with_one_error_of_ours(
     assert pipe.is_fifo()
 
 
-def test_a_pipe_has_the_whole_tar(shop: Workshop, tmp_path: Path) -> None:
-    published(shop, LARGE)
-    snapshot = shop.repository.read()
-    top = found(shop).root(snapshot)
+def test_a_pipe_has_the_whole_tar(runner: JobRunner, tmp_path: Path) -> None:
+    published(runner, LARGE)
+    snapshot = runner.repository.read()
+    top = found(runner).root(snapshot)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     came: list[bytes] = []
@@ -86,10 +86,10 @@ def test_a_pipe_has_the_whole_tar(shop: Workshop, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("mksquashfs"), reason="mksquashfs is not there")
-def test_a_squashfs_goes_into_a_file_only(shop: Workshop, tmp_path: Path) -> None:
-    published(shop, LARGE)
-    snapshot = shop.repository.read()
-    top = found(shop).root(snapshot)
+def test_a_squashfs_goes_into_a_file_only(runner: JobRunner, tmp_path: Path) -> None:
+    published(runner, LARGE)
+    snapshot = runner.repository.read()
+    top = found(runner).root(snapshot)
     os.mkfifo(tmp_path / "pipe")
     for target in (STANDARD_OUTPUT, tmp_path / "pipe", tmp_path):
         with pytest.raises(ExportFailed, match="needs a file"):

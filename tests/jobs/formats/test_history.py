@@ -1,6 +1,6 @@
 """Former digests of a tag are remembered in the repository, in small catalogs."""
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D3
 from tests.support.harness.steering import NAME, publish, push, restore
 from tests.support.images.oci import tar_of
@@ -17,12 +17,12 @@ SECOND = [tar_of({"etc/motd": b"second"})]
 
 
 def test_what_the_repository_does_not_remember_comes_from_the_registry(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    first = push(shop, FIRST)
-    publish(shop, SECOND)
-    assert restore(shop, first).outcome is Outcome.PUBLISHED
-    assert shop.file(NAME, "etc/motd") == b"first"
+    first = push(runner, FIRST)
+    publish(runner, SECOND)
+    assert restore(runner, first).outcome is Outcome.PUBLISHED
+    assert runner.file(NAME, "etc/motd") == b"first"
 
 
 def test_what_is_remembered_lies_in_small_catalogs() -> None:

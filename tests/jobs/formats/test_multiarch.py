@@ -1,6 +1,6 @@
 """Images for several platforms: one name for all, and a name for each."""
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import Image, build_image, digest_of, tar_of
 from workers.formats.paths import flat_path, image_path
 from workers.ledger import Outcome
@@ -121,8 +121,8 @@ def test_a_rule_with_one_platform_again_leads_there_directly(runner: JobRunner) 
     assert link(runner, b"/.multiarch/arm64" + name) is None
 
 
-def test_an_older_variant_of_the_architecture_will_do(shop: Workshop) -> None:
-    shop.allow(platforms="[linux/arm/v7]")
-    push(shop, "linux/arm/v5", "linux/arm/v6", "linux/amd64")
-    shop.publish(NAME)
-    assert shop.file(NAME, "cpu") == b"linux/arm/v6"
+def test_an_older_variant_of_the_architecture_will_do(runner: JobRunner) -> None:
+    runner.allow(platforms="[linux/arm/v7]")
+    push(runner, "linux/arm/v5", "linux/arm/v6", "linux/amd64")
+    runner.publish(NAME)
+    assert runner.file(NAME, "cpu") == b"linux/arm/v6"

@@ -1,13 +1,9 @@
 """The repository is the truth of what is live: the ledger is rebuilt from it."""
 
-from collections.abc import Iterator
-
-import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.harness.jobs import FQRN, JobRunner
-from tests.support.harness.ledger import D1, D2, LedgerDriver, open_ledger_driver
-from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.images.oci import tar_of
 from webhook.cli import main
 from workers.ledger import Change, Outcome, Published, Rebuilder, State
@@ -18,12 +14,6 @@ PATH = "/registry.example.org/atlas/analysis:v1"
 PLACES = {"flat": PATH}
 FIRST = [tar_of({"motd": b"first"})]
 SECOND = [tar_of({"motd": b"second"})]
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
-    with open_ledger_driver(redis_server) as made:
-        yield made
 
 
 def rebuild(driver: LedgerDriver, revision: int, **digests: str) -> dict[str, Change]:
@@ -196,5 +186,5 @@ def test_a_rollback_tells_the_ledger_what_is_not_there_any_more(
     assert runner.image("atlas/comes:1").state is State.REMOVED
     moved = runner.image("atlas/moves:1")
     assert (moved.state, moved.live_digest) == (State.REMOVED, first.live_digest)
-    assert shop.publish("atlas/moves:1").state is State.LIVE
-    assert shop.file("atlas/moves:1", "motd") == b"second"
+    assert runner.publish("atlas/moves:1").state is State.LIVE
+    assert runner.file("atlas/moves:1", "motd") == b"second"

@@ -150,8 +150,8 @@ def test_pruning_again_changes_nothing(runner: JobRunner) -> None:
     assert prune(runner.repository, FQRN, since=LATER)[1] == revision
 
 
-def test_trees_of_all_platforms_are_in_use(shop: Workshop) -> None:
-    shop.allow(platforms="[linux/amd64, linux/arm64]")
+def test_trees_of_all_platforms_are_in_use(runner: JobRunner) -> None:
+    runner.allow(platforms="[linux/amd64, linux/arm64]")
     images = [
         build_image([tar_of({"cpu": platform.encode()})], platform=platform)
         for platform in ("linux/amd64", "linux/arm64")

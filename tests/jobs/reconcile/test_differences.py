@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.reconciler import NAME, ReconcilerDriver
 from tests.support.images.oci import build_image, tar_of
 from tests.support.registries.misbehaving_server import Reply
@@ -10,160 +10,162 @@ from workers.ledger import Outcome, State
 
 
 def test_what_comes_to_nothing_is_not_asked_for_at_each_look(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
-    shop.registry.has_catalog = True
-    shop.allow(watch="{every: 15m, existing: all}", to="nowhere.example.org")
+    runner.registry.has_catalog = True
+    runner.allow(watch="{every: 15m, existing: all}", to="nowhere.example.org")
     watch.push("v1")
     assert watch.found().pushed == ("v1",)
     watch.work("v1")
-    assert "nowhere.example.org" in str(shop.image(f"{NAME}:v1").reason)
+    assert "nowhere.example.org" in str(runner.image(f"{NAME}:v1").reason)
     assert watch.found().pushed == ()
     assert watch.found(6 * 60).pushed == ("v1",)
 
 
 def test_a_job_that_was_given_up_for_trouble_is_tried_again_after_hours(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
     watch.found()
     image = watch.push("v1", b"second")
-    shop.registry.fail("GET", "/manifests/", status=503, times=10)
-    shop.want(f"{NAME}:v1", image.digest)
+    runner.registry.fail("GET", "/manifests/", status=503, times=10)
+    runner.want(f"{NAME}:v1", image.digest)
     for _ in range(10):
-        run = shop.run(f"{NAME}:v1")
+        run = runner.run(f"{NAME}:v1")
         if run.next_try is not None:
-            shop.wait_for_next_try(f"{NAME}:v1")
+            runner.wait_for_next_try(f"{NAME}:v1")
     assert "given up after 10" in str(run.reason)
     assert watch.found(60).pushed == ()
     assert watch.found(6 * 60).pushed == ("v1",)
 
 
 def test_what_failed_for_its_own_sake_is_not_tried_again(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
     watch.found()
-    image = shop.registry.push_image(NAME, "bad", [b"no tar"])
-    shop.want(f"{NAME}:bad", image.digest)
-    assert shop.run(f"{NAME}:bad").outcome is Outcome.FAILED
+    image = runner.registry.push_image(NAME, "bad", [b"no tar"])
+    runner.want(f"{NAME}:bad", image.digest)
+    assert runner.run(f"{NAME}:bad").outcome is Outcome.FAILED
     assert watch.found(7 * 60).pushed == ()
 
 
 def test_what_is_gone_upstream_goes_although_nobody_told_us(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
-    shop.allow(watch="{every: 15m}", keep="{grace: 30d}")
+    runner.allow(watch="{every: 15m}", keep="{grace: 30d}")
     watch.publish("v1", "v2")
-    shop.registry.delete_tag(NAME, "v1")
+    runner.registry.delete_tag(NAME, "v1")
     assert watch.found().deleted == ("v1",)
     watch.work("v1")
-    record = shop.image(f"{NAME}:v1")
+    record = runner.image(f"{NAME}:v1")
     assert record.gone_since is not None
     assert "removed on" in str(record.reason)
     assert watch.found().deleted == ()  # its time is running
-    shop.services.front.connection.hset(
+    runner.services.front.connection.hset(
         f"cvmfs-webhook:image:{record.reference}", "gone_since", "1"
     )
-    shop.wait_for_next_try(f"{NAME}:v1")
+    runner.wait_for_next_try(f"{NAME}:v1")
     watch.work("v1")
-    assert shop.image(f"{NAME}:v1").state is State.REMOVED
-    assert shop.image(f"{NAME}:v2").state is State.LIVE
+    assert runner.image(f"{NAME}:v1").state is State.REMOVED
+    assert runner.image(f"{NAME}:v2").state is State.LIVE
 
 
-def gone(shop: Workshop, watch: ReconcilerDriver, since: float | None = None) -> None:
+def gone(
+    runner: JobRunner, watch: ReconcilerDriver, since: float | None = None
+) -> None:
     """Let v1 have been deleted in the registry, and its grace time run."""
-    shop.allow(watch="{every: 15m}", keep="{grace: 30d}")
+    runner.allow(watch="{every: 15m}", keep="{grace: 30d}")
     watch.publish("v1", "v2")
-    shop.registry.delete_tag(NAME, "v1")
+    runner.registry.delete_tag(NAME, "v1")
     assert watch.found().deleted == ("v1",)
     watch.work("v1")
     if since is not None:
-        key = f"cvmfs-webhook:image:{shop.reference(f'{NAME}:v1')}"
-        shop.services.front.connection.hset(key, "gone_since", str(since))
+        key = f"cvmfs-webhook:image:{runner.reference(f'{NAME}:v1')}"
+        runner.services.front.connection.hset(key, "gone_since", str(since))
 
 
 def test_what_comes_back_within_its_grace_time_is_published(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
-    gone(shop, watch)
+    gone(runner, watch)
     image = watch.push("v1", b"second")
     assert watch.found().pushed == ("v1",)
     watch.work("v1")
-    record = shop.image(f"{NAME}:v1")
+    record = runner.image(f"{NAME}:v1")
     assert (record.live_digest, record.gone_since) == (image.digest, None)
 
 
 @pytest.mark.parametrize("more", ["watch: {every: 15m}, ", ""])
 def test_what_is_gone_a_second_time_has_all_of_its_grace_time_again(
-    shop: Workshop, watch: ReconcilerDriver, more: str
+    runner: JobRunner, watch: ReconcilerDriver, more: str
 ) -> None:
-    gone(shop, watch, since=1.0)
-    rule = f'{{allow: "{shop.registry.host}/**", {more}keep: {{grace: 30d}}}}'
-    shop.write_policy(f"version: 1\nrules: [{rule}]\n")
+    gone(runner, watch, since=1.0)
+    rule = f'{{allow: "{runner.registry.host}/**", {more}keep: {{grace: 30d}}}}'
+    runner.write_policy(f"version: 1\nrules: [{rule}]\n")
     watch.push("v1", b"v1")
     assert watch.found(60).pushed == ("v1",)
     watch.work("v1")
-    shop.registry.delete_tag(NAME, "v1")
+    runner.registry.delete_tag(NAME, "v1")
     assert watch.found(60).deleted == ("v1",)
     watch.work("v1")
-    assert shop.image(f"{NAME}:v1").live_digest is not None
+    assert runner.image(f"{NAME}:v1").live_digest is not None
 
 
 def test_one_bad_answer_when_it_is_to_go_does_not_keep_it_for_ever(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
-    gone(shop, watch, since=1.0)
-    shop.wait_for_next_try(f"{NAME}:v1")
-    shop.registry.fail("GET", "/tags/list", status=403, times=1)
+    gone(runner, watch, since=1.0)
+    runner.wait_for_next_try(f"{NAME}:v1")
+    runner.registry.fail("GET", "/tags/list", status=403, times=1)
     watch.work("v1")
-    assert shop.image(f"{NAME}:v1").live_digest is not None
+    assert runner.image(f"{NAME}:v1").live_digest is not None
     assert watch.found(6 * 60).deleted == ("v1",)
     watch.work("v1")
-    assert shop.image(f"{NAME}:v1").state is State.REMOVED
+    assert runner.image(f"{NAME}:v1").state is State.REMOVED
 
 
 def test_a_registry_that_contradicts_itself_is_not_asked_at_each_look(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
-    shop.allow(watch="{every: 15m}", keep="{grace: 30d}")
+    runner.allow(watch="{every: 15m}", keep="{grace: 30d}")
     watch.publish("v1", "v2")
 
     def hide(_path: str, reply: Reply) -> Reply:
         return Reply(200, reply.headers, b'{"tags": ["v2"]}')
 
-    shop.registry.spoil("GET", "/tags/list", hide, times=None)
+    runner.registry.spoil("GET", "/tags/list", hide, times=None)
     assert watch.found().deleted == ("v1",)
     watch.work("v1")
-    assert shop.image(f"{NAME}:v1").state is State.LIVE
+    assert runner.image(f"{NAME}:v1").state is State.LIVE
     assert watch.found().deleted == ()
     assert watch.found(6 * 60).deleted == ("v1",)
 
 
 def test_without_keep_what_is_gone_upstream_stays(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1", "v2")
-    shop.registry.delete_tag(NAME, "v1")
+    runner.registry.delete_tag(NAME, "v1")
     assert watch.found().deleted == ()
 
 
 def test_what_is_published_during_a_look_is_not_taken_for_what_was_there_before(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
     watch.push("v1", b"second")
     moved = build_image([tar_of({"motd": b"third"})])
 
     def meanwhile() -> None:
-        shop.registry.hold_image(NAME, "v1", moved)
-        shop.want(f"{NAME}:v1", moved.digest)
-        lease = shop.ledger.begin(shop.reference(f"{NAME}:v1"), worker="another")
+        runner.registry.hold_image(NAME, "v1", moved)
+        runner.want(f"{NAME}:v1", moved.digest)
+        lease = runner.ledger.begin(runner.reference(f"{NAME}:v1"), worker="another")
         assert lease is not None
-        shop.ledger.finish(lease, Outcome.PUBLISHED, digest=moved.digest)
+        runner.ledger.finish(lease, Outcome.PUBLISHED, digest=moved.digest)
 
-    shop.when_asked("/manifests/v1", meanwhile, method="HEAD")
+    runner.when_registry_is_asked("/manifests/v1", meanwhile, method="HEAD")
     assert watch.found().pushed == ()
     assert watch.found().pushed == ()
-    record = shop.image(f"{NAME}:v1")
+    record = runner.image(f"{NAME}:v1")
     assert (record.state, record.live_digest) == (State.LIVE, moved.digest)

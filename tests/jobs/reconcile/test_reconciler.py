@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.reconciler import MINUTE, NAME, ReconcilerDriver
 from workers.policy.watching import RECONCILER
 
 
 def test_a_push_whose_notification_was_lost_is_published(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
     assert watch.found().pushed == ()
@@ -30,7 +30,7 @@ def test_a_push_whose_notification_was_lost_is_published(
 
 
 def test_a_look_is_made_when_its_time_has_come_also_after_a_restart(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
     assert len(watch.look()) == 1
@@ -42,10 +42,10 @@ def test_a_look_is_made_when_its_time_has_come_also_after_a_restart(
 
 
 def test_two_reconcilers_do_not_look_at_once(
-    shop: Workshop, watch: ReconcilerDriver
+    runner: JobRunner, watch: ReconcilerDriver
 ) -> None:
     watch.publish("v1")
-    with watch.looks.claim(f"{shop.registry.host}/{NAME}") as is_ours:
+    with watch.looks.claim(f"{runner.registry.host}/{NAME}") as is_ours:
         assert is_ours
         (found,) = watch.look()
         assert "another process" in str(found.problem)
@@ -53,7 +53,7 @@ def test_two_reconcilers_do_not_look_at_once(
 
 
 def test_a_mistake_of_ours_ends_nothing(
-    shop: Workshop, watch: ReconcilerDriver, monkeypatch: pytest.MonkeyPatch
+    runner: JobRunner, watch: ReconcilerDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.publish("v1")
     with monkeypatch.context() as patched:

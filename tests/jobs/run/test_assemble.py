@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.harness.jobs import FQRN, Between, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
 from workers import jobs
@@ -16,46 +16,46 @@ from workers.reference import Reference
 FIRST = [tar_of({"etc/motd": b"first"})]
 
 
-def metadata(shop: Workshop, file: bytes, name: str = NAME) -> bytes:
+def metadata(runner: JobRunner, file: bytes, name: str = NAME) -> bytes:
     """Return what the repository has beside a tag."""
-    snapshot = shop.repository.read()
-    folder = metadata_path(Reference.parse(shop.reference(name)))
+    snapshot = runner.repository.read()
+    folder = metadata_path(Reference.parse(runner.reference(name)))
     dirent = snapshot.lookup(folder + b"/" + file)
     assert dirent is not None
     return snapshot.read(dirent)
 
 
-def test_a_damaged_receipt_only_costs_a_publication(shop: Workshop) -> None:
-    push(shop, FIRST)
-    shop.publish(NAME)
-    publisher = shop.services.publishers[FQRN]
+def test_a_damaged_receipt_only_costs_a_publication(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    runner.publish(NAME)
+    publisher = runner.services.publishers[FQRN]
 
-    class Garbled(Between):
+    class Garbled(PublisherWithHooks):
         def read(self, path: bytes) -> bytes | None:
             return b"[1, 2]" if super().read(path) else None
 
-    shop.replace_publisher(Garbled)
-    shop.want(NAME)
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    runner.replace_publisher(Garbled)
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
     assert publisher.read(b"/nowhere") is None
 
 
 def test_an_index_is_known_by_its_own_digest_and_kept_by_its_platforms(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
     ours, other = (
         build_image(FIRST, platform=platform)
         for platform in ("linux/amd64", "linux/arm64")
     )
-    index = shop.registry.push_index("atlas/analysis", "v1", [other, ours])
+    index = runner.registry.push_index("atlas/analysis", "v1", [other, ours])
 
-    record = shop.publish(NAME)
+    record = runner.publish(NAME)
 
     assert record.live_digest == index.digest != ours.digest
-    assert metadata(shop, b"manifest.json") == ours.manifest
-    assert json.loads(metadata(shop, RECEIPT))["digest"] == index.digest
-    shop.want(NAME, index.digest)
-    assert shop.run(NAME).outcome is Outcome.UNCHANGED
+    assert metadata(runner, b"manifest.json") == ours.manifest
+    assert json.loads(metadata(runner, RECEIPT))["digest"] == index.digest
+    runner.want(NAME, index.digest)
+    assert runner.run(NAME).outcome is Outcome.UNCHANGED
 
 
 class Killed(BaseException):
@@ -64,24 +64,24 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("moment", ["before_publish", "after_publish"])
 def test_killed_around_the_publication_the_image_goes_live(
-    shop: Workshop, moment: str
+    runner: JobRunner, moment: str
 ) -> None:
-    image = push(shop, FIRST)
-    shop.want(NAME)
-    real = shop.services.publishers[FQRN]
+    image = push(runner, FIRST)
+    runner.want(NAME)
+    real = runner.services.publishers[FQRN]
 
     def kill() -> None:
         raise Killed
 
-    shop.replace_publisher(lambda real: Between(real, **{moment: kill}))
+    runner.replace_publisher(lambda real: PublisherWithHooks(real, **{moment: kill}))
     with pytest.raises(Killed):
-        jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
+        jobs.run_job(runner.services, Reference.parse(runner.reference(NAME)))
 
-    shop.replace_publisher(lambda _: real)
-    shop.outlive_the_dead()
-    run = shop.run(NAME)
+    runner.replace_publisher(lambda _: real)
+    runner.expire_leases_and_claims()
+    run = runner.run(NAME)
     is_in = moment == "after_publish"
     assert run.outcome is (Outcome.UNCHANGED if is_in else Outcome.PUBLISHED)
-    record = shop.image(NAME)
+    record = runner.image(NAME)
     assert (record.state, record.live_digest) == (State.LIVE, image.digest)
-    assert record.revision == shop.revision
+    assert record.revision == runner.revision

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D3
 from tests.support.harness.steering import (
     NAME,
@@ -135,10 +135,10 @@ def test_a_removed_name_comes_back_with_what_it_was(runner: JobRunner) -> None:
     assert runner.image(NAME).held is None
 
 
-def test_what_nobody_has_any_more_is_an_error_that_says_so(shop: Workshop) -> None:
-    publish(shop, FIRST)
-    order(shop, orders.restore(D3))
-    run = shop.run(NAME)
+def test_what_nobody_has_any_more_is_an_error_that_says_so(runner: JobRunner) -> None:
+    publish(runner, FIRST)
+    order(runner, orders.restore(D3))
+    run = runner.run(NAME)
     assert run.outcome is Outcome.FAILED
     assert "cannot be restored" in (run.reason or "")
     assert run.next_try is None
@@ -154,8 +154,8 @@ def test_what_is_refused_is_not_restored(runner: JobRunner) -> None:
     assert runner.file(NAME, "etc/motd") == b"second"
 
 
-def test_all_platforms_are_restored(shop: Workshop) -> None:
-    shop.allow(platforms="[linux/amd64, linux/arm64]")
+def test_all_platforms_are_restored(runner: JobRunner) -> None:
+    runner.allow(platforms="[linux/amd64, linux/arm64]")
     digests = []
     for word in (b"first", b"second"):
         images = [
@@ -182,12 +182,12 @@ def test_all_platforms_are_restored(shop: Workshop) -> None:
 # Gone upstream.
 
 
-def test_what_was_restored_stays_whatever_the_registry_has(shop: Workshop) -> None:
-    shop.allow(keep="{grace: 1s}")
-    first = publish(shop, FIRST)
-    publish(shop, SECOND)
-    restore(shop, first)
-    delete(shop)
-    assert shop.run(NAME).outcome is Outcome.FAILED
-    assert shop.image(NAME).gone_since is None
-    assert shop.file(NAME, "etc/motd") == b"first"
+def test_what_was_restored_stays_whatever_the_registry_has(runner: JobRunner) -> None:
+    runner.allow(keep="{grace: 1s}")
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    restore(runner, first)
+    delete(runner)
+    assert runner.run(NAME).outcome is Outcome.FAILED
+    assert runner.image(NAME).gone_since is None
+    assert runner.file(NAME, "etc/motd") == b"first"

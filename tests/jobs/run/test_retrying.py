@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import tar_of
 from workers import jobs
@@ -15,80 +15,80 @@ FIRST = [tar_of({"etc/motd": b"first"})]
 
 
 def test_what_may_pass_is_tried_again_ever_later_and_not_for_ever(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
-    shop.registry.fail("HEAD", "/manifests/", status=503)
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.fail("HEAD", "/manifests/", status=503)
     delays = []
     while True:
         before = time.time()
-        run = shop.run(NAME)
+        run = runner.run(NAME)
         assert run.outcome is Outcome.FAILED
         assert "answered 503" in (run.reason or "")
         if run.next_try is None:
             break
         delays.append(round(run.next_try - before))
-        shop.wait_for_next_try(NAME)
+        runner.wait_for_next_try(NAME)
     assert delays == [5, 15, 45, 135, 405, 1215, 1800, 1800, 1800]
-    record = shop.image(NAME)
+    record = runner.image(NAME)
     assert "given up after 10 attempts" in (record.reason or "")
     assert (record.state, record.next_try) == (State.FAILED, None)
 
 
-def test_what_has_passed_is_published_at_the_next_try(shop: Workshop) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
-    shop.registry.fail("HEAD", "/manifests/", status=500, times=1)
-    assert shop.run(NAME).outcome is Outcome.FAILED
-    assert shop.services.front.queue.depth() == 0
-    told = jobs.run_job(shop.services, Reference.parse(shop.reference(NAME)))
+def test_what_has_passed_is_published_at_the_next_try(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.fail("HEAD", "/manifests/", status=500, times=1)
+    assert runner.run(NAME).outcome is Outcome.FAILED
+    assert runner.services.front.queue.depth() == 0
+    told = jobs.run_job(runner.services, Reference.parse(runner.reference(NAME)))
     assert "nothing is owed" in told  # not yet
-    shop.wait_for_next_try(NAME)
-    assert shop.ledger.owed(set())
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+    runner.wait_for_next_try(NAME)
+    assert runner.ledger.owed(set())
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
 
 @pytest.mark.parametrize(("asked", "granted"), [(120, 120), (1, 5), (10**6, 3600)])
 def test_a_registry_that_says_when_to_come_back_is_heeded(
-    shop: Workshop, asked: int, granted: int
+    runner: JobRunner, asked: int, granted: int
 ) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
+    push(runner, FIRST)
+    runner.want(NAME)
     headers = {"Retry-After": str(asked)}
-    shop.registry.fail("HEAD", "/manifests/", status=429, headers=headers)
+    runner.registry.fail("HEAD", "/manifests/", status=429, headers=headers)
     before = time.time()
-    run = shop.run(NAME)
+    run = runner.run(NAME)
     assert run.next_try is not None
     assert round(run.next_try - before) == granted
 
 
-def test_what_cannot_pass_is_not_tried_again(shop: Workshop) -> None:
-    shop.want(NAME)
-    run = shop.run(NAME)
+def test_what_cannot_pass_is_not_tried_again(runner: JobRunner) -> None:
+    runner.want(NAME)
+    run = runner.run(NAME)
     assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
     assert "answered 404" in (run.reason or "")
-    assert shop.ledger.next_due() is None
+    assert runner.ledger.next_due() is None
 
 
 def test_a_blob_that_is_altered_on_its_way_is_not_fetched_for_ever(
-    shop: Workshop,
+    runner: JobRunner,
 ) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
-    shop.registry.corrupt("/blobs/")
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.corrupt("/blobs/")
     for _ in range(2):
-        assert shop.run(NAME).next_try is not None
-        shop.wait_for_next_try(NAME)
-    run = shop.run(NAME)
+        assert runner.run(NAME).next_try is not None
+        runner.wait_for_next_try(NAME)
+    run = runner.run(NAME)
     assert "has other content" in (run.reason or "")
     assert run.next_try is None
 
 
-def test_a_new_push_forgets_the_failures_of_the_old_one(shop: Workshop) -> None:
-    push(shop, FIRST)
-    shop.want(NAME)
-    shop.registry.fail("HEAD", "/manifests/", status=500, times=1)
-    shop.run(NAME)
-    shop.want(NAME)
-    assert shop.run(NAME).outcome is Outcome.PUBLISHED
+def test_a_new_push_forgets_the_failures_of_the_old_one(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.fail("HEAD", "/manifests/", status=500, times=1)
+    runner.run(NAME)
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED

@@ -8,7 +8,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tests.support.harness.jobs import Workshop
+from tests.support.harness.jobs import JobRunner
 from tests.support.harness.operator import FQRN, Operator
 from tests.support.images.oci import tar_of
 from webhook.cli import main
@@ -48,22 +48,22 @@ def test_the_plan_names_the_revisions_that_go_before_anything_goes(
 
 
 def test_one_command_takes_out_what_nobody_uses_and_deletes_it(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gc(*words: str) -> str:
         words = ("repository", "gc", FQRN, "--prune", *words)
-        result = CliRunner().invoke(main, [*words, "--config", str(shop.config)])
+        result = CliRunner().invoke(main, [*words, "--config", str(runner.config)])
         assert result.exit_code == 0, result.output
         return result.stdout
 
     old = [tar_of({"motd": b"old" * 1000})]
-    shop.registry.push_image("atlas/analysis", "v1", old)
-    shop.publish("atlas/analysis:v1")
-    shop.registry.push_image("atlas/analysis", "v1", [tar_of({"motd": b"new"})])
-    shop.publish("atlas/analysis:v1")
+    runner.registry.push_image("atlas/analysis", "v1", old)
+    runner.publish("atlas/analysis:v1")
+    runner.registry.push_image("atlas/analysis", "v1", [tar_of({"motd": b"new"})])
+    runner.publish("atlas/analysis:v1")
     later = int(time.time()) + 10 * 24 * 3600
     monkeypatch.setattr("workers.care.repository._now", lambda: later)
-    for path in (shop.services.config.state / "cvmfs" / "data").glob("??/*"):
+    for path in (runner.services.config.state / "cvmfs" / "data").glob("??/*"):
         os.utime(path, (1, 1))
     # What was live a moment ago can be restored, for a month.
     assert "0 trees and 0 memories of former images went" in gc()
@@ -72,7 +72,7 @@ def test_one_command_takes_out_what_nobody_uses_and_deletes_it(
     done = json.loads(gc("--restorable-for", "0s", "--json"))
     assert len(done["pruned"]["unused"]) == 2
     gc("--restorable-for", "0s", "--keep-for", "0s", "--grace", "0s")
-    assert shop.file("atlas/analysis:v1", "motd") == b"new"
+    assert runner.file("atlas/analysis:v1", "motd") == b"new"
     done = json.loads(gc("--keep-for", "0s", "--grace", "0s", "--json"))
     assert done["planned"]["objects"] == 0
 

@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner, Result
 
-from tests.support.harness.jobs import FQRN, Workshop
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import Image, tar_of
 from webhook.cli import main
 
@@ -12,23 +12,23 @@ FIRST = [SHARED, tar_of({"etc/motd": b"first"})]
 SECOND = [SHARED, tar_of({"etc/motd": b"second"})]
 
 
-def publish(shop: Workshop, layers: list[bytes], name: str = NAME) -> Image:
+def publish(runner: JobRunner, layers: list[bytes], name: str = NAME) -> Image:
     repository, _, tag = name.partition(":")
-    image = shop.registry.push_image(repository, tag, layers)
-    shop.publish(name)
+    image = runner.registry.push_image(repository, tag, layers)
+    runner.publish(name)
     return image
 
 
-def command(shop: Workshop, *words: str) -> Result:
-    config = ("--config", str(shop.config))
+def command(runner: JobRunner, *words: str) -> Result:
+    config = ("--config", str(runner.config))
     return CliRunner().invoke(main, ["repository", "prune", FQRN, *words, *config])
 
 
-def test_the_command_says_what_went(shop: Workshop) -> None:
-    publish(shop, FIRST)
-    publish(shop, SECOND, OTHER)
-    result = command(shop)
+def test_the_command_says_what_went(runner: JobRunner) -> None:
+    publish(runner, FIRST)
+    publish(runner, SECOND, OTHER)
+    result = command(runner)
     assert result.output == (
         f"{FQRN}: 0 trees and 0 memories of former images went, 5 trees are in use,"
-        f" 0 are not ours; revision {shop.revision}\n"
+        f" 0 are not ours; revision {runner.revision}\n"
     )

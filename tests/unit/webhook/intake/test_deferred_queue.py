@@ -1,6 +1,5 @@
 """What is handed in while nobody waits for it gets into the queue all the same."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,12 +12,6 @@ from webhook.intake.deferred_queue import DeferredQueue
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
 from workers.ledger import Accepted, Verdict
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
-    with open_ledger_driver(redis_server) as made:
-        yield made
 
 
 def test_every_job_is_in_the_queue_once_it_is_closed(driver: LedgerDriver) -> None:

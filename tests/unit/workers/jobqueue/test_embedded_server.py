@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.support.harness.redis_server import Flavour, RedisServer
-from tests.support.harness.worker_process import eventually
+from tests.support.tools.waiting import wait_until
 from workers.jobqueue.embedded_server import (
     EmbeddedServer,
     QueueServerFailed,

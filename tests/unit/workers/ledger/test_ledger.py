@@ -11,7 +11,6 @@ from tests.support.harness.ledger import (
     D3,
     REFERENCE,
     LedgerDriver,
-    open_ledger_driver,
 )
 from tests.support.harness.redis_server import Flavour, RedisServer
 from workers.ledger import (
@@ -35,12 +34,6 @@ def redis_server(
     folder = tmp_path_factory.mktemp("queue")
     with RedisServer(folder, cast("Flavour", request.param)) as running:
         yield running
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
-    with open_ledger_driver(redis_server) as made:
-        yield made
 
 
 # Accepting.

@@ -1,13 +1,10 @@
 """What was seen of a registry is remembered, and no two look at a time."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.harness.ledger import Bench, bench_on
-from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.ledger import LedgerDriver
 from workers.ledger import LedgerUnavailable, Looks
 from workers.ledger.looks import Seen, Told
 
@@ -25,14 +22,8 @@ SEEN = st.builds(
 
 
 @pytest.fixture
-def bench(server: RedisServer) -> Iterator[Bench]:
-    with bench_on(server) as made:
-        yield made
-
-
-@pytest.fixture
-def looks(bench: Bench) -> Looks:
-    return Looks(bench.connection, clock=bench.clock)
+def looks(driver: LedgerDriver) -> Looks:
+    return Looks(driver.connection, clock=driver.clock)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -43,19 +34,21 @@ def test_what_was_seen_is_read_back(looks: Looks, seen: Seen) -> None:
     assert looks.seen(B) is None
 
 
-def test_a_look_is_noted_with_its_time(looks: Looks, bench: Bench) -> None:
+def test_a_look_is_noted_with_its_time(looks: Looks, driver: LedgerDriver) -> None:
     looks.remember(A, Seen())
-    bench.clock.passes(60)
+    driver.clock.passes(60)
     looks.remember(B, Seen())
-    now = bench.clock()
+    now = driver.clock()
     assert looks.times() == {A: now - 60, B: now}
     looks.remember(A, Seen())
     assert looks.times()[A] == now
 
 
-def test_a_look_that_is_put_off_has_seen_nothing(looks: Looks, bench: Bench) -> None:
-    looks.postpone(A, bench.clock() + 3600)
-    assert looks.times() == {A: bench.clock() + 3600}
+def test_a_look_that_is_put_off_has_seen_nothing(
+    looks: Looks, driver: LedgerDriver
+) -> None:
+    looks.postpone(A, driver.clock() + 3600)
+    assert looks.times() == {A: driver.clock() + 3600}
     assert looks.seen(A) is None
 
 
@@ -70,9 +63,9 @@ def test_what_is_forgotten_begins_anew_and_no_other_does(looks: Looks) -> None:
 
 
 def test_one_of_two_claims_wins_until_it_is_given_back(
-    looks: Looks, bench: Bench
+    looks: Looks, driver: LedgerDriver
 ) -> None:
-    other = Looks(bench.connection, clock=bench.clock)
+    other = Looks(driver.connection, clock=driver.clock)
     with looks.claim(A) as ours:
         with other.claim(A) as theirs, other.claim(B) as another:
             assert (ours, theirs, another) == (True, False, True)
@@ -83,24 +76,24 @@ def test_one_of_two_claims_wins_until_it_is_given_back(
 
 
 def test_a_claim_that_took_too_long_ends_without_an_error(
-    looks: Looks, bench: Bench
+    looks: Looks, driver: LedgerDriver
 ) -> None:
     with looks.claim(A) as ours:
-        bench.connection.flushall()
+        driver.connection.flushall()
         with looks.claim(A) as another:
             assert (ours, another) == (True, True)
 
 
-def test_the_last_question_is_remembered(looks: Looks, bench: Bench) -> None:
+def test_the_last_question_is_remembered(looks: Looks, driver: LedgerDriver) -> None:
     assert looks.last_asked() is None
     looks.note_asked()
-    bench.clock.passes(5)
-    assert looks.last_asked() == bench.clock() - 5
+    driver.clock.passes(5)
+    assert looks.last_asked() == driver.clock() - 5
 
 
-def test_a_server_that_is_gone_is_our_own_error(bench: Bench) -> None:
-    looks = Looks(bench.connection, clock=bench.clock)
-    bench.connection.set("cvmfs-webhook:looks", "no sorted set")
+def test_a_server_that_is_gone_is_our_own_error(driver: LedgerDriver) -> None:
+    looks = Looks(driver.connection, clock=driver.clock)
+    driver.connection.set("cvmfs-webhook:looks", "no sorted set")
     for ask in (looks.times, lambda: looks.remember(A, Seen())):
         with pytest.raises(LedgerUnavailable):
             ask()

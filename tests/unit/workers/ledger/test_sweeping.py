@@ -1,6 +1,5 @@
 """The sweep: what is owed is carried again, whoever died and whatever was lost."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from workers.ledger import Outcome, State
 
 PROMISE_SECONDS = 60
 SWEEP_SECONDS = 10
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
-    with open_ledger_driver(redis_server) as made:
-        yield made
 
 
 def seconds_until_carried(driver: LedgerDriver, queued: set[str]) -> float:

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.harness.ledger import D1, REFERENCE, Bench, bench_on
+from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import Flavour, RedisServer
 from workers.ledger import (
     Delivery,
@@ -17,7 +17,7 @@ from workers.ledger import (
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
-def server(
+def redis_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RedisServer]:
     folder = tmp_path_factory.mktemp("queue")
@@ -25,29 +25,23 @@ def server(
         yield running
 
 
-@pytest.fixture
-def bench(server: RedisServer) -> Iterator[Bench]:
-    with bench_on(server) as made:
-        yield made
-
-
-def test_what_a_sender_writes_breaks_out_of_nothing(bench: Bench) -> None:
+def test_what_a_sender_writes_breaks_out_of_nothing(driver: LedgerDriver) -> None:
     nasty = 'x\n"},\ud800\x1b[2J\0 ' + "a" * 10_000
-    hint = Hint(D1, bench.clock(), "hub", event_id=nasty, actor=nasty)
+    hint = Hint(D1, driver.clock(), "hub", event_id=nasty, actor=nasty)
     wanted = Wanted(REFERENCE, Verdict.QUEUED, nasty, hint, unique_id=nasty)
-    delivered = Delivery("d", "hub", bench.clock())
-    accepted = bench.ledger.accept(delivered, [wanted, wanted])
+    delivered = Delivery("d", "hub", driver.clock())
+    accepted = driver.ledger.accept(delivered, [wanted, wanted])
     assert [one.verdict for one in accepted] == [Verdict.QUEUED, Verdict.DUPLICATE]
-    delivery = bench.ledger.delivery("d")
+    delivery = driver.ledger.delivery("d")
     assert delivery is not None
     event = delivery.events[0]
     assert event.actor is not None
     assert len(event.actor) <= 256
     assert event.reason.isprintable()
-    lease = bench.begin()
-    bench.ledger.finish(lease, Outcome.FAILED, reason=nasty)
-    reason = bench.image().reason
+    lease = driver.begin()
+    driver.ledger.finish(lease, Outcome.FAILED, reason=nasty)
+    reason = driver.image().reason
     assert reason is not None
     assert reason.isprintable()
     assert len(reason) <= 2000
-    assert bench.ledger.runs(REFERENCE)[0].reason == reason
+    assert driver.ledger.runs(REFERENCE)[0].reason == reason

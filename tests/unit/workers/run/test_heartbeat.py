@@ -1,11 +1,10 @@
 """A lease that is kept while its job works."""
 
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
 
-from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver, open_ledger_driver
+from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
 from tests.support.tools.waiting import wait_until
 from workers.ledger import LedgerUnavailable, Outcome, Progress, State
@@ -13,12 +12,6 @@ from workers.run import heartbeat
 from workers.run.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
 
 HALF = Progress(1, 2, 50, 100)
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
-    with open_ledger_driver(redis_server) as made:
-        yield made
 
 
 @pytest.fixture
