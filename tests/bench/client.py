@@ -15,14 +15,11 @@ from tests.bench.images import bench_image
 from tests.bench.report import Figure, Settings, median
 from tests.support.harness.service import ServiceProcess
 from tests.support.images.oci import build_image, tar_of, write_layout
-from tests.support.registries.distribution import (
-    distribution_registry,
-    free_port,
-    skopeo_copy,
-    tool,
-)
+from tests.support.registries.distribution import distribution_registry
 from tests.support.tools.cvmfs_client import mounted
 from tests.support.tools.cvmfs_server import stock_server
+from tests.support.tools.programs import free_port, require_program
+from tests.support.tools.skopeo import skopeo_copy
 from webhook.machine.first_start import FQRN
 from workers.cvmfs.storage.storage import MANIFEST
 
@@ -34,7 +31,7 @@ _DEADLINE_SECONDS = 120.0
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Push small images to a running service with a client mounted."""
-    tool("cvmfs2")
+    require_program("cvmfs2")
     yield from _visible(settings)
     if not settings.is_quick:  # the hard cases of the smaller image make ingest abort
         yield from _ingest(settings)

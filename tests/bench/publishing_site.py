@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tests.bench.images import LayoutImage
 from tests.support.harness.redis_server import RedisServer
-from tests.support.registries.distribution import distribution_registry, skopeo_copy
+from tests.support.registries.distribution import distribution_registry
+from tests.support.tools.skopeo import skopeo_copy
 from workers.care.repository import create_missing_repositories
 from workers.config import Config, load_config
 from workers.cvmfs.storage.storage import MANIFEST

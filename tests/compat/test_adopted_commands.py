@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.repositories.stock_repository import FQRN, StockRepository
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 from webhook.cli import main
 
@@ -68,7 +68,7 @@ def test_all_of_them_work_and_the_stock_tools_go_on(
     server.check(FQRN)
     server.publish(FQRN, "test ! -e bad; echo good > good")
     assert "good" in operator.do("ls", "/")
-    Adopted(server).publish(b"native")
+    StockRepository(server).publish(b"native")
     server.check(FQRN)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.repositories.stock_repository import FQRN, StockRepository
 from tests.support.tools.cvmfs_client import mounted
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 
@@ -36,7 +36,7 @@ def test_each_kind_of_repository_goes_on_both_ways(
     server: StockServer, options: tuple[str, ...], tmp_path: Path
 ) -> None:
     server.mkfs(FQRN, *options)
-    adopted = Adopted(server)
+    adopted = StockRepository(server)
     before = adopted.repository().head()
     adopted.publish(b"one")
     after = adopted.repository().head()
@@ -64,7 +64,7 @@ def test_generic_tags_a_dirtab_and_external_files_survive_native_commits(
     server: StockServer,
 ) -> None:
     server.mkfs(FQRN, "-z")
-    adopted = Adopted(server)
+    adopted = StockRepository(server)
     server.publish(FQRN, "mkdir -p soft/1; echo '/soft/*' > .cvmfsdirtab")
     for number in range(4):
         server.publish(FQRN, f"mkdir soft/n{number}; echo x > soft/n{number}/f")

@@ -8,7 +8,7 @@ from threading import Timer
 
 import pytest
 
-from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.repositories.stock_repository import FQRN, StockRepository
 from tests.support.tools.cvmfs_server import stock_server
 from workers.cvmfs import (
     PutFile,
@@ -22,13 +22,15 @@ from workers.cvmfs import (
 
 
 @pytest.fixture
-def adopted(tmp_path: Path) -> Iterator[Adopted]:
+def adopted(tmp_path: Path) -> Iterator[StockRepository]:
     with stock_server(tmp_path / "machine") as server:
         server.mkfs(FQRN, "-z", "-g")
-        yield Adopted(server)
+        yield StockRepository(server)
 
 
-def test_both_publish_in_turns_and_nothing_of_either_is_lost(adopted: Adopted) -> None:
+def test_both_publish_in_turns_and_nothing_of_either_is_lost(
+    adopted: StockRepository,
+) -> None:
     server = adopted.server
     for number in range(3):
         adopted.publish(b"native-%d" % number)
@@ -49,7 +51,9 @@ def test_both_publish_in_turns_and_nothing_of_either_is_lost(adopted: Adopted) -
     server.check(FQRN)
 
 
-def test_rollback_collection_and_resigning_work_in_turns(adopted: Adopted) -> None:
+def test_rollback_collection_and_resigning_work_in_turns(
+    adopted: StockRepository,
+) -> None:
     server, keys = adopted.server, adopted.keys()
     now = int(time.time())
     adopted.publish(b"first")
@@ -81,7 +85,7 @@ def test_rollback_collection_and_resigning_work_in_turns(adopted: Adopted) -> No
 
 
 def test_an_open_stock_transaction_is_waited_for_and_then_named(
-    adopted: Adopted,
+    adopted: StockRepository,
 ) -> None:
     server = adopted.server
     server.server("transaction", FQRN)
@@ -116,7 +120,7 @@ def test_an_open_stock_transaction_is_waited_for_and_then_named(
     ids=" ".join,
 )
 def test_a_stock_command_during_a_native_commit_fails_and_harms_nothing(
-    adopted: Adopted, command: tuple[str, ...]
+    adopted: StockRepository, command: tuple[str, ...]
 ) -> None:
     server = adopted.server
     repository = adopted.repository()
@@ -148,7 +152,7 @@ transaction_before_hook() {
 
 
 @pytest.fixture
-def hooked(adopted: Adopted) -> Adopted:
+def hooked(adopted: StockRepository) -> StockRepository:
     """Let each transaction read the head and then wait for a line in ``srv/go``."""
     srv = adopted.server.folder / "srv"
     for name in ("waiting", "go"):
@@ -159,7 +163,7 @@ def hooked(adopted: Adopted) -> Adopted:
 
 
 @pytest.fixture
-def opening(hooked: Adopted) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
+def opening(hooked: StockRepository) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
     """Begin a transaction, and return when it has read the head and waits."""
     server = hooked.server
     started: list[subprocess.Popen[str]] = []
@@ -182,12 +186,12 @@ def opening(hooked: Adopted) -> Iterator[Callable[[], "subprocess.Popen[str]"]]:
         process.communicate(timeout=60)
 
 
-def let_go(adopted: Adopted) -> None:
+def let_go(adopted: StockRepository) -> None:
     (adopted.server.folder / "srv" / "go").write_text("go\n")
 
 
 def test_a_commit_gives_way_to_a_transaction_that_has_read_the_head(
-    hooked: Adopted, opening: Callable[[], "subprocess.Popen[str]"]
+    hooked: StockRepository, opening: Callable[[], "subprocess.Popen[str]"]
 ) -> None:
     process = opening()
     with pytest.raises(RepositoryBusy, match="is opening a transaction"):
@@ -202,7 +206,7 @@ def test_a_commit_gives_way_to_a_transaction_that_has_read_the_head(
 
 
 def test_a_transaction_that_read_the_head_before_a_commit_cannot_open_after_it(
-    hooked: Adopted, opening: Callable[[], "subprocess.Popen[str]"]
+    hooked: StockRepository, opening: Callable[[], "subprocess.Popen[str]"]
 ) -> None:
     repository = hooked.repository(patience_seconds=60)
     content = repository.sink.put_bytes(b"content")

@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support.damage.all_damages import DAMAGES
+from tests.support.damage.all_damages import ALL_DAMAGES
 from tests.support.damage.damage import Damage
-from tests.support.damage.editable_repository import Workbench, sound
-from tests.support.repositories.folder_over_http import served
+from tests.support.damage.editable_repository import (
+    EditableRepository,
+    sound_repository,
+)
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.repositories.repository_builders import FQRN, keys
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST
 
-StockCheck = Callable[[Workbench], subprocess.CompletedProcess[str]]
+StockCheck = Callable[[EditableRepository], subprocess.CompletedProcess[str]]
 
 SWISSKNIFE = shutil.which("cvmfs_swissknife")
 
@@ -27,9 +30,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def bench() -> Workbench:
+def bench() -> EditableRepository:
     """Return a repository whose whitelist holds today, by the clock of the machine."""
-    bench = sound()
+    bench = sound_repository()
     master_key = keys().master_key
     assert master_key is not None
     bench.files[WHITELIST] = write_whitelist(
@@ -42,7 +45,7 @@ def bench() -> Workbench:
 def www(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """Serve a directory over HTTP; return it and where."""
     directory = tmp_path_factory.mktemp("www")
-    with served(directory) as url:
+    with serve_folder(directory) as url:
         yield directory, url
 
 
@@ -57,7 +60,7 @@ def stock_check(www: tuple[Path, str], tmp_path: Path) -> StockCheck:
     )
     directory, url = www
 
-    def ask(bench: Workbench) -> subprocess.CompletedProcess[str]:
+    def ask(bench: EditableRepository) -> subprocess.CompletedProcess[str]:
         bench.write(directory / tmp_path.name / FQRN)
         return subprocess.run(
             [*command, "-k", str(key), "-r", f"{url}/{tmp_path.name}/{FQRN}"],
@@ -72,7 +75,7 @@ def stock_check(www: tuple[Path, str], tmp_path: Path) -> StockCheck:
 
 
 def test_the_real_check_finds_nothing_in_what_we_write(
-    bench: Workbench, stock_check: StockCheck
+    bench: EditableRepository, stock_check: StockCheck
 ) -> None:
     answer = stock_check(bench)
 
@@ -82,11 +85,11 @@ def test_the_real_check_finds_nothing_in_what_we_write(
 
 @pytest.mark.parametrize(
     "damage",
-    [damage for damage in DAMAGES if damage.stock is not None],
+    [damage for damage in ALL_DAMAGES if damage.stock is not None],
     ids=lambda damage: damage.name,
 )
 def test_the_real_check_agrees(
-    bench: Workbench, stock_check: StockCheck, damage: Damage
+    bench: EditableRepository, stock_check: StockCheck, damage: Damage
 ) -> None:
     damage.do(bench)
 

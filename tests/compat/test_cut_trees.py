@@ -13,8 +13,7 @@ from tests.support.images.tree_listing import (
     list_directory,
     list_tree,
 )
-from tests.support.registries.distribution import tool
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.repositories.repository_builders import (
     FQRN,
     directory,
@@ -24,6 +23,7 @@ from tests.support.repositories.repository_builders import (
     small_tree,
 )
 from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
+from tests.support.tools.programs import require_program
 from workers.cvmfs import (
     Content,
     Dirent,
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     for program in ("cvmfs2", "cvmfs_talk", "cvmfs_swissknife"):
-        tool(program)
+        require_program(program)
     keys().save(tmp_path / "keys")
     return Repository.create(
         FQRN,
@@ -61,7 +61,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def url(repository: Repository, tmp_path: Path) -> Iterator[str]:
-    with served(tmp_path / "srv") as running:
+    with serve_folder(tmp_path / "srv") as running:
         yield f"{running}/{FQRN}"
 
 

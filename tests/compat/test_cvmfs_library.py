@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.repositories.repository_builders import (
     FQRN,
     directory,
@@ -121,7 +121,7 @@ def run(*command: str) -> str:
 def check(base: Path, folder: Path) -> None:
     """Check as a stock server does, signatures and existence of objects included."""
     public_key = folder.parent / "keys" / f"{FQRN}.pub"
-    with served(base.parent) as url:
+    with serve_folder(base.parent) as url:
         said = swissknife_check(folder, FQRN, f"{url}/{FQRN}", public_key)
     assert "no problems found" in said, said
     assert run("cvmfs_swissknife", "scrub", "-r", os.fspath(base / "data")) == ""
@@ -155,7 +155,7 @@ def test_the_stock_tools_list_our_tags_and_references(
 ) -> None:
     publish_all(base)
     public_key = os.fspath(tmp_path / "keys" / f"{FQRN}.pub")
-    with served(base.parent) as url:
+    with serve_folder(base.parent) as url:
         output = run(
             *("cvmfs_swissknife", "tag_list", "-w", f"{url}/{FQRN}", "-f", FQRN),
             *("-p", public_key, "-t", os.fspath(tmp_path), "-x"),
@@ -173,7 +173,7 @@ def mounted_here(base: Path, tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting needs root and /dev/fuse")
     public_key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
-        served(base.parent) as url,
+        serve_folder(base.parent) as url,
         mounted(tmp_path / "client", FQRN, f"{url}/{FQRN}", public_key) as mountpoint,
     ):
         yield mountpoint

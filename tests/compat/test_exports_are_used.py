@@ -12,13 +12,12 @@ from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Layer
+from tests.support.images.runnable_image import TELL, runnable_layer
 from tests.support.images.tree_listing import list_directory
-from tests.support.registries.distribution import (
-    distribution_registry,
-    skopeo_copy,
-    tool,
-)
-from tests.support.tools.crun import TELL, run_in, runnable_layer
+from tests.support.registries.distribution import distribution_registry
+from tests.support.tools.crun import run_with_crun
+from tests.support.tools.programs import require_program
+from tests.support.tools.skopeo import skopeo_copy
 from webhook.cli import main
 
 pytestmark = pytest.mark.skipif(
@@ -54,27 +53,33 @@ def test_an_oci_layout_goes_through_a_registry_and_runs(
     runner: JobRunner, tmp_path: Path
 ) -> None:
     for program in ("skopeo", "umoci", "crun"):
-        tool(program)
+        require_program(program)
     export(runner, "oci", tmp_path / "oci")
     with distribution_registry(tmp_path / "registry") as registry:
         there = f"docker://{registry}/again/runs:v1"
         skopeo_copy(f"oci:{tmp_path}/oci:v1", there)
         skopeo_copy(there, f"oci:{tmp_path}/back:v1")
     subprocess.run(
-        [tool("umoci"), "unpack", "--image", f"{tmp_path}/back:v1", tmp_path / "b"],
+        [
+            require_program("umoci"),
+            "unpack",
+            "--image",
+            f"{tmp_path}/back:v1",
+            tmp_path / "b",
+        ],
         check=True,
         capture_output=True,
     )
     root = tmp_path / "b" / "rootfs"
     assert (root / "second").stat().st_uid == 7
-    said = run_in(root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun")
+    said = run_with_crun(root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun")
     assert said == ["/", "hello", "a"]
 
 
 def test_a_squashfs_is_mounted_by_the_kernel_and_runs(
     runner: JobRunner, tmp_path: Path
 ) -> None:
-    tool("mksquashfs")
+    require_program("mksquashfs")
     export(runner, "sqfs", tmp_path / "image.sqfs")
     root = tmp_path / "mounted"
     root.mkdir()
@@ -88,7 +93,9 @@ def test_a_squashfs_is_mounted_by_the_kernel_and_runs(
         pytest.skip(f"this kernel mounts no squashfs: {mounted.stderr.strip()}")
     try:
         assert (root / "second").stat().st_uid == 7
-        said = run_in(root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun")
+        said = run_with_crun(
+            root, [TELL, "a"], {"GREETING": "hello"}, tmp_path / "crun"
+        )
     finally:
         subprocess.run(["umount", root], check=True)
     assert said == ["/", "hello", "a"]
@@ -107,7 +114,7 @@ def test_a_tar_goes_to_standard_output(runner: JobRunner, tmp_path: Path) -> Non
 def test_the_real_shrinkwrap_copies_what_the_specification_says(
     runner: JobRunner, tmp_path: Path
 ) -> None:
-    program = tool("cvmfs_shrinkwrap")
+    program = require_program("cvmfs_shrinkwrap")
     export(runner, "shrinkwrap", tmp_path / "spec")
     config = tmp_path / "client.conf"
     for name in ("cache", "out"):

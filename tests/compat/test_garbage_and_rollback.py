@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.repositories.repository_builders import (
     FQRN,
     is_mountpoint,
@@ -87,7 +87,7 @@ def collect(base: Path, newest: int) -> Collection:
 def check(base: Path, folder: Path) -> None:
     """Check as a stock server does, existence of all objects included."""
     public_key = base.parent.parent / "keys" / f"{FQRN}.pub"
-    with served(base.parent) as url:
+    with serve_folder(base.parent) as url:
         said = swissknife_check(folder, FQRN, f"{url}/{FQRN}", public_key)
     assert "no problems found" in said, said
     done = subprocess.run(
@@ -129,7 +129,7 @@ def test_a_mounted_client_follows_a_rollback_and_outlives_a_collection(
     folder = tmp_path / "client"
     publish(base, 1)
     with (
-        served(base.parent) as url,
+        serve_folder(base.parent) as url,
         mounted(folder, FQRN, f"{url}/{FQRN}", public_key) as mountpoint,
     ):
         shown = mountpoint / os.fsdecode(LINK[1:]) / "hello"

@@ -8,9 +8,9 @@ import pytest
 from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import runnable_image
-from tests.support.registries.distribution import tool
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.tools.cvmfs_client import mounted
+from tests.support.tools.programs import require_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -19,7 +19,7 @@ def test_an_image_runs_from_the_mount_as_its_config_says_and_through_its_scripts
     tmp_path: Path,
 ) -> None:
     for program in ("cvmfs2", "crun"):
-        tool(program)
+        require_program(program)
     with (
         RedisServer(tmp_path / "redis") as server,
         open_job_runner(server, tmp_path) as runner,
@@ -29,7 +29,7 @@ def test_an_image_runs_from_the_mount_as_its_config_says_and_through_its_scripts
         name = runner.reference(runnable_image.NAME)
     key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
-        served(Path(storage.removeprefix("file://"))) as url,
+        serve_folder(Path(storage.removeprefix("file://"))) as url,
         mounted(tmp_path / "client", FQRN, url, key) as mountpoint,
     ):
         runnable_image.run_in_every_way(mountpoint / name, tmp_path / "container")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.repositories.repository_builders import is_mountpoint, small_tree
-from tests.support.repositories.stock_repository import FQRN, Adopted
+from tests.support.repositories.stock_repository import FQRN, StockRepository
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.cvmfs import GraftTree, KeyRing, LocalStorage, PutFile, Repository
 
@@ -57,7 +57,7 @@ def test_an_imported_repository_goes_on_both_ways(
     set_garbage_collectable(server)
     server.check(FQRN)
 
-    adopted = Adopted(server)
+    adopted = StockRepository(server)
     server.publish(FQRN, "test -e .flat/ab/before-4/hello; echo stock > stock")
     adopted.publish(b"after")
     server.check(FQRN)

@@ -8,9 +8,9 @@ import pytest
 from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import build_image, tar_of
-from tests.support.registries.distribution import tool
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.tools.cvmfs_client import mounted, swissknife_check
+from tests.support.tools.programs import require_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -20,7 +20,7 @@ MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 
 def test_a_client_is_led_to_the_platform_of_its_machine(tmp_path: Path) -> None:
     for program in ("cvmfs2", "cvmfs_swissknife"):
-        tool(program)
+        require_program(program)
     platforms = list(MACHINES.values())
     with (
         RedisServer(tmp_path / "redis") as server,
@@ -38,7 +38,7 @@ def test_a_client_is_led_to_the_platform_of_its_machine(tmp_path: Path) -> None:
         name = runner.reference("atlas/analysis:v1")
     key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
-        served(folder) as url,
+        serve_folder(folder) as url,
         mounted(tmp_path / "client", FQRN, url, key) as mountpoint,
     ):
         wanted = MACHINES.get(os.uname().machine, platforms[-1])

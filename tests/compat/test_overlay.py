@@ -11,7 +11,7 @@ from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Layer, digest_of, gzip_layer
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.tools.cvmfs_client import mounted
 from workers.formats.layers import layer_path
 
@@ -75,7 +75,7 @@ def mountpoint(runner: JobRunner, tmp_path: Path) -> Iterator[Path]:
     assert runner.revision
     public_key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
-        served(tmp_path) as url,
+        serve_folder(tmp_path) as url,
         mounted(tmp_path / "client", FQRN, f"{url}/cvmfs", public_key) as mountpoint,
     ):
         yield mountpoint

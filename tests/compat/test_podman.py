@@ -10,7 +10,7 @@ from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import gzip_layer
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.tools.cvmfs_client import mounted
 from tests.support.tools.podman import (
     ORDINARY_USER,
@@ -57,7 +57,7 @@ def test_a_container_runs_from_the_mount(
         image = runner.reference("atlas/analysis:v1")
     public_key = tmp_path / "keys" / f"{FQRN}.pub"
     with (
-        served(tmp_path) as url,
+        serve_folder(tmp_path) as url,
         mounted(tmp_path / "client", FQRN, f"{url}/cvmfs", public_key) as mountpoint,
     ):
         podman = Podman(tmp_path / "podman", mountpoint / "podmanStore", user)

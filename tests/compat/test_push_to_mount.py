@@ -11,14 +11,11 @@ from tests.support.harness.service import ServiceProcess
 from tests.support.images.debian_images import debian_image
 from tests.support.images.oci import build_image, tar_of, write_layout
 from tests.support.images.tree_listing import differences, list_directory
-from tests.support.registries.distribution import (
-    distribution_registry,
-    free_port,
-    skopeo_copy,
-    tool,
-)
+from tests.support.registries.distribution import distribution_registry
 from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
-from tests.support.tools.umoci import unpacked, without_additions
+from tests.support.tools.programs import free_port, require_program
+from tests.support.tools.skopeo import skopeo_copy
+from tests.support.tools.umoci import umoci_unpack, without_our_additions
 from webhook.machine.first_start import FQRN
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -27,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[ServiceProcess, str]]:
     for program in ("cvmfs2", "cvmfs_talk", "cvmfs_swissknife"):
-        tool(program)
+        require_program(program)
     port = free_port()
     registry = f"127.0.0.1:{port}"
     service = ServiceProcess(tmp_path / "service", registry=registry)
@@ -49,13 +46,13 @@ def test_a_mounted_client_sees_the_image_as_umoci_unpacks_it_and_runs_it(
     skopeo_copy(f"oci:{layout}:latest", f"docker://{reference}")
     image = service.wait_until(reference, "live", "failed")
     assert image["state"] == "live", image
-    expected = unpacked(layout, "latest", tmp_path / "umoci")
+    expected = umoci_unpack(layout, "latest", tmp_path / "umoci")
 
     url = f"{service.url}/cvmfs/@fqrn@"
     with mounted(tmp_path / "client", FQRN, url, service.key) as mountpoint:
         link = mountpoint / reference
         actual = list_directory(Path(os.path.realpath(link)))
-        assert differences(expected, without_additions(actual, expected)) == []
+        assert differences(expected, without_our_additions(actual, expected)) == []
         script = "/.singularity.d/actions/run"
         ran = subprocess.run(
             ["chroot", str(link), script, "python3", "-c", "print(6 * 7)"],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.repositories.repository_builders import is_mountpoint, small_tree
 from tests.support.repositories.stock_repository import FQRN
 from tests.support.tools.cvmfs_client import mounted
@@ -72,7 +72,7 @@ def test_a_stratum_1_follows_through_many_revisions_and_a_collection(
     publish(repository, 0)
     now = int(time.time())
     add_tag(FQRN, repository.storage, repository.keys, "named", now=now)
-    with served(tmp_path / "stratum0") as url:
+    with serve_folder(tmp_path / "stratum0") as url:
         stratum0 = f"{url}/cvmfs/{FQRN}"
         replica.server(
             *("add-replica", "-a", "-p", "-o", "root"),

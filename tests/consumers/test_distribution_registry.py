@@ -16,7 +16,8 @@ from tests.support.images.oci import (
     tar_of,
     write_layout,
 )
-from tests.support.registries.distribution import distribution_registry, skopeo_copy
+from tests.support.registries.distribution import distribution_registry
+from tests.support.tools.skopeo import skopeo_copy
 from workers.reference import Reference
 from workers.registry import (
     DOCKER_MANIFEST,

@@ -18,9 +18,9 @@ from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import Image, build_image, digest_of, write_layout
 from tests.support.images.reported_images import REPORTED_IMAGES
 from tests.support.images.tree_listing import Listing, differences, list_directory
-from tests.support.registries.distribution import tool
 from tests.support.tools.mounting import may_mount
-from tests.support.tools.umoci import held, unpacked
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import as_cvmfs_holds_it, umoci_unpack
 from workers.exporting import export_directory
 from workers.formats.layers import layer_path
 
@@ -91,14 +91,16 @@ def overlaid(runner: JobRunner, image: Image, folder: Path) -> Listing:
 def test_an_overlay_of_the_layers_is_what_umoci_unpacks(
     runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
-    tool("umoci")
+    require_program("umoci")
     image = build_image([tars.tar(*entries) for entries in CASES[name]])
     write_layout(tmp_path / "layout", "test", image)
-    theirs = held(unpacked(tmp_path / "layout", "test", tmp_path / "bundle"))
+    theirs = as_cvmfs_holds_it(
+        umoci_unpack(tmp_path / "layout", "test", tmp_path / "bundle")
+    )
     runner.allow(formats="[layers]")
     runner.registry.hold_image("atlas/case", "v1", image)
     runner.publish("atlas/case:v1")
-    ours = held(overlaid(runner, image, tmp_path / "overlay"))
+    ours = as_cvmfs_holds_it(overlaid(runner, image, tmp_path / "overlay"))
     paths = theirs.keys() | ours.keys()
     different = {path for path in paths if theirs.get(path) != ours.get(path)}
     reason, expected = DIFFERENT.get(name, ("", set()))

@@ -14,8 +14,8 @@ from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import Image, build_image, write_layout
 from tests.support.images.tree_listing import Listing, differences, list_directory
-from tests.support.registries.distribution import tool
-from tests.support.tools.umoci import unpacked, without_additions
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import umoci_unpack, without_our_additions
 from workers.exporting import (
     PublishedImage,
     export_directory,
@@ -59,7 +59,7 @@ def expected_of(layers: list[list[bytes]], folder: Path) -> Listing:
     """Return what umoci unpacks, as far as a catalog can hold it."""
     image = build_image([tars.tar(*entries) for entries in layers])
     write_layout(folder / "layout", "test", image)
-    return as_published(unpacked(folder / "layout", "test", folder / "bundle"))
+    return as_published(umoci_unpack(folder / "layout", "test", folder / "bundle"))
 
 
 def as_published(listing: Listing) -> Listing:
@@ -115,19 +115,19 @@ def test_every_form_of_an_image_is_as_umoci_unpacks_it(
     runner: JobRunner, tmp_path: Path, name: str
 ) -> None:
     for program in ("umoci", "mksquashfs", "unsquashfs"):
-        tool(program)
+        require_program(program)
     published(runner, HARD_CASES[name])
     expected = expected_of(HARD_CASES[name], tmp_path / "umoci")
     snapshot, image = runner.repository.read(), found(runner)
     root = image.root(snapshot)
 
     export_directory(snapshot, root, tmp_path / "dir")
-    actual = without_additions(list_directory(tmp_path / "dir"), expected)
+    actual = without_our_additions(list_directory(tmp_path / "dir"), expected)
     assert differences(expected, actual) == []
 
     export_tar(snapshot, root, tmp_path / "image.tar")
     listing = untarred(tmp_path / "image.tar", tmp_path / "untarred")
-    assert differences(expected, without_additions(listing, expected)) == []
+    assert differences(expected, without_our_additions(listing, expected)) == []
 
     export_squashfs(snapshot, root, tmp_path / "image.sqfs")
     folder = tmp_path / "unsquashed"
@@ -136,9 +136,9 @@ def test_every_form_of_an_image_is_as_umoci_unpacks_it(
         check=True,
         capture_output=True,
     )
-    listing = without_additions(list_directory(folder), expected)
+    listing = without_our_additions(list_directory(folder), expected)
     assert differences(as_squashed(expected), listing) == []
 
     export_oci(snapshot, image, tmp_path / "oci")
-    listing = unpacked(tmp_path / "oci", "v1", tmp_path / "bundle")
+    listing = umoci_unpack(tmp_path / "oci", "v1", tmp_path / "bundle")
     assert differences(expected, listing, ignore=["linked"]) == []

@@ -13,8 +13,8 @@ import pytest
 from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import read_layout
 from tests.support.images.tree_listing import differences
-from tests.support.registries.distribution import tool
-from tests.support.tools.umoci import unpacked, without_additions
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import umoci_unpack, without_our_additions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the tools run as root here")
 
@@ -58,7 +58,7 @@ def by_buildah(folder: Path) -> Path:
     (folder / "Containerfile").write_text(_CONTAINERFILE)
     layout = folder / "layout"
     places = ["--root", f"{folder}/root", "--runroot", f"{folder}/run"]
-    buildah = [tool("buildah"), *places, "--storage-driver", "vfs"]
+    buildah = [require_program("buildah"), *places, "--storage-driver", "vfs"]
     for arguments in (
         ["build", "--isolation", "chroot", "--layers", "-t", "made:1", "."],
         ["push", "made:1", f"oci:{layout}:test"],
@@ -73,7 +73,7 @@ def by_umoci(folder: Path) -> Path:
     """Unpack, change and repack, twice: so there are deletions and changes of type."""
     layout, bundle = folder / "layout", folder / "bundle"
     image = ["--image", f"{layout}:test"]
-    umoci = tool("umoci")
+    umoci = require_program("umoci")
     subprocess.run([umoci, "init", "--layout", layout], check=True)
     subprocess.run([umoci, "new", *image], check=True)
     for change in (_first_layer, _second_layer):
@@ -114,12 +114,12 @@ def test_what_a_tool_makes_is_published_as_umoci_unpacks_it(
     folder = tmp_path / "made"
     folder.mkdir()
     layout = make(folder)
-    theirs = unpacked(layout, "test", tmp_path / "bundle")
+    theirs = umoci_unpack(layout, "test", tmp_path / "bundle")
     assert len(theirs) > 10
     image = read_layout(layout)
     runner.registry.hold_image("atlas/made", "v1", image)
     runner.publish("atlas/made:v1")
-    ours = without_additions(runner.listing(image.config_digest), theirs)
+    ours = without_our_additions(runner.listing(image.config_digest), theirs)
     # No layer names the root, and umoci gives it the time of unpacking.
     root = theirs.pop(b"").mode, ours.pop(b"").mode
     assert root[0] == root[1]

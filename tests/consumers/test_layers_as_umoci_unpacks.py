@@ -19,12 +19,12 @@ from tests.support.images import tars
 from tests.support.images.debian_images import debian_image
 from tests.support.images.drawn_layers import DrawnLayers
 from tests.support.images.hard_cases import HARD_CASES
-from tests.support.images.layer_trees import Stack, layer_of
+from tests.support.images.layer_trees import LayerStack, layer_of
 from tests.support.images.oci import Image, build_image, read_layout, write_layout
 from tests.support.images.tree_listing import Listing, differences, list_tree
-from tests.support.registries.distribution import tool
 from tests.support.repositories.memory_sink import MemorySink
-from tests.support.tools.umoci import unpacked
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import umoci_unpack
 from workers.images.layers.budget import Budget
 from workers.images.layers.merge import merge
 
@@ -33,12 +33,12 @@ from workers.images.layers.merge import merge
 def _umoci() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make devices and foreign owners")
-    tool("umoci")
+    require_program("umoci")
 
 
 def unpacked_by_umoci(image: Image, folder: Path) -> Listing:
     write_layout(folder / "layout", "test", image)
-    return unpacked(folder / "layout", "test", folder / "bundle")
+    return umoci_unpack(folder / "layout", "test", folder / "bundle")
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare(
     """Return umoci's listing, ours, and the differences."""
     image = build_image([tars.tar(*entries) for entries in layers])
     theirs = unpacked_by_umoci(image, folder)
-    ours = Stack(*layers).listing
+    ours = LayerStack(*layers).listing
     return theirs, ours, differences(theirs, ours, names=("umoci", "ours"))
 
 
@@ -136,7 +136,7 @@ def test_drawn_images_are_as_umoci_unpacks_them(
         # It cannot make a directory where a file is, unless a member names it.
         event("refused by umoci")
         return
-    ours = Stack(*layers).listing
+    ours = LayerStack(*layers).listing
     # Directories that no member names are told of below.
     times = [path for path, entry in ours.items() if entry.type == "directory"]
     for path in times:
@@ -196,7 +196,7 @@ def test_old_sorts_of_files_are_read(
     entry: bytes, content: bytes, tmp_path: Path
 ) -> None:
     """Go's tar reads them, but umoci does not know them."""
-    assert Stack([entry]).content(b"a") == content
+    assert LayerStack([entry]).content(b"a") == content
     with pytest.raises(subprocess.CalledProcessError):
         unpacked_by_umoci(build_image([tars.tar(entry)]), tmp_path)
 
@@ -204,6 +204,6 @@ def test_old_sorts_of_files_are_read(
 def test_a_file_makes_way_for_a_directory_that_no_member_names(tmp_path: Path) -> None:
     """umoci does it since version 0.5."""
     layers = [[tars.file(b"a", b"1")], [tars.file(b"a/b", b"2")]]
-    assert Stack(*layers).content(b"a/b") == b"2"
+    assert LayerStack(*layers).content(b"a/b") == b"2"
     with pytest.raises(subprocess.CalledProcessError):
         compare(layers, tmp_path)

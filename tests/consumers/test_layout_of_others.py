@@ -18,7 +18,7 @@ import pytest
 from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.oci import Image, Layer, gzip_layer, plain_layer, zstd_layer
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 from workers.cvmfs import Dirent, Snapshot
 
 NAME = "atlas/image:v1"
@@ -184,7 +184,7 @@ def test_a_squashfs_file_is_of_the_sort_that_shifter_makes(
     (tmp_path / "root").mkdir()
     theirs = tmp_path / "theirs.squashfs"
     subprocess.run(
-        [tool("mksquashfs"), tmp_path / "root", theirs, "-all-root"],
+        [require_program("mksquashfs"), tmp_path / "root", theirs, "-all-root"],
         check=True,
         capture_output=True,
     )

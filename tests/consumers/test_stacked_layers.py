@@ -27,16 +27,16 @@ from tests.support.images.oci import (
 )
 from tests.support.images.reported_images import REPORTED_IMAGES
 from tests.support.images.tree_listing import Listing, differences, list_directory
-from tests.support.registries.distribution import tool
-from tests.support.tools.crun import run_in
+from tests.support.tools.crun import run_with_crun
 from tests.support.tools.overlayfs import (
     ROOT,
     USER,
     Overlay,
+    mounted_overlay,
     require_overlay,
-    stacked,
 )
-from tests.support.tools.umoci import held, unpacked
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import as_cvmfs_holds_it, umoci_unpack
 from workers.exporting import export_directory
 from workers.formats.layers import layer_path
 from workers.formats.paths import metadata_path
@@ -93,14 +93,19 @@ def test_stacked_layers_are_what_umoci_unpacks(
     entries = {**HARD_CASES, **REPORTED_IMAGES}[name]
     image = build_image([tars.tar(*layer) for layer in entries])
     write_layout(tmp_path / "layout", "test", image)
-    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
+    theirs = umoci_unpack(tmp_path / "layout", "test", tmp_path / "bundle")
     runner.registry.hold_image("atlas/case", "v1", image)
     runner.publish("atlas/case:v1")
     layers = export_layers(runner, image.layers, tmp_path / "layers")
     for mounter in MOUNTERS:
-        with stacked(mounter, layers, tmp_path / "merged", written=None) as overlay:
-            ours = held(merged(overlay))
-        assert differences(held(theirs), ours, names=("umoci", mounter.name)) == []
+        with mounted_overlay(
+            mounter, layers, tmp_path / "merged", written=None
+        ) as overlay:
+            ours = as_cvmfs_holds_it(merged(overlay))
+        assert (
+            differences(as_cvmfs_holds_it(theirs), ours, names=("umoci", mounter.name))
+            == []
+        )
 
 
 # A real image.
@@ -181,7 +186,7 @@ class Container:
         dirent = snapshot.lookup(metadata_path(reference) + b"/config.json")
         assert dirent is not None
         settings = json.loads(snapshot.read(dirent))["config"]
-        return run_in(
+        return run_with_crun(
             overlay.inside,
             command or settings["Cmd"],
             dict(pair.split("=", 1) for pair in settings["Env"]),
@@ -194,26 +199,34 @@ class Container:
 def test_a_stacked_debian_is_what_umoci_unpacks_runs_and_can_be_written_over(
     runner: JobRunner, tmp_path: Path
 ) -> None:
-    tool("crun")
+    require_program("crun")
     layers = [*read_layout(debian_image()).layers, gzip_layer(on_top())]
     image = build_image(layers, config=_CONFIG)
     write_layout(tmp_path / "layout", "test", image)
-    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
+    theirs = umoci_unpack(tmp_path / "layout", "test", tmp_path / "bundle")
     assert len(theirs) > 10_000
     runner.registry.hold_image("atlas/debian", "v1", image)
     runner.publish("atlas/debian:v1")
     places = export_layers(runner, image.layers, tmp_path / "layers")
     container = Container(runner, "atlas/debian:v1", tmp_path / "crun")
     for mounter in MOUNTERS:
-        with stacked(mounter, places, tmp_path / "merged", written=None) as overlay:
+        with mounted_overlay(
+            mounter, places, tmp_path / "merged", written=None
+        ) as overlay:
             before = merged(overlay)
             said = container.run(overlay)
-        found = differences(held(theirs), held(before), names=("umoci", mounter.name))
+        found = differences(
+            as_cvmfs_holds_it(theirs),
+            as_cvmfs_holds_it(before),
+            names=("umoci", mounter.name),
+        )
         assert found == []
         assert before[b"opt/second"].linked == b"opt/first"
         assert said == ["3 changed by a later layer\n"]
         written = tmp_path / mounter.name
-        with stacked(mounter, places, tmp_path / "merged", written=written) as overlay:
+        with mounted_overlay(
+            mounter, places, tmp_path / "merged", written=written
+        ) as overlay:
             said = container.run(overlay, "python3", "-c", _CHANGES)
             after = merged(overlay)
         assert said == ["was a directory, and is changed"]

@@ -17,8 +17,12 @@ from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import build_image, write_layout
 from tests.support.images.reported_images import REPORTED_IMAGES
 from tests.support.images.tree_listing import differences
-from tests.support.registries.distribution import tool
-from tests.support.tools.umoci import held, unpacked, without_additions
+from tests.support.tools.programs import require_program
+from tests.support.tools.umoci import (
+    as_cvmfs_holds_it,
+    umoci_unpack,
+    without_our_additions,
+)
 from workers.ledger import State
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="umoci unpacks as root")
@@ -37,7 +41,7 @@ def unprivileged(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program that may do nothing that its user's files do not let it do."""
     dropped = ("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
     return subprocess.run(
-        [tool("setpriv"), *dropped, *words],
+        [require_program("setpriv"), *dropped, *words],
         check=False,
         capture_output=True,
         text=True,
@@ -51,10 +55,10 @@ def test_a_worker_needs_no_privilege(
 ) -> None:
     made = unprivileged("mknod", tmp_path / "null", "c", "1", "3")
     assert made.returncode != 0, "it is privileged"
-    tool("umoci")
+    require_program("umoci")
     image = build_image([tars.tar(*entries) for entries in CASES[name]])
     write_layout(tmp_path / "layout", "test", image)
-    theirs = unpacked(tmp_path / "layout", "test", tmp_path / "bundle")
+    theirs = umoci_unpack(tmp_path / "layout", "test", tmp_path / "bundle")
     runner.registry.hold_image("atlas/case", "v1", image)
     runner.want("atlas/case:v1")
 
@@ -63,5 +67,10 @@ def test_a_worker_needs_no_privilege(
 
     assert done.returncode == 0, done.stderr
     assert runner.image("atlas/case:v1").state is State.LIVE, done.stderr
-    ours = without_additions(runner.listing(image.config_digest), theirs)
-    assert differences(held(theirs), held(ours), names=("umoci", "ours")) == []
+    ours = without_our_additions(runner.listing(image.config_digest), theirs)
+    assert (
+        differences(
+            as_cvmfs_holds_it(theirs), as_cvmfs_holds_it(ours), names=("umoci", "ours")
+        )
+        == []
+    )

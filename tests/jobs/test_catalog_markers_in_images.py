@@ -6,8 +6,8 @@ image are left out, and that is told.
 
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images import tars
-from tests.support.images.layer_trees import Stack
-from tests.support.tools.umoci import without_additions
+from tests.support.images.layer_trees import LayerStack
+from tests.support.tools.umoci import without_our_additions
 from workers.care.repository import check_repository
 from workers.ledger import Outcome
 
@@ -36,7 +36,7 @@ def test_markers_of_an_image_are_told(runner: JobRunner) -> None:
 def test_markers_of_an_image_are_left_out(runner: JobRunner) -> None:
     """The second image is put together from the first one's published layers."""
     layers = [tars.tar(*entries) for entries in (BASE, TOP)]
-    expected = Stack(BASE, TOP).listing
+    expected = LayerStack(BASE, TOP).listing
     kept = {path for path in expected if not path.endswith(MARKER)}
     assert len(kept) == len(expected) - 2
     for tag in ("fetched", "composed"):
@@ -46,7 +46,7 @@ def test_markers_of_an_image_are_left_out(runner: JobRunner) -> None:
         run = runner.run(f"{NAME}:{tag}")
         assert run.outcome is Outcome.PUBLISHED
         listing = runner.listing(image.config_digest)
-        assert without_additions(listing, expected).keys() == kept
+        assert without_our_additions(listing, expected).keys() == kept
         assert listing[b"a/linked"].type == "file"
     found = check_repository(
         runner.services.config, FQRN, contents=True, tell=lambda _: None

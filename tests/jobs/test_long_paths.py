@@ -2,7 +2,7 @@
 
 from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
-from tests.support.images.layer_trees import Stack
+from tests.support.images.layer_trees import LayerStack
 from workers.images.layers.names import LONGEST_PATH
 
 NAME = "atlas/deep"
@@ -16,7 +16,7 @@ LAYERS = [
 def test_a_path_may_be_as_long_as_linux_takes_it(runner: JobRunner) -> None:
     """The second image is put together from the first one's published layers."""
     assert len(PATH) == LONGEST_PATH == 4095
-    expected = Stack(*LAYERS).listing
+    expected = LayerStack(*LAYERS).listing
     for tag in ("fetched", "composed"):
         layers = [tars.tar(*entries) for entries in LAYERS]
         config = {"author": tag}

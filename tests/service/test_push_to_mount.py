@@ -13,12 +13,10 @@ import requests
 from tests.support.harness.service import TOKEN, ServiceProcess
 from tests.support.images.debian_images import debian_image
 from tests.support.images.tree_listing import differences, list_directory
-from tests.support.registries.distribution import (
-    distribution_registry,
-    free_port,
-    skopeo_copy,
-)
-from tests.support.tools.umoci import unpacked, without_additions
+from tests.support.registries.distribution import distribution_registry
+from tests.support.tools.programs import free_port
+from tests.support.tools.skopeo import skopeo_copy
+from tests.support.tools.umoci import umoci_unpack, without_our_additions
 from webhook.machine.first_start import FQRN
 
 needs_root = pytest.mark.skipif(
@@ -56,8 +54,8 @@ def test_a_pushed_debian_image_is_published_as_umoci_unpacks_it(
     assert image["state"] == "live", image
     assert image["path"] == f"/cvmfs/{FQRN}/{reference}"
     service.run("repository", "export", FQRN, reference, "--to", tmp_path / "out")
-    expected = unpacked(layout, "latest", tmp_path / "umoci")
-    actual = without_additions(list_directory(tmp_path / "out"), expected)
+    expected = umoci_unpack(layout, "latest", tmp_path / "umoci")
+    actual = without_our_additions(list_directory(tmp_path / "out"), expected)
     assert differences(expected, actual) == []
     assert "no problems" in service.run("repository", "check", FQRN)
 

@@ -9,11 +9,9 @@ import requests
 
 from tests.support.harness.service import ServiceProcess
 from tests.support.images.oci import Image, build_image, tar_of, write_layout
-from tests.support.registries.distribution import (
-    distribution_registry,
-    free_port,
-    skopeo_copy,
-)
+from tests.support.registries.distribution import distribution_registry
+from tests.support.tools.programs import free_port
+from tests.support.tools.skopeo import skopeo_copy
 from webhook.machine.first_start import FQRN
 
 

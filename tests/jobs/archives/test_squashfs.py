@@ -8,7 +8,7 @@ from tests.support.harness.jobs import JobRunner
 from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 from workers.archives.squashfs import ProgramMissing
 from workers.exporting import export_squashfs
 
@@ -16,7 +16,7 @@ from workers.exporting import export_squashfs
 def test_a_squashfs_is_the_same_bytes_each_time(
     runner: JobRunner, tmp_path: Path
 ) -> None:
-    tool("mksquashfs")
+    require_program("mksquashfs")
     published(runner, HARD_CASES["attributes"])
     snapshot, image = runner.repository.read(), found(runner)
     for name in ("one", "two"):

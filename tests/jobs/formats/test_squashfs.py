@@ -12,7 +12,7 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.images.oci import Image, Layer, digest_of
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 from workers.exporting import export_squashfs, find_image
 from workers.formats.paths import flat_path, squashed_path
 from workers.ledger import Outcome
@@ -51,7 +51,7 @@ def downloads(runner: JobRunner, layer: Layer) -> int:
 def test_the_file_is_what_the_root_file_system_is(
     runner: JobRunner, image: Image, tmp_path: Path
 ) -> None:
-    tool("mksquashfs")
+    require_program("mksquashfs")
     runner.allow(formats="[image]")
     before = sorted(runner.services.config.state.iterdir())
     path = squashed_path(image.config_digest).decode()
@@ -77,7 +77,7 @@ def test_the_file_is_what_the_root_file_system_is(
 
 
 def test_a_file_that_is_made_again_is_the_same(runner: JobRunner, image: Image) -> None:
-    tool("mksquashfs")
+    require_program("mksquashfs")
     runner.allow(formats="[flat, layers, image]")
     runner.publish(NAME)
     first = squashed(runner, image)
@@ -88,7 +88,7 @@ def test_a_file_that_is_made_again_is_the_same(runner: JobRunner, image: Image) 
 def test_a_rule_that_wants_the_file_later_gets_it_without_a_download(
     runner: JobRunner, image: Image
 ) -> None:
-    tool("mksquashfs")
+    require_program("mksquashfs")
     runner.allow(formats="[flat, layers]")
     runner.publish(NAME)
     assert runner.repository.read().lookup(squashed_path(image.config_digest)) is None

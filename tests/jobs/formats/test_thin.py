@@ -11,8 +11,9 @@ from tests.support.harness.jobs import FQRN, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.thin_images import open_thin_job_runner, set_thin_template
 from tests.support.images.oci import digest_of, tar_of
-from tests.support.registries.distribution import distribution_registry, free_port, tool
+from tests.support.registries.distribution import distribution_registry
 from tests.support.registries.fake_registry import FakeRegistry
+from tests.support.tools.programs import free_port, require_program
 from workers.formats.layers import layer_path
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome
@@ -37,7 +38,12 @@ def test_a_thin_image_says_where_the_layers_are(
         layout = tmp_path / "thin"
         subprocess.run(
             [
-                *(tool("skopeo"), "copy", "--src-tls-verify=false", "--quiet"),
+                *(
+                    require_program("skopeo"),
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--quiet",
+                ),
                 f"docker://{host}/thin/atlas/analysis:v1",
                 f"dir:{layout}",
             ],

@@ -10,4 +10,6 @@ from tests.support.damage.objects_and_published import OBJECTS, PUBLISHED
 from tests.support.damage.reflog_and_history import HISTORY, REFERENCES
 from tests.support.damage.rows_and_chunks import CHUNKS, ROWS
 
-DAMAGES = ROWS + CHUNKS + MOUNTS + TABLES + OBJECTS + PUBLISHED + REFERENCES + HISTORY
+ALL_DAMAGES = (
+    ROWS + CHUNKS + MOUNTS + TABLES + OBJECTS + PUBLISHED + REFERENCES + HISTORY
+)

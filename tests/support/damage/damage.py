@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.damage.editable_repository import IMAGE, Workbench, sound
+from tests.support.damage.editable_repository import (
+    IMAGE,
+    EditableRepository,
+    sound_repository,
+)
 
 ROOT = b""
 SOME_HASH = "x'" + "5a" * 20 + "'"
@@ -26,7 +30,7 @@ class Damage:
     """
 
     name: str
-    do: Callable[[Workbench], None]
+    do: Callable[[EditableRepository], None]
     found: tuple[str, ...]
     stock: bool | None = True
     in_contents: bool = False
@@ -34,7 +38,7 @@ class Damage:
 
 def found_as_promised(damage: Damage) -> None:
     """Do the damage to a sound repository: all of it is found, and nothing else."""
-    bench = sound()
+    bench = sound_repository()
     damage.do(bench)
 
     found = bench.told(contents=damage.in_contents)
@@ -44,7 +48,7 @@ def found_as_promised(damage: Damage) -> None:
         assert text.startswith(expected)
 
 
-def at(path: str) -> str:
+def where_path(path: str) -> str:
     """Return the SQL condition for the row of a path."""
     return f"WHERE md5path_1 = key1('{path}') AND md5path_2 = key2('{path}')"
 
@@ -57,7 +61,7 @@ def parent_of(path: str) -> str:
     return f"parent_1 = key1('{path}'), parent_2 = key2('{path}')"
 
 
-def row(
+def change_row(
     name: str,
     path: str,
     change: str,
@@ -68,15 +72,15 @@ def row(
 ) -> Damage:
     """Return the damage of changing one row of ``/image``."""
 
-    def do(bench: Workbench) -> None:
-        bench.edit_catalog(IMAGE, f"UPDATE catalog SET {change} {at(path)}")
+    def do(bench: EditableRepository) -> None:
+        bench.edit_catalog(IMAGE, f"UPDATE catalog SET {change} {where_path(path)}")
         if counts:
             bench.count(IMAGE, **counts)
 
     return Damage(name, do, found, stock, in_contents)
 
 
-def sql(
+def change_catalog(
     name: str,
     mountpoint: bytes,
     statements: str | tuple[str, ...],
@@ -86,7 +90,7 @@ def sql(
 ) -> Damage:
     """Return the damage of changing one catalog at will."""
 
-    def do(bench: Workbench) -> None:
+    def do(bench: EditableRepository) -> None:
         lines = (statements,) if isinstance(statements, str) else statements
         bench.edit_catalog(mountpoint, *lines)
         if counts:
@@ -95,6 +99,8 @@ def sql(
     return Damage(name, do, found, stock)
 
 
-def signed(name: str, *found: str, stock: bool | None, **changes: object) -> Damage:
+def change_manifest(
+    name: str, *found: str, stock: bool | None, **changes: object
+) -> Damage:
     """Return the damage of publishing a manifest with other values."""
     return Damage(name, lambda bench: bench.sign(**changes), found, stock)

@@ -32,36 +32,36 @@ from workers.cvmfs.values.dirent import STORED, Chunk, Content, Dirent
 from workers.cvmfs.values.hash import ContentHash, Kind, path_key
 from workers.cvmfs.values.trees import Tree
 
-IMAGE, SHELF, OTHER = b"/image", b"/shelf", b"/shelf/other"
+IMAGE, OUTER, INNER = b"/image", b"/shelf", b"/shelf/other"
 
 _REMOUNT = "UPDATE nested_catalogs SET sha1 = '{}', size = {} WHERE path = '{}'"
 _FILE, _DIRECTORY, _LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK
 
 
-def sound() -> "Workbench":
+def sound_repository() -> "EditableRepository":
     """Return a repository that has one of everything the format knows.
 
     ``/image`` and ``/shelf`` are nested catalogs, ``/shelf/other`` one in the latter.
     It is made once per run; what is returned may be damaged.
     """
-    return _sound().copy()
+    return _sound_repository().copy()
 
 
 @cache
-def _sound() -> "Workbench":
+def _sound_repository() -> "EditableRepository":
     with TemporaryDirectory() as directory:
         return _build(Path(directory))
 
 
-def _build(directory: Path) -> "Workbench":
+def _build(directory: Path) -> "EditableRepository":
     storage = LocalStorage(directory)
     repository = Repository.create(
-        FQRN, storage, keys(), now=NOW, is_mountpoint=lambda path: path == SHELF
+        FQRN, storage, keys(), now=NOW, is_mountpoint=lambda path: path == OUTER
     )
     image = repository.prepare(IMAGE, _image(repository, storage))
     content = repository.sink.put_bytes(b"other")
     other = repository.prepare(
-        OTHER,
+        INNER,
         Tree(
             Dirent(_DIRECTORY, mtime=NOW),
             {b"": {b"file": Dirent(_FILE, mtime=NOW, content=content)}},
@@ -70,14 +70,14 @@ def _build(directory: Path) -> "Workbench":
     repository.commit([GraftTree(IMAGE, image)], now=NOW + 1)
     repository.commit(
         [
-            GraftTree(OTHER, other),
+            GraftTree(INNER, other),
             PutLink(b"/latest", b"image"),
             PutFile(b"/plain/readme", repository.sink.put_bytes(b"read me\n")),
         ],
         now=NOW + 2,
     )
     files = [path for path in directory.rglob("*") if path.is_file()]
-    return Workbench(
+    return EditableRepository(
         {str(path.relative_to(directory)): path.read_bytes() for path in files}
     )
 
@@ -128,7 +128,7 @@ def _image(repository: Repository, storage: LocalStorage) -> Tree:
     )
 
 
-class Shelf:
+class FilesInMemory:
     """The files of a repository, in memory: quickly copied, and damaged at will."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -147,16 +147,16 @@ class Shelf:
         return path in self.files
 
 
-class Workbench:
+class EditableRepository:
     """A repository to work on; its keys are at hand."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
-        self.storage = Shelf(files)
+        self.storage = FilesInMemory(files)
 
-    def copy(self) -> "Workbench":
+    def copy(self) -> "EditableRepository":
         """Return another one, to be damaged without harm to this."""
-        return Workbench(dict(self.files))
+        return EditableRepository(dict(self.files))
 
     def write(self, directory: Path) -> None:
         """Write the repository down, for readers that are not ours."""
@@ -259,7 +259,7 @@ class Workbench:
         manifest = self.manifest
         chain = [NestedCatalog(b"", manifest.root_catalog, manifest.root_catalog_size)]
         while chain[-1].path != mountpoint:
-            with opened(self._database(chain[-1])) as connection:
+            with opened_database(self._database(chain[-1])) as connection:
                 chain += [
                     NestedCatalog(path, ContentHash.parse(text.decode()), size)
                     for path, text, size in connection.execute(
@@ -274,7 +274,7 @@ class Workbench:
 
 
 @contextmanager
-def opened(data: bytes) -> Iterator[sqlite3.Connection]:
+def opened_database(data: bytes) -> Iterator[sqlite3.Connection]:
     """Open a database in memory, with ``key1`` and ``key2`` for path keys."""
     with closing(open_database(data, "database")) as connection:
         for index, name in enumerate(("key1", "key2")):
@@ -285,7 +285,7 @@ def opened(data: bytes) -> Iterator[sqlite3.Connection]:
 
 
 def _edited(data: bytes, statements: Sequence[str]) -> bytes:
-    with opened(data) as connection:
+    with opened_database(data) as connection:
         for statement in statements:
             connection.execute(statement)
         edited: bytes = connection.serialize()

@@ -2,8 +2,16 @@
 
 from collections.abc import Callable
 
-from tests.support.damage.damage import BARE, FILE, LARGE, Damage, at, row, signed
-from tests.support.damage.editable_repository import IMAGE, OTHER, Workbench
+from tests.support.damage.damage import (
+    BARE,
+    FILE,
+    LARGE,
+    Damage,
+    change_manifest,
+    change_row,
+    where_path,
+)
+from tests.support.damage.editable_repository import IMAGE, INNER, EditableRepository
 from tests.support.repositories.repository_builders import FQRN, NOW, keys
 from workers.cvmfs.objects.objects import pack
 from workers.cvmfs.signing.keys import KeyRing
@@ -12,43 +20,47 @@ from workers.cvmfs.storage.storage import MANIFEST, WHITELIST
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 
-def _remove(data: bytes, kind: Kind = Kind.BULK) -> Callable[[Workbench], None]:
-    def do(bench: Workbench) -> None:
+def _remove(
+    data: bytes, kind: Kind = Kind.BULK
+) -> Callable[[EditableRepository], None]:
+    def do(bench: EditableRepository) -> None:
         del bench.files[ContentHash.of(pack(data)).path(kind)]
 
     return do
 
 
-def _replace(data: bytes, other: bytes) -> Callable[[Workbench], None]:
-    def do(bench: Workbench) -> None:
+def _replace(data: bytes, other: bytes) -> Callable[[EditableRepository], None]:
+    def do(bench: EditableRepository) -> None:
         bench.files[ContentHash.of(pack(data)).path(Kind.BULK)] = pack(other)
 
     return do
 
 
-def _store_as(change: Callable[[bytes], bytes]) -> Callable[[Workbench], None]:
-    def do(bench: Workbench) -> None:
+def _store_as(change: Callable[[bytes], bytes]) -> Callable[[EditableRepository], None]:
+    def do(bench: EditableRepository) -> None:
         digest = bench.store(change(pack(b"some bytes")), Kind.BULK).digest.hex()
-        bench.edit_catalog(IMAGE, f"UPDATE catalog SET hash = x'{digest}' {at(FILE)}")
+        bench.edit_catalog(
+            IMAGE, f"UPDATE catalog SET hash = x'{digest}' {where_path(FILE)}"
+        )
 
     return do
 
 
-def _lose_catalog(bench: Workbench) -> None:
-    del bench.files[bench.catalog_name(OTHER)]
+def _lose_catalog(bench: EditableRepository) -> None:
+    del bench.files[bench.catalog_name(INNER)]
 
 
-def _break_catalog(bench: Workbench) -> None:
-    name = bench.catalog_name(OTHER)
+def _break_catalog(bench: EditableRepository) -> None:
+    name = bench.catalog_name(INNER)
     bench.files[name] = bench.files[name][:-9]
 
 
-def _swap_catalogs(bench: Workbench) -> None:
-    bench.files[bench.catalog_name(OTHER)] = bench.files[bench.catalog_name(IMAGE)]
+def _swap_catalogs(bench: EditableRepository) -> None:
+    bench.files[bench.catalog_name(INNER)] = bench.files[bench.catalog_name(IMAGE)]
 
 
-def _no_database(bench: Workbench) -> None:
-    bench.replace_catalog(OTHER, lambda _: b"not a database")
+def _no_database(bench: EditableRepository) -> None:
+    bench.replace_catalog(INNER, lambda _: b"not a database")
 
 
 OBJECTS = (
@@ -69,7 +81,7 @@ OBJECTS = (
         stock=False,
         in_contents=True,
     ),
-    row(
+    change_row(
         "a file is compressed although its row says no",
         FILE,
         "flags = 2052",
@@ -77,7 +89,7 @@ OBJECTS = (
         stock=False,
         in_contents=True,
     ),
-    row(
+    change_row(
         "a file is not compressed although its row says so",
         BARE,
         "flags = 4",
@@ -85,7 +97,7 @@ OBJECTS = (
         stock=False,
         in_contents=True,
     ),
-    row(
+    change_row(
         "a file has another size than its row says",
         FILE,
         "size = 11",
@@ -132,24 +144,24 @@ OBJECTS = (
 )
 
 
-def _retitle(bench: Workbench) -> None:
+def _retitle(bench: EditableRepository) -> None:
     bench.files[MANIFEST] = bench.files[MANIFEST].replace(b"\nGyes\n", b"\nGno\n")
 
 
-def _sign_by_stranger(bench: Workbench) -> None:
+def _sign_by_stranger(bench: EditableRepository) -> None:
     stranger = KeyRing.generate(FQRN, now=NOW)
     bench.files[MANIFEST] = bench.manifest.sign(stranger.repository_key)
 
 
-def _garbage_manifest(bench: Workbench) -> None:
+def _garbage_manifest(bench: EditableRepository) -> None:
     bench.files[MANIFEST] = b"C\n--\n"
 
 
-def _no_certificate(bench: Workbench) -> None:
+def _no_certificate(bench: EditableRepository) -> None:
     del bench.files[bench.manifest.certificate.path(Kind.CERTIFICATE)]
 
 
-def _garbage_certificate(bench: Workbench) -> None:
+def _garbage_certificate(bench: EditableRepository) -> None:
     digest = bench.put(b"a certificate", Kind.CERTIFICATE)
     bench.edit_reflog(f"INSERT INTO refs VALUES ('{digest}', 1, {NOW})")
     bench.sign(certificate=digest)
@@ -161,8 +173,8 @@ def _whitelist(
     *,
     now: int = NOW,
     is_ours: bool = True,
-) -> Callable[[Workbench], None]:
-    def do(bench: Workbench) -> None:
+) -> Callable[[EditableRepository], None]:
+    def do(bench: EditableRepository) -> None:
         ring = keys() if is_ours else KeyRing.generate(FQRN, now=NOW)
         assert ring.master_key is not None
         bench.files[WHITELIST] = write_whitelist(
@@ -172,15 +184,15 @@ def _whitelist(
     return do
 
 
-def _no_whitelist(bench: Workbench) -> None:
+def _no_whitelist(bench: EditableRepository) -> None:
     del bench.files[WHITELIST]
 
 
-def _no_manifest(bench: Workbench) -> None:
+def _no_manifest(bench: EditableRepository) -> None:
     del bench.files[MANIFEST]
 
 
-def _no_metainfo(bench: Workbench) -> None:
+def _no_metainfo(bench: EditableRepository) -> None:
     metainfo = bench.manifest.metainfo
     assert metainfo is not None
     del bench.files[metainfo.path(Kind.METAINFO)]
@@ -208,32 +220,32 @@ PUBLISHED = (
         lambda bench: bench.sign(fqrn="other.example.org"),
         (".cvmfspublished: is of 'other.example.org', not test.example.org",),
     ),
-    signed(
+    change_manifest(
         "the manifest is older than its root catalog",
         f".cvmfspublished: has T{NOW} but its root catalog is from {NOW + 2}",
         stock=False,
         timestamp=NOW,
     ),
-    signed(
+    change_manifest(
         "the manifest has another time to live than clients use",
         ".cvmfspublished: has D99 but the root catalog has TTL 240",
         stock=False,
         ttl=99,
     ),
-    signed(
+    change_manifest(
         "the manifest has another revision than its root catalog",
         "tag trunk: has revision 3, its catalog is 9",
         ".cvmfspublished: has S9 but the root catalog has revision 3",
         stock=False,
         revision=9,
     ),
-    signed(
+    change_manifest(
         "the manifest has another size of the root catalog",
         "/: catalog data/",
         stock=True,
         root_catalog_size=99,
     ),
-    signed(
+    change_manifest(
         "the manifest promises second names that are not there",
         ".cvmfsalt-",
         ".cvmfsalt-",

@@ -22,7 +22,8 @@ import pytest
 import requests
 
 from tests.support.harness.redis_server import DEADLINE_SECONDS
-from tests.support.registries.distribution import NotificationEndpoint, free_port
+from tests.support.registries.distribution import NotificationEndpoint
+from tests.support.tools.programs import free_port
 from webhook.machine.first_start import FQRN
 
 SECRET = "a secret of the tests"

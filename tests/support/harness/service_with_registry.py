@@ -19,9 +19,9 @@ import requests
 
 from tests.support.harness.service import SECRET, TOKEN, ServiceProcess
 from tests.support.images.oci import Image, Layer, tar_of
-from tests.support.registries.distribution import free_port
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.tools.mounting import mount
+from tests.support.tools.programs import free_port
 from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN
 from webhook.machine.up import welcome

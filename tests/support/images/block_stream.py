@@ -1,7 +1,7 @@
 """A stream that gives its bytes in blocks of a length of the test's choice."""
 
 
-class Blocks:
+class BlockStream:
     """A ``ByteStream`` over bytes in memory.
 
     Args:

@@ -28,7 +28,7 @@ from tests.support.images.oci import (
     digest_of,
     write_layout,
 )
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 
 _SUITE = "bookworm"
 _PACKAGES = "gcc,python3,perl,git,vim,locales"
@@ -61,7 +61,7 @@ def debian_tree() -> Path:
     """Return a folder with a whole Debian, owners and devices included."""
     if os.geteuid() != 0:
         pytest.skip("debootstrap needs root")
-    program = tool("debootstrap")
+    program = require_program("debootstrap")
     tree = _cache() / f"debian-tree-{_VERSION}"
     with _alone(tree):
         if not tree.exists():

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from tests.support.images.unpacking_model import (
     Delete,
-    FileSystem,
     Hide,
     Link,
     LoopError,
     Path,
     Put,
     Step,
+    UnpackingModel,
     entry_of,
 )
 
@@ -39,7 +39,7 @@ class DrawnLayers:
 
     def __init__(self, data: st.DataObject) -> None:
         self._data = data
-        self.system = FileSystem()
+        self.system = UnpackingModel()
         # Directories that the layer enters through lower symlinks, by where they are:
         # what it calls them.
         self._called: dict[Path, Path] = {}

@@ -1,7 +1,7 @@
 """Layers made in memory, straight from the entries of their tars."""
 
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
+from tests.support.images.block_stream import BlockStream
 from tests.support.images.tree_listing import Entry, Listing, list_tree
 from tests.support.repositories.memory_sink import MemorySink
 from workers.cvmfs import Dirent, Tree
@@ -24,7 +24,9 @@ def layer_of(
 ) -> LayerTree:
     """Return the layer that a blob, compressed or not, holds."""
     with ContentPool(sink or MemorySink(), threads=2) as pool:
-        return read_layer(Blocks(blob), pool, budget or Budget(SIZE_LIMIT, FILES_LIMIT))
+        return read_layer(
+            BlockStream(blob), pool, budget or Budget(SIZE_LIMIT, FILES_LIMIT)
+        )
 
 
 def names(read: LayerTree) -> set[bytes]:
@@ -36,12 +38,12 @@ def names(read: LayerTree) -> set[bytes]:
     }
 
 
-def found(read: LayerTree, path: bytes) -> Dirent:
+def entry_at(read: LayerTree, path: bytes) -> Dirent:
     directory, _, name = path.rpartition(b"/")
     return read.tree.directories[directory][name]
 
 
-class Stack:
+class LayerStack:
     """Layers on top of each other, with the content of their files.
 
     Stack([tars.file(b"a", b"1")], [tars.whiteout(b"a")]).listing

@@ -67,7 +67,7 @@ class LoopError(Exception):
     """A path leads through a loop of symlinks."""
 
 
-class FileSystem:
+class UnpackingModel:
     """The root file system of an image while it is being unpacked."""
 
     def __init__(self) -> None:

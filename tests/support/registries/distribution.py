@@ -6,7 +6,6 @@ skipped, with that reason.
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -16,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tools.programs import free_port, require_program
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
-_PUSH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +30,6 @@ class NotificationEndpoint:
     name: str = "receiver"
     timeout: str = "1s"
     backoff: str = "1s"
-
-
-def tool(name: str) -> str:
-    """Return the path of a program, or skip the test that needs it."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @contextlib.contextmanager
@@ -69,7 +52,7 @@ def distribution_registry(
         htpasswd: lines of ``user:bcrypt``; None: everybody may do everything.
         deletes: whether manifests can be deleted, which is not the default.
     """
-    program = tool("docker-registry")
+    program = require_program("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = folder / "config.json"  # which is YAML, too
@@ -135,23 +118,3 @@ def _wait_for(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.02)
     pytest.fail(f"the registry did not start:\n{log.read_text(errors='replace')}")
-
-
-def skopeo_copy(source: str, destination: str, *options: str) -> None:
-    """Copy an image as ``skopeo copy`` does, with plain HTTP allowed at both ends.
-
-    Args:
-        source: ``docker://host:port/name:tag``, ``oci:folder:tag``, ``dir:folder`` …
-        destination: likewise.
-        options: further ones, ``--all``, ``--format=v2s2`` …
-    """
-    command = [tool("skopeo"), "--insecure-policy", "copy", "--quiet"]
-    command += ["--src-tls-verify=false", "--dest-tls-verify=false", *options]
-    done = subprocess.run(
-        [*command, source, destination],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_PUSH_SECONDS,
-    )
-    assert done.returncode == 0, f"skopeo copy {source} {destination}: {done.stderr}"

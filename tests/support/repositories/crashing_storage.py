@@ -17,11 +17,11 @@ from workers.cvmfs.storage.storage import StagedObject
 MORE_THAN_ALL_WRITES = 1000
 
 
-class Ended(BaseException):
+class SimulatedCrash(BaseException):
     """Not an Exception, so that nobody takes it for something to be handled."""
 
 
-class MortalStorage:
+class CrashingStorage:
     """A storage that ends the world before its n-th write.
 
     Args:
@@ -88,9 +88,9 @@ class MortalStorage:
             yield
 
 
-def end_with_an_error() -> None:
-    raise Ended
+def crash_with_an_error() -> None:
+    raise SimulatedCrash
 
 
-def end_with_a_kill() -> None:
+def crash_with_sigkill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

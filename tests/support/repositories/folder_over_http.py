@@ -18,7 +18,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def serve_folder(folder: Path) -> Iterator[str]:
     """Serve a folder on a free port of loopback; yield the URL."""
     handler = functools.partial(_QuietHandler, directory=os.fspath(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

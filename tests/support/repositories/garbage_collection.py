@@ -38,7 +38,7 @@ LATER = NOW + 20 * 24 * 3600  # within the whitelist's time
 AT_ONCE = Retention(newest=1, seconds=0, grace_seconds=0)
 
 
-class WatchedStorage:
+class StorageWithHook:
     """A local directory that calls back before it does anything.
 
     Attributes:
@@ -46,7 +46,7 @@ class WatchedStorage:
         writes: how much has been written or deleted so far.
     """
 
-    def __init__(self, base: Path, before: "Callable[[WatchedStorage], None]") -> None:
+    def __init__(self, base: Path, before: "Callable[[StorageWithHook], None]") -> None:
         self.inner = LocalStorage(base, patience_seconds=60)
         self.callback = before
         self.is_locked = False
@@ -113,7 +113,7 @@ class WatchedStorage:
         return deleted
 
 
-def repository_on(storage: LocalStorage | WatchedStorage) -> Repository:
+def repository_on(storage: LocalStorage | StorageWithHook) -> Repository:
     return Repository(FQRN, storage, keys(), is_mountpoint=is_mountpoint)
 
 

@@ -20,7 +20,7 @@ FQRN = f"stock-{os.getpid()}.example.org"
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class StockRepository:
     """Our hands on a repository of a stock server.
 
     Attributes:

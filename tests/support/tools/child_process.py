@@ -17,7 +17,7 @@ _FORK = multiprocessing.get_context("fork")
 _DEADLINE_SECONDS = 60.0
 
 
-class Child(Generic[T]):
+class ChildProcess(Generic[T]):
     """A process that runs one function and tells what became of it."""
 
     def __init__(self, run: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:

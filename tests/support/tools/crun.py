@@ -4,15 +4,12 @@ The images hold programs of this machine with the libraries that they need.
 """
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.images import tars
-from tests.support.images.oci import Layer, gzip_layer
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 
 # crun knows pure cgroup2 only, which a machine need not have: a mount namespace can.
 _SCRIPT = """
@@ -21,37 +18,9 @@ mount -t cgroup2 none /sys/fs/cgroup
 exec "$@"
 """
 _ENTER = ("unshare", "--mount", "sh", "-c", _SCRIPT, "sh")
-# Says with NULs between: its directory, a variable, and what it was given.
-_TELL = rb"""#!/bin/sh
-printf '%s\0' "$PWD" "$GREETING" "$@"
-"""
-TELL = "/opt/tell"
 
 
-def runnable_layer() -> Layer:
-    """Return a layer with a shell, ``env``, and a program that tells what it is given.
-
-    A container in it may begin in ``/work``.
-    """
-    entries = [
-        tars.file(b"opt/tell", _TELL, mode=0o755),
-        tars.directory(b"work"),
-    ]
-    libraries: set[str] = set()
-    for name, program in (("bin/sh", "dash"), ("usr/bin/env", "env")):
-        found = tool(program)
-        data = Path(found).read_bytes()
-        entries.append(tars.file(name.encode(), data, mode=0o755))
-        said = subprocess.run(["ldd", found], check=True, capture_output=True)
-        libraries |= set(re.findall(r"(/\S+) \(", said.stdout.decode()))
-    entries += [
-        tars.file(path[1:].encode(), Path(path).read_bytes(), mode=0o755)
-        for path in sorted(libraries)
-    ]
-    return gzip_layer(tars.tar(*entries))
-
-
-def run_in(
+def run_with_crun(
     root: Path,
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -90,7 +59,12 @@ def run_in(
         "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
     }
     (folder / "config.json").write_text(json.dumps(document))
-    crun = [tool("crun"), "--cgroup-manager=disabled", "--root", str(folder / "state")]
+    crun = [
+        require_program("crun"),
+        "--cgroup-manager=disabled",
+        "--root",
+        str(folder / "state"),
+    ]
     crun += ["run", "--bundle", str(folder), folder.name]
     done = subprocess.run(
         [*enter, *crun],

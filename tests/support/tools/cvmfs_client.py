@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def mounted(
         server_url: ``http://…/cvmfs/@fqrn@`` or ``file://…``.
         public_key: the master key's public half.
     """
-    program = tool("cvmfs2")
+    program = require_program("cvmfs2")
     mountpoint = folder / "mnt"
     for name in ("cache", "run", "mnt"):
         (folder / name).mkdir(parents=True)
@@ -69,7 +69,7 @@ def refresh(folder: Path, fqrn: str) -> None:
     """Make a mounted client look for a new revision now."""
     socket = folder / "cache" / fqrn / f"cvmfs_io.{fqrn}"
     subprocess.run(
-        [tool("cvmfs_talk"), "-p", str(socket), "remount", "sync"],
+        [require_program("cvmfs_talk"), "-p", str(socket), "remount", "sync"],
         check=True,
         capture_output=True,
         timeout=60,
@@ -79,7 +79,15 @@ def refresh(folder: Path, fqrn: str) -> None:
 def swissknife_check(folder: Path, fqrn: str, url: str, public_key: Path) -> str:
     """Return what ``cvmfs_swissknife check`` says of a repository."""
     folder.mkdir()
-    command = [tool("cvmfs_swissknife"), "check", "-c", "-r", url, "-N", fqrn]
+    command = [
+        require_program("cvmfs_swissknife"),
+        "check",
+        "-c",
+        "-r",
+        url,
+        "-N",
+        fqrn,
+    ]
     done = subprocess.run(
         [*command, "-k", str(public_key), "-t", str(folder)],
         check=False,

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.registries.distribution import tool
-from tests.support.repositories.folder_over_http import served
+from tests.support.repositories.folder_over_http import serve_folder
+from tests.support.tools.programs import require_program
 
 _SET_UP = r"""
 set -e
@@ -141,7 +141,7 @@ def stock_server(folder: Path) -> Iterator[StockServer]:
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("cvmfs_server needs root and /dev/fuse")
     for program in ("cvmfs_server", "cvmfs_swissknife", "cvmfs2"):
-        tool(program)
+        require_program(program)
     for name in ("root", "srv", "spool", "etc"):
         (folder / name).mkdir(parents=True)
     with subprocess.Popen(
@@ -152,7 +152,7 @@ def stock_server(folder: Path) -> Iterator[StockServer]:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "ready\n"
-        with served(folder / "srv") as url:
+        with serve_folder(folder / "srv") as url:
             server = StockServer(folder, holder.pid, url)
             try:
                 yield server

@@ -79,7 +79,7 @@ class Overlay:
 
 
 @contextmanager
-def stacked(
+def mounted_overlay(
     mounter: Mounter, layers: Sequence[Path], folder: Path, *, written: Path | None
 ) -> Iterator[Overlay]:
     """Mount an overlay.
@@ -131,7 +131,9 @@ def require_overlay(mounter: Mounter, folder: Path) -> None:
     for layer in layers:
         layer.mkdir(parents=True)
     try:
-        with stacked(mounter, layers, folder / "merged", written=folder / "written"):
+        with mounted_overlay(
+            mounter, layers, folder / "merged", written=folder / "written"
+        ):
             pass
     except OverlayRefused as refusal:
         pytest.skip(f"no overlay can be mounted here: {refusal}")

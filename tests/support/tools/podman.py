@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.images import tars
 from tests.support.images.oci import Layer, gzip_layer
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 
 # What somebody who is not root is, in the namespaces below.
 ORDINARY_USER = 61234
@@ -94,7 +94,7 @@ additionalimagestores = ["/run/repository/{self.store.name}"]
         )
         places = [str(self.folder), str(self.store.parent), str(self.user)]
         return subprocess.run(
-            [*_SHELL, *places, tool(program), *arguments],
+            [*_SHELL, *places, require_program(program), *arguments],
             check=False,
             capture_output=True,
             text=True,
@@ -134,7 +134,7 @@ def require_podman(folder: Path) -> None:
     """Skip the test where podman cannot start a container of any image."""
     if os.geteuid() != 0:
         pytest.skip("podman needs root here, for layers of other owners")
-    tool("crun")
+    require_program("crun")
     root = folder / "probe" / "rootfs"
     for name, data in _programs("sh").items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def require_podman(folder: Path) -> None:
 def require_rootless_podman(folder: Path) -> None:
     """Skip the test where podman is of no use to ordinary users."""
     require_podman(folder)
-    tool("newuidmap")
+    require_program("newuidmap")
     store = empty_store(folder / "probe")
     rootless = Podman(folder / "rootless", store, ORDINARY_USER)
     done = rootless.tried("unshare", "sh", "-ec", _OVERLAY)

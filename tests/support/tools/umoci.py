@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.images.tree_listing import Listing, list_directory
-from tests.support.registries.distribution import tool
+from tests.support.tools.programs import require_program
 from workers.formats.singularity import FOLDER, LINKS, MOUNT_POINTS, MOUNTED_FILES
 
 _MARKER = b".cvmfscatalog"
@@ -13,17 +13,17 @@ _MARKER = b".cvmfscatalog"
 _XATTR_BYTES = 255
 
 
-def unpacked(layout: Path, tag: str, folder: Path) -> Listing:
+def umoci_unpack(layout: Path, tag: str, folder: Path) -> Listing:
     """Unpack an image with umoci, and list it."""
     subprocess.run(
-        [tool("umoci"), "unpack", "--image", f"{layout}:{tag}", folder],
+        [require_program("umoci"), "unpack", "--image", f"{layout}:{tag}", folder],
         check=True,
         capture_output=True,
     )
     return list_directory(folder / "rootfs")
 
 
-def without_additions(listing: Listing, original: Listing) -> Listing:
+def without_our_additions(listing: Listing, original: Listing) -> Listing:
     """Take out what we add for apptainer, as the README lists it, and the marker."""
     added = {*MOUNT_POINTS, *MOUNTED_FILES, *LINKS, b"var", _MARKER}
     return {
@@ -34,7 +34,7 @@ def without_additions(listing: Listing, original: Listing) -> Listing:
     }
 
 
-def held(listing: Listing) -> Listing:
+def as_cvmfs_holds_it(listing: Listing) -> Listing:
     """Return a listing as far as a catalog can hold it.
 
     Names of one file in different directories become files of their own.

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from hypothesis import given
 
+from tests.support.repositories.drawn_trees import trees
 from tests.support.repositories.repository_builders import (
     NOW,
     directory,
     file,
     new_repository,
     small_tree,
-    trees,
 )
 from workers.archives.entries import (
     ArchiveEntry,

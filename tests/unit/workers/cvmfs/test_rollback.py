@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.repositories.garbage_collection import (
     IMAGE,
-    WatchedStorage,
+    StorageWithHook,
     collect,
     contents,
     findings,
@@ -92,18 +92,18 @@ def test_what_was_rolled_back_from_is_collected_in_its_time(tmp_path: Path) -> N
 
 def test_rolling_back_can_fail_at_any_write(tmp_path: Path) -> None:
     three_revisions(tmp_path / "count")
-    counting = WatchedStorage(tmp_path / "count", lambda _: None)
+    counting = StorageWithHook(tmp_path / "count", lambda _: None)
     roll_back(FQRN, counting, keys(), "first", now=NOW + 5)
     assert counting.writes > 4
     for number in range(counting.writes):
         base = tmp_path / str(number)
         three_revisions(base)
 
-        def end(storage: WatchedStorage, number: int = number) -> None:
+        def end(storage: StorageWithHook, number: int = number) -> None:
             if storage.writes == number:
                 raise KeyboardInterrupt
 
-        storage = WatchedStorage(base, end)
+        storage = StorageWithHook(base, end)
         with pytest.raises(KeyboardInterrupt):
             roll_back(FQRN, storage, keys(), "first", now=NOW + 5)
         assert repository_at(base).head().revision == 4

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.repositories.garbage_collection import (
-    WatchedStorage,
+    StorageWithHook,
     collect,
     findings,
     publish,
@@ -97,19 +97,19 @@ class Ended(BaseException):
 
 def test_tagging_can_fail_at_any_write(tmp_path: Path) -> None:
     new_repository(tmp_path / "count")
-    counting = WatchedStorage(tmp_path / "count", lambda _: None)
+    counting = StorageWithHook(tmp_path / "count", lambda _: None)
     add_tag(FQRN, counting, keys(), "one", now=NOW + 1)
     assert counting.writes > 3
     for number in range(counting.writes):
         base = tmp_path / str(number)
         new_repository(base)
 
-        def end(storage: WatchedStorage, number: int = number) -> None:
+        def end(storage: StorageWithHook, number: int = number) -> None:
             if storage.writes == number:
                 raise Ended
 
         with pytest.raises(Ended):
-            add_tag(FQRN, WatchedStorage(base, end), keys(), "one", now=NOW + 1)
+            add_tag(FQRN, StorageWithHook(base, end), keys(), "one", now=NOW + 1)
         assert names(base) == ["trunk"]
         add_tag(FQRN, LocalStorage(base), keys(), "one", now=NOW + 2)
         assert names(base) == ["one", "trunk"]

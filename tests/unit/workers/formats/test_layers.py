@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.images import tars
 from tests.support.images.drawn_layers import DrawnLayers
-from tests.support.images.layer_trees import Stack, layer
+from tests.support.images.layer_trees import LayerStack, layer
 from tests.support.repositories.memory_sink import MemorySink
 from tests.support.repositories.repository_builders import streamed
 from workers.cvmfs import Dirent, Tree
@@ -147,7 +147,7 @@ def test_whatever_the_layers_what_is_published_of_each_is_verified(
     data: st.DataObject,
 ) -> None:
     layers = DrawnLayers(data)
-    stack = Stack(*[layers.layer() for _ in range(data.draw(st.integers(1, 3)))])
+    stack = LayerStack(*[layers.layer() for _ in range(data.draw(st.integers(1, 3)))])
     sink = MemorySink()
     for number, top in enumerate(stack.layers):
         below = merge(stack.layers[:number])

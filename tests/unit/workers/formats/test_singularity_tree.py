@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.layer_trees import Stack
+from tests.support.images.layer_trees import LayerStack
 from workers.cvmfs import Tree
 from workers.formats.singularity import (
     MOUNT_POINTS,
@@ -18,8 +18,10 @@ from workers.images.platforms import Platform
 LINUX = Platform.parse("linux/amd64")
 
 
-def with_singularity(*layers: list[bytes], config: ImageConfig | None = None) -> Stack:
-    stack = Stack(*layers)
+def with_singularity(
+    *layers: list[bytes], config: ImageConfig | None = None
+) -> LayerStack:
+    stack = LayerStack(*layers)
     add_singularity(stack.tree, config or ImageConfig(LINUX, ()), stack.sink.put_bytes)
     assert stack.listing  # checks that the tree is a tree
     return stack
@@ -50,7 +52,7 @@ def test_what_the_image_has_stays_as_it_is() -> None:
         tars.symlink(b".run", b"own"),
     ]
     stack = with_singularity(layer)
-    before = Stack(layer).listing
+    before = LayerStack(layer).listing
     for path in (b"tmp", b"root", b"etc/hosts", b"environment", b".run"):
         assert stack[path] == before[path]
 
@@ -111,9 +113,9 @@ def test_labels_are_written_as_json() -> None:
 
 def test_the_paths_that_are_ours_are_told() -> None:
     layer = [tars.directory(b"etc"), tars.file(b"etc/hosts")]
-    tree: Tree = Stack(layer).tree
-    before = set(Stack(layer).listing)
-    stack = Stack(layer)
+    tree: Tree = LayerStack(layer).tree
+    before = set(LayerStack(layer).listing)
+    stack = LayerStack(layer)
     added = add_singularity(stack.tree, ImageConfig(LINUX, ()), stack.sink.put_bytes)
     assert added == set(stack.listing) - before
     assert stat.S_ISDIR(tree.root.mode)

@@ -14,9 +14,9 @@ import pytest
 from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
-    MortalStorage,
-    end_with_a_kill,
-    end_with_an_error,
+    CrashingStorage,
+    crash_with_an_error,
+    crash_with_sigkill,
 )
 from tests.support.repositories.independent_audit import audit
 from tests.support.repositories.repository_builders import (
@@ -25,7 +25,7 @@ from tests.support.repositories.repository_builders import (
     keys,
     small_tree,
 )
-from tests.support.tools.child_process import Child
+from tests.support.tools.child_process import ChildProcess
 from tests.support.tools.waiting import wait_until
 from workers.cvmfs import LocalStorage, Repository, RepositoryBusy, StorageFailed
 from workers.cvmfs.storage.storage import Storage
@@ -173,8 +173,8 @@ def site(tmp_path: Path, redis_server: RedisServer) -> Iterator[Site]:
     made.connection.close()
 
 
-def child(site: Site, name: str, *steps: Step) -> Child[Publication]:
-    return Child(site.publish, name, *steps)
+def child(site: Site, name: str, *steps: Step) -> ChildProcess[Publication]:
+    return ChildProcess(site.publish, name, *steps)
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_many_that_publish_at_once_all_become_live(site: Site) -> None:
     def publish_some(worker: int) -> list[int]:
         return [site.publish(f"{worker}-{image}").revision for image in range(4)]
 
-    children = [Child(publish_some, worker) for worker in range(8)]
+    children = [ChildProcess(publish_some, worker) for worker in range(8)]
     revisions = {number for one in children for number in one.outcome()}
     assert max(revisions) == site.repository.head().revision
     assert len(revisions) < 32
@@ -259,7 +259,8 @@ def test_who_lost_the_lease_while_waiting_is_left_out(site: Site) -> None:
     leases = {name: site.begin(name) for name in ("kept", "lost", "overtaken")}
     with site.gathering(3):
         children = {
-            name: Child(site.publish, name, lease=leases[name]) for name in leases
+            name: ChildProcess(site.publish, name, lease=leases[name])
+            for name in leases
         }
         wait_until(lambda: site.waiting() == 3, "all in the queue")
         site.ledger.abandon("lost", worker="worker", how="killed")
@@ -279,7 +280,8 @@ def test_what_a_dead_one_left_is_published_only_while_its_lease_holds(
     leases = {name: site.begin(name) for name in ("dead", "buried")}
     with site.gathering(2):
         children = {
-            name: Child(site.publish, name, lease=leases[name]) for name in leases
+            name: ChildProcess(site.publish, name, lease=leases[name])
+            for name in leases
         }
         wait_until(lambda: site.waiting() == 2, "both in the queue")
         for one in children.values():
@@ -312,13 +314,13 @@ def test_who_can_not_reach_the_queue_commits_alone(tmp_path: Path) -> None:
         site = Site(tmp_path, server)
         lease = site.begin("image")
         site.gate.touch()
-        waiting = Child(site.publish, "image", lease=lease, check=lambda: None)
+        waiting = ChildProcess(site.publish, "image", lease=lease, check=lambda: None)
         wait_until(lambda: site.waiting() == 1, "in the queue")
         server.kill()
         site.gate.unlink()
         assert waiting.outcome().revision == 2
         assert site.is_live("image")
-        alone = Child(site.publish, "other", lease=lease, check=lambda: None)
+        alone = ChildProcess(site.publish, "other", lease=lease, check=lambda: None)
         assert alone.outcome().revision == 3
         site.connection.close()
 
@@ -330,10 +332,10 @@ FOLLOWERS = ["one", "two"]
 
 
 @contextmanager
-def followers(site: Site) -> Iterator[list[Child[Publication]]]:
+def followers(site: Site) -> Iterator[list[ChildProcess[Publication]]]:
     """Give processes that wait in the queue, and do not lead within."""
     site.gate.touch()
-    children = [Child(site.publish, name) for name in FOLLOWERS]
+    children = [ChildProcess(site.publish, name) for name in FOLLOWERS]
     wait_until(lambda: site.waiting() == len(FOLLOWERS), "all in the queue")
     yield children
     site.gate.unlink()
@@ -345,7 +347,7 @@ def test_a_leader_can_be_killed_at_any_write(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     site = Site(tmp_path / "count", redis_server)
-    storage = MortalStorage(site.root, MORE_THAN_ALL_WRITES, end_with_an_error)
+    storage = CrashingStorage(site.root, MORE_THAN_ALL_WRITES, crash_with_an_error)
     with followers(site) as children:
         assert site.publish("leader", storage=storage).revision == 2
         assert [one.outcome().revision for one in children] == [2, 2]
@@ -355,9 +357,9 @@ def test_a_leader_can_be_killed_at_any_write(
         site.connection.close()
         site = Site(tmp_path / str(number), redis_server)
         lease = site.begin("leader")
-        storage = MortalStorage(site.root, number, end_with_a_kill)
+        storage = CrashingStorage(site.root, number, crash_with_sigkill)
         with followers(site) as children:
-            leader = Child(site.publish, "leader", lease=lease, storage=storage)
+            leader = ChildProcess(site.publish, "leader", lease=lease, storage=storage)
             assert leader.exit_code == -signal.SIGKILL
             assert not any(map(site.is_live, ["leader", *FOLLOWERS]))
         assert [one.outcome().revision for one in children] == [2, 2]
@@ -377,12 +379,14 @@ def test_what_a_leader_committed_before_it_died_is_not_committed_twice(
         """A queue whose user dies before it tells anybody anything."""
 
         def answer(self, answers: Mapping[str, str]) -> None:
-            end_with_a_kill()
+            crash_with_sigkill()
 
     lease = site.begin("leader")
     with followers(site) as children:
         storage = LocalStorage(site.root)
-        leader = Child(site.publish, "leader", lease=lease, storage=storage, queue=Last)
+        leader = ChildProcess(
+            site.publish, "leader", lease=lease, storage=storage, queue=Last
+        )
         assert leader.exit_code == -signal.SIGKILL
         assert all(map(site.is_live, ["leader", *FOLLOWERS]))
         assert site.waiting() == len(FOLLOWERS)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.repositories.drawn_trees import trees
 from tests.support.repositories.garbage_collection import collect, findings, objects
 from tests.support.repositories.independent_audit import audit, stored_object
 from tests.support.repositories.repository_builders import (
@@ -20,7 +21,6 @@ from tests.support.repositories.repository_builders import (
     keys,
     new_repository,
     small_tree,
-    trees,
     wide_tree,
 )
 from workers.cvmfs import (

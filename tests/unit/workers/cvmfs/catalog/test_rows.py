@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from tests.support.repositories.catalog_bytes import MOUNTPOINT, altered, rows_of
+from tests.support.repositories.drawn_trees import trees
 from tests.support.repositories.repository_builders import (
     directory,
     file,
     nothing_nested,
-    trees,
 )
 from workers.cvmfs import Chunk, Content, Tree
 from workers.cvmfs.catalog.prepare import draft_catalog

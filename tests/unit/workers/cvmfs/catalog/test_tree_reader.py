@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 
 from tests.support.repositories.catalog_bytes import MOUNTPOINT, altered
+from tests.support.repositories.drawn_trees import trees
 from tests.support.repositories.repository_builders import (
     gathered,
     new_repository,
     nothing_nested,
     small_tree,
-    trees,
 )
 from workers.cvmfs import Repository, Tree
 from workers.cvmfs.catalog.prepare import draft_catalog

@@ -2,9 +2,12 @@
 
 import pytest
 
-from tests.support.damage.editable_repository import Workbench, sound
+from tests.support.damage.editable_repository import (
+    EditableRepository,
+    sound_repository,
+)
 
 
 @pytest.fixture
-def bench() -> Workbench:
-    return sound()
+def bench() -> EditableRepository:
+    return sound_repository()

@@ -5,26 +5,31 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.damage.all_damages import DAMAGES
+from tests.support.damage.all_damages import ALL_DAMAGES
 from tests.support.damage.damage import (
     FILE,
     ROOT,
-    at,
+    where_path,
 )
-from tests.support.damage.editable_repository import IMAGE, OTHER, Workbench, sound
+from tests.support.damage.editable_repository import (
+    IMAGE,
+    INNER,
+    EditableRepository,
+    sound_repository,
+)
 from tests.support.repositories.repository_builders import keys
 from workers.cvmfs.objects.objects import get_object, pack
 from workers.cvmfs.storage.storage import MANIFEST, REFLOG, WHITELIST
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 
-def test_nothing_is_found_in_a_sound_repository(bench: Workbench) -> None:
+def test_nothing_is_found_in_a_sound_repository(bench: EditableRepository) -> None:
     assert bench.check() == []
     assert bench.check(contents=True) == []
 
 
-def test_the_check_goes_on_after_the_first_finding(bench: Workbench) -> None:
-    for damage in DAMAGES:
+def test_the_check_goes_on_after_the_first_finding(bench: EditableRepository) -> None:
+    for damage in ALL_DAMAGES:
         if damage.name in (
             "the whitelist is of another repository",
             "the catalog of a tag is not there",
@@ -44,8 +49,10 @@ def test_the_check_goes_on_after_the_first_finding(bench: Workbench) -> None:
 # What is unusual but sound
 
 
-def test_an_external_file_needs_no_object(bench: Workbench) -> None:
-    bench.edit_catalog(IMAGE, f"UPDATE catalog SET flags = flags | 128 {at(FILE)}")
+def test_an_external_file_needs_no_object(bench: EditableRepository) -> None:
+    bench.edit_catalog(
+        IMAGE, f"UPDATE catalog SET flags = flags | 128 {where_path(FILE)}"
+    )
     bench.count(IMAGE, external=1, external_file_size=10)
     del bench.files[ContentHash.of(pack(b"some bytes")).path(Kind.BULK)]
 
@@ -53,7 +60,7 @@ def test_an_external_file_needs_no_object(bench: Workbench) -> None:
 
 
 def test_a_repository_may_do_without_history_description_and_reflog(
-    bench: Workbench,
+    bench: EditableRepository,
 ) -> None:
     bench.sign(history=None, metainfo=None, reflog=None)
     del bench.files[REFLOG]
@@ -89,13 +96,13 @@ def changes(draw: st.DrawFn) -> Change:
 @given(
     change=changes(),
     what=st.sampled_from(
-        [ROOT, IMAGE, OTHER, MANIFEST, WHITELIST, REFLOG, "history", "certificate"]
+        [ROOT, IMAGE, INNER, MANIFEST, WHITELIST, REFLOG, "history", "certificate"]
     ),
 )
 def test_whatever_the_bytes_are_the_check_ends_and_raises_nothing(
     change: Change, what: bytes | str
 ) -> None:
-    bench = sound()
+    bench = sound_repository()
     if isinstance(what, bytes):
         bench.replace_catalog(what, change)
     elif what == "history":

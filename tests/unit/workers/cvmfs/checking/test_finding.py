@@ -2,11 +2,13 @@
 
 import itertools
 
-from tests.support.damage.editable_repository import IMAGE, Workbench
+from tests.support.damage.editable_repository import IMAGE, EditableRepository
 from workers.cvmfs.checking.check import CheckProgress
 
 
-def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
+def test_a_finding_is_one_line_whatever_the_names_are(
+    bench: EditableRepository,
+) -> None:
     odd = "/image/directory/odd\\xe9\\n"
     bench.edit_catalog(
         IMAGE, "UPDATE catalog SET uid = -1 WHERE instr(name, char(10)) > 0"
@@ -15,7 +17,9 @@ def test_a_finding_is_one_line_whatever_the_names_are(bench: Workbench) -> None:
     assert bench.told() == [f"{odd}: column uid holds -1"]
 
 
-def test_the_progress_only_grows_and_ends_with_all_there_is(bench: Workbench) -> None:
+def test_the_progress_only_grows_and_ends_with_all_there_is(
+    bench: EditableRepository,
+) -> None:
     told: list[CheckProgress] = []
 
     bench.check(contents=True, tell=told.append)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.damage.damage import ROOT, Damage, found_as_promised
-from tests.support.damage.editable_repository import Workbench
+from tests.support.damage.editable_repository import EditableRepository
 from tests.support.damage.mounts_and_tables import BIND, BOUND, MOUNTS
 
 
@@ -12,7 +12,7 @@ def test_each_damage_to_a_mountpoint_is_found_and_nothing_else(damage: Damage) -
     found_as_promised(damage)
 
 
-def test_a_bind_mountpoint_is_sound(bench: Workbench) -> None:
+def test_a_bind_mountpoint_is_sound(bench: EditableRepository) -> None:
     bench.edit_catalog(ROOT, *BOUND, BIND)
     bench.count(ROOT, symlink=-1, dir=1)
 

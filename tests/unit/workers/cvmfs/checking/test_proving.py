@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.support.damage.damage import FILE, Damage, at, found_as_promised
+from tests.support.damage.damage import FILE, Damage, found_as_promised, where_path
 from tests.support.damage.editable_repository import (
     IMAGE,
-    OTHER,
-    Shelf,
-    Workbench,
+    INNER,
+    EditableRepository,
+    FilesInMemory,
 )
 from tests.support.damage.objects_and_published import OBJECTS
 from tests.support.repositories.repository_builders import FQRN, NOW, keys
@@ -28,16 +28,18 @@ def test_each_damage_to_an_object_is_found_and_nothing_else(damage: Damage) -> N
     found_as_promised(damage)
 
 
-def test_an_object_is_told_once_though_many_rows_name_it(bench: Workbench) -> None:
+def test_an_object_is_told_once_though_many_rows_name_it(
+    bench: EditableRepository,
+) -> None:
     name = ContentHash.of(pack(b"twin")).path(Kind.BULK)
     del bench.files[name]
 
     assert bench.told() == [f"/image/twin2: object {name} is missing"]
 
 
-def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
+def test_what_an_object_is_not_is_told(bench: EditableRepository) -> None:
     name = ContentHash.of(pack(b"some bytes")).path(Kind.BULK)
-    bench.edit_catalog(IMAGE, f"UPDATE catalog SET size = 11 {at(FILE)}")
+    bench.edit_catalog(IMAGE, f"UPDATE catalog SET size = 11 {where_path(FILE)}")
     bench.count(IMAGE, file_size=1)
 
     assert bench.told(contents=True) == [
@@ -48,21 +50,27 @@ def test_what_an_object_is_not_is_told(bench: Workbench) -> None:
     assert text.startswith(f"/image/file: object {name} is damaged: its bytes")
 
 
-def test_a_file_larger_than_a_block_is_read_to_its_end(bench: Workbench) -> None:
+def test_a_file_larger_than_a_block_is_read_to_its_end(
+    bench: EditableRepository,
+) -> None:
     data = bytes(3_000_000)
     digest = bench.put(data, Kind.BULK).digest.hex()
     bench.edit_catalog(
         IMAGE,
-        f"UPDATE catalog SET size = 3000000, hash = x'{digest}' {at(FILE)}",
+        f"UPDATE catalog SET size = 3000000, hash = x'{digest}' {where_path(FILE)}",
     )
     bench.count(IMAGE, file_size=3_000_000 - 10)
 
     assert bench.told(contents=True) == []
 
 
-def test_an_object_of_unknown_compression_is_still_hashed(bench: Workbench) -> None:
+def test_an_object_of_unknown_compression_is_still_hashed(
+    bench: EditableRepository,
+) -> None:
     name = ContentHash.of(pack(b"some bytes")).path(Kind.BULK)
-    bench.edit_catalog(IMAGE, f"UPDATE catalog SET flags = flags | 14336 {at(FILE)}")
+    bench.edit_catalog(
+        IMAGE, f"UPDATE catalog SET flags = flags | 14336 {where_path(FILE)}"
+    )
     bench.files[name] = b"other"
 
     first, second = bench.told(contents=True)
@@ -71,7 +79,7 @@ def test_an_object_of_unknown_compression_is_still_hashed(bench: Workbench) -> N
     assert second.startswith(f"{FILE}: object {name} is damaged")
 
 
-class Refusing(Shelf):
+class Refusing(FilesInMemory):
     """A storage of which one file cannot be read."""
 
     def __init__(self, files: dict[str, bytes], name: str) -> None:
@@ -89,12 +97,12 @@ class Refusing(Shelf):
 
 @pytest.mark.parametrize("contents", [False, True])
 def test_what_the_storage_refuses_is_a_finding(
-    bench: Workbench, contents: object
+    bench: EditableRepository, contents: object
 ) -> None:
     names = {
         "mutable": (MANIFEST, REFLOG, WHITELIST),
         "objects": (
-            bench.catalog_name(OTHER),
+            bench.catalog_name(INNER),
             bench.manifest.certificate.path(Kind.CERTIFICATE),
             ContentHash.of(pack(b"some bytes")).path(Kind.BULK),
         ),
@@ -110,7 +118,7 @@ def test_what_the_storage_refuses_is_a_finding(
         assert all("Input/output error" in finding.what for finding in found)
 
 
-class BreakingOff(Shelf):
+class BreakingOff(FilesInMemory):
     """A storage that hands out streams which end in an error."""
 
     def open(self, path: str) -> BinaryIO:
@@ -123,7 +131,7 @@ class BreakingOff(Shelf):
         return stream
 
 
-def test_a_stream_that_breaks_off_is_a_finding(bench: Workbench) -> None:
+def test_a_stream_that_breaks_off_is_a_finding(bench: EditableRepository) -> None:
     storage = BreakingOff(bench.files)
 
     found = list(check(storage, FQRN, [keys().public_key], now=NOW, contents=True))
@@ -133,7 +141,7 @@ def test_a_stream_that_breaks_off_is_a_finding(bench: Workbench) -> None:
 
 
 def test_many_objects_are_asked_for_once_each(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    bench: EditableRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Tiny limits, so that few objects go the ways of many.
     monkeypatch.setattr(proving, "_RECENT", 3)
@@ -150,7 +158,7 @@ def test_many_objects_are_asked_for_once_each(
     assert len(storage.asked) == len(set(storage.asked)) == 19
 
 
-class Counting(Shelf):
+class Counting(FilesInMemory):
     """A storage that remembers what it was asked for."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -163,7 +171,7 @@ class Counting(Shelf):
 
 
 def test_findings_come_in_order_from_however_many_threads(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    bench: EditableRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for data in (b"some bytes", b"x", b"twin", b"odd name", b"here"):
         del bench.files[ContentHash.of(pack(data)).path(Kind.BULK)]
@@ -176,7 +184,7 @@ def test_findings_come_in_order_from_however_many_threads(
 
 
 def test_no_room_to_remember_objects_ends_the_check(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    bench: EditableRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proving, "_RECENT", 3)
     monkeypatch.setattr(proving, "_SEEN", "CREATE TABLE seen (key BLOB CHECK (0))")
@@ -186,7 +194,7 @@ def test_no_room_to_remember_objects_ends_the_check(
 
 
 def test_a_check_that_is_given_up_leaves_no_thread_behind(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    bench: EditableRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proving, "_BATCH", 1)
     monkeypatch.setattr(proving, "_PATIENCE_SECONDS", -1.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.damage.damage import Damage, found_as_promised
-from tests.support.damage.editable_repository import Workbench
+from tests.support.damage.editable_repository import EditableRepository
 from tests.support.damage.objects_and_published import PUBLISHED
 from tests.support.repositories.repository_builders import FQRN, NOW, keys
 from workers.cvmfs.checking.check import check
@@ -17,7 +17,9 @@ def test_each_damage_to_what_is_published_is_found_and_nothing_else(
     found_as_promised(damage)
 
 
-def test_second_names_that_are_promised_and_there_are_sound(bench: Workbench) -> None:
+def test_second_names_that_are_promised_and_there_are_sound(
+    bench: EditableRepository,
+) -> None:
     bench.sign(has_alternative_names=True)
     manifest = bench.manifest
     bench.files[f".cvmfsalt-{manifest.certificate}X"] = b""
@@ -26,7 +28,7 @@ def test_second_names_that_are_promised_and_there_are_sound(bench: Workbench) ->
     assert bench.told() == []
 
 
-def test_one_public_key_that_fits_is_enough(bench: Workbench) -> None:
+def test_one_public_key_that_fits_is_enough(bench: EditableRepository) -> None:
     stranger = KeyRing.generate(FQRN, now=NOW).public_key
     ours = keys().public_key
 

@@ -4,14 +4,14 @@ from collections import Counter
 
 import pytest
 
-from tests.support.damage.damage import DIRECTORY, FILE, ROOT, at, row
+from tests.support.damage.damage import DIRECTORY, FILE, ROOT, change_row, where_path
 from tests.support.damage.editable_repository import (
     IMAGE,
-    OTHER,
-    SHELF,
-    Workbench,
-    opened,
-    sound,
+    INNER,
+    OUTER,
+    EditableRepository,
+    opened_database,
+    sound_repository,
 )
 from tests.support.damage.rows_and_chunks import ROWS
 from workers.cvmfs.catalog.schema import COLUMNS
@@ -30,13 +30,13 @@ from workers.cvmfs.values.hash import ContentHash, Kind, path_key
 INTEGERS = set(COLUMNS) - {"name", "symlink", "hash", "xattr", "mtimens"}
 
 
-def broken_in(bench: Workbench, mountpoint: bytes) -> list[RowRule]:
+def broken_in(bench: EditableRepository, mountpoint: bytes) -> list[RowRule]:
     """Return the rules that rows of a catalog break, each as often as it is broken."""
     name = bench.catalog_name(mountpoint)
     digest = ContentHash.parse(name.removeprefix("data/").replace("/", "")[:40])
     first, second = path_key(mountpoint)
     wanted = {"first": first, "second": second, "is_nested": mountpoint != ROOT}
-    with opened(get_object(bench.storage, digest, Kind.CATALOG)) as connection:
+    with opened_database(get_object(bench.storage, digest, Kind.CATALOG)) as connection:
         masks = connection.execute(
             # The root of a nested catalog is asked other things (see entries.py).
             f"SELECT {BROKEN_RULES} FROM catalog"
@@ -46,16 +46,16 @@ def broken_in(bench: Workbench, mountpoint: bytes) -> list[RowRule]:
     return [rule for (mask,) in masks for rule in broken_rules(mask)]
 
 
-@pytest.mark.parametrize("mountpoint", [ROOT, IMAGE, SHELF, OTHER])
-def test_sound_rows_break_no_rule(bench: Workbench, mountpoint: bytes) -> None:
+@pytest.mark.parametrize("mountpoint", [ROOT, IMAGE, OUTER, INNER])
+def test_sound_rows_break_no_rule(bench: EditableRepository, mountpoint: bytes) -> None:
     assert broken_in(bench, mountpoint) == []
 
 
 def test_each_rule_for_entries_is_broken_by_a_damage_that_we_know() -> None:
-    both = row("both", DIRECTORY, "flags = flags | 2 | 16384")
+    both = change_row("both", DIRECTORY, "flags = flags | 2 | 16384")
     broken = Counter[RowRule]()
     for damage in (*ROWS, both):
-        bench = sound()
+        bench = sound_repository()
         damage.do(bench)
         broken.update(broken_in(bench, IMAGE))
     assert [rule.what for rule in ENTRY_RULES if not broken[rule]] == []
@@ -75,9 +75,11 @@ def test_each_rule_for_entries_is_broken_by_a_damage_that_we_know() -> None:
     ],
 )
 def test_a_column_that_holds_what_it_may_not_is_named(
-    bench: Workbench, column: str, value: str
+    bench: EditableRepository, column: str, value: str
 ) -> None:
-    bench.edit_catalog(IMAGE, f"UPDATE catalog SET {column} = {value} {at(FILE)}")
+    bench.edit_catalog(
+        IMAGE, f"UPDATE catalog SET {column} = {value} {where_path(FILE)}"
+    )
     (broken,) = broken_in(bench, IMAGE)
     assert broken in TYPE_RULES
     assert broken.what.startswith(f"column {column} holds ")

@@ -7,7 +7,7 @@ from tests.support.damage.damage import (
     Damage,
     found_as_promised,
 )
-from tests.support.damage.editable_repository import IMAGE, OTHER, Workbench
+from tests.support.damage.editable_repository import IMAGE, INNER, EditableRepository
 from tests.support.damage.mounts_and_tables import TABLES
 from workers.cvmfs.catalog.counters import Counters
 
@@ -20,7 +20,7 @@ def test_each_damage_to_a_table_is_found_and_nothing_else(damage: Damage) -> Non
 @pytest.mark.parametrize("scope", ["self", "subtree"])
 @pytest.mark.parametrize("name", Counters._fields)
 def test_each_counter_is_compared_with_the_rows(
-    bench: Workbench, scope: str, name: str
+    bench: EditableRepository, scope: str, name: str
 ) -> None:
     bench.edit_catalog(
         ROOT,
@@ -32,19 +32,21 @@ def test_each_counter_is_compared_with_the_rows(
     assert text.startswith(f"/: catalog counter {scope}_{name} is ")
 
 
-def test_numbers_that_no_sum_can_hold_are_a_finding(bench: Workbench) -> None:
-    bench.edit_catalog(OTHER, f"UPDATE catalog SET size = {2**62}")
+def test_numbers_that_no_sum_can_hold_are_a_finding(bench: EditableRepository) -> None:
+    bench.edit_catalog(INNER, f"UPDATE catalog SET size = {2**62}")
 
     assert "/shelf/other: catalog cannot be examined: database: integer overflow" in (
         bench.told()
     )
 
 
-def test_catalogs_of_older_revisions_of_the_schema_are_sound(bench: Workbench) -> None:
+def test_catalogs_of_older_revisions_of_the_schema_are_sound(
+    bench: EditableRepository,
+) -> None:
     bench.edit_catalog(ROOT, "UPDATE catalog SET mtimens = NULL")
     bench.edit_catalog(b"/shelf", "UPDATE catalog SET mtimens = NULL")
     bench.edit_catalog(
-        OTHER,
+        INNER,
         "ALTER TABLE catalog DROP COLUMN mtimens",
         "ALTER TABLE catalog DROP COLUMN xattr",
         "ALTER TABLE nested_catalogs DROP COLUMN size",

@@ -16,10 +16,10 @@ import pytest
 
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
-    Ended,
-    MortalStorage,
-    end_with_a_kill,
-    end_with_an_error,
+    CrashingStorage,
+    SimulatedCrash,
+    crash_with_an_error,
+    crash_with_sigkill,
 )
 from tests.support.repositories.independent_audit import audit
 from tests.support.repositories.repository_builders import (
@@ -69,12 +69,12 @@ def with_first_image(base: Path) -> None:
     repository.commit([GraftTree(FIRST, prepared)], now=NOW)
 
 
-def repository_on(storage: LocalStorage | MortalStorage) -> Repository:
+def repository_on(storage: LocalStorage | CrashingStorage) -> Repository:
     return Repository(FQRN, storage, keys(), is_mountpoint=is_mountpoint)
 
 
-def count_writes(base: Path, run: Callable[[MortalStorage], object]) -> int:
-    storage = MortalStorage(base, MORE_THAN_ALL_WRITES, end_with_an_error)
+def count_writes(base: Path, run: Callable[[CrashingStorage], object]) -> int:
+    storage = CrashingStorage(base, MORE_THAN_ALL_WRITES, crash_with_an_error)
     run(storage)
     return MORE_THAN_ALL_WRITES - storage.writes_left
 
@@ -106,18 +106,18 @@ def test_the_manifest_is_the_last_write_of_a_commit(tmp_path: Path) -> None:
     with_first_image(tmp_path)
     written = []
 
-    class Noting(MortalStorage):
+    class Noting(CrashingStorage):
         def replace(self, path: str, data: bytes) -> None:
             super().replace(path, data)
             written.append((path, self.unsynced.copy()))
 
-    publish(repository_on(Noting(tmp_path, MORE_THAN_ALL_WRITES, end_with_an_error)))
+    publish(repository_on(Noting(tmp_path, MORE_THAN_ALL_WRITES, crash_with_an_error)))
     assert written == [(".cvmfsreflog", []), (".cvmfspublished", [])]
 
 
 @pytest.mark.slow
 def test_a_commit_can_fail_at_any_write(tmp_path: Path) -> None:
-    def run(storage: MortalStorage) -> object:
+    def run(storage: CrashingStorage) -> object:
         return publish(repository_on(storage))
 
     with_first_image(tmp_path / "count")
@@ -126,8 +126,8 @@ def test_a_commit_can_fail_at_any_write(tmp_path: Path) -> None:
     for number in range(writes):
         base = tmp_path / str(number)
         with_first_image(base)
-        with pytest.raises(Ended):
-            run(MortalStorage(base, number, end_with_an_error))
+        with pytest.raises(SimulatedCrash):
+            run(CrashingStorage(base, number, crash_with_an_error))
         assert not check_readable(base)
         check_recovers(base)
 
@@ -143,7 +143,7 @@ def test_a_commit_can_be_killed_at_any_write(tmp_path: Path) -> None:
         with_first_image(base)
         child = os.fork()
         if child == 0:
-            publish(repository_on(MortalStorage(base, number, end_with_a_kill)))
+            publish(repository_on(CrashingStorage(base, number, crash_with_sigkill)))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -161,8 +161,8 @@ def test_power_can_fail_at_any_write(tmp_path: Path, lost: str) -> None:
     for number in range(writes):
         base = tmp_path / str(number)
         with_first_image(base)
-        storage = MortalStorage(base, number, end_with_an_error)
-        with pytest.raises(Ended):
+        storage = CrashingStorage(base, number, crash_with_an_error)
+        with pytest.raises(SimulatedCrash):
             publish(repository_on(storage))
         for path in storage.unsynced:
             if lost == "gone":
@@ -179,7 +179,7 @@ def test_a_list_and_its_index_are_those_of_one_revision(tmp_path: Path) -> None:
         {"id": str(number), "names": [f"name {number}"]} for number in range(600)
     ]
 
-    def edit(storage: LocalStorage | MortalStorage) -> object:
+    def edit(storage: LocalStorage | CrashingStorage) -> object:
         new = json.dumps({"id": "new", "names": ["name 7"]})
         changes = [EditRecords(path, (new,), ("name 7",))]
         return repository_on(storage).commit(changes, now=NOW)
@@ -199,8 +199,8 @@ def test_a_list_and_its_index_are_those_of_one_revision(tmp_path: Path) -> None:
     for number in range(count_writes(tmp_path / "count", edit)):
         base = tmp_path / str(number)
         shutil.copytree(old, base)
-        with pytest.raises(Ended):
-            edit(MortalStorage(base, number, end_with_an_error))
+        with pytest.raises(SimulatedCrash):
+            edit(CrashingStorage(base, number, crash_with_an_error))
         assert len(listed(base)) == 600
         edit(LocalStorage(base))
         assert len(listed(base)) == 601
@@ -265,7 +265,7 @@ def test_a_group_can_be_killed_at_any_write(tmp_path: Path) -> None:
         batches = ready(base)
         child = os.fork()
         if child == 0:
-            storage = MortalStorage(base, number, end_with_a_kill)
+            storage = CrashingStorage(base, number, crash_with_sigkill)
             commit_group(repository_on(storage), batches)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
-    Ended,
-    MortalStorage,
-    end_with_an_error,
+    CrashingStorage,
+    SimulatedCrash,
+    crash_with_an_error,
 )
 from tests.support.repositories.independent_audit import (
     audit,
@@ -30,8 +30,8 @@ from workers.cvmfs import Repository
 from workers.cvmfs.errors import NotFound, RepositoryExists
 
 
-def count_writes(base: Path, run: Callable[[MortalStorage], object]) -> int:
-    storage = MortalStorage(base, MORE_THAN_ALL_WRITES, end_with_an_error)
+def count_writes(base: Path, run: Callable[[CrashingStorage], object]) -> int:
+    storage = CrashingStorage(base, MORE_THAN_ALL_WRITES, crash_with_an_error)
     run(storage)
     return MORE_THAN_ALL_WRITES - storage.writes_left
 
@@ -43,8 +43,8 @@ def test_making_a_repository_can_fail_at_any_write(tmp_path: Path) -> None:
     assert writes > 8
     for number in range(writes):
         base = tmp_path / str(number)
-        with pytest.raises(Ended):
-            new_repository(base, MortalStorage(base, number, end_with_an_error))
+        with pytest.raises(SimulatedCrash):
+            new_repository(base, CrashingStorage(base, number, crash_with_an_error))
         with pytest.raises((NotFound, FileNotFoundError)):
             manifest_fields(base)
         new_repository(base)

@@ -12,7 +12,7 @@ from tests.support.repositories.garbage_collection import (
     AT_ONCE,
     IMAGE,
     LATER,
-    WatchedStorage,
+    StorageWithHook,
     collect,
     contents,
     findings,
@@ -188,7 +188,7 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     assert foreign.exists()
 
 
-def publish_third(storage: LocalStorage | WatchedStorage) -> bool:
+def publish_third(storage: LocalStorage | StorageWithHook) -> bool:
     """Publish content that lies about as garbage; tell whether it was let through."""
     repository = repository_on(storage)
     for _ in range(3):
@@ -212,7 +212,7 @@ def test_a_collection_at_any_point_of_a_publish_harms_nobody(tmp_path: Path) -> 
         is_reached = False
 
         def interfere(
-            storage: WatchedStorage, base: Path = base, point: int = point
+            storage: StorageWithHook, base: Path = base, point: int = point
         ) -> None:
             nonlocal calls, is_reached
             # Who holds the lock keeps collections out.
@@ -222,7 +222,7 @@ def test_a_collection_at_any_point_of_a_publish_harms_nobody(tmp_path: Path) -> 
                     collect(base)
                 calls += 1
 
-        storage = WatchedStorage(base, interfere)
+        storage = StorageWithHook(base, interfere)
         assert publish_third(storage)
         read = contents(repository_at(base).read())
         assert read[IMAGE + b"/leaked"] == b"content of leaked"
@@ -244,7 +244,9 @@ def test_what_is_published_between_two_batches_is_kept(
         two_revisions(base)
         locks = 0
 
-        def interfere(_: WatchedStorage, base: Path = base, point: int = point) -> None:
+        def interfere(
+            _: StorageWithHook, base: Path = base, point: int = point
+        ) -> None:
             nonlocal locks
             if locks == point:
                 assert publish_third(LocalStorage(base))
@@ -258,7 +260,7 @@ def test_what_is_published_between_two_batches_is_kept(
         assert (IMAGE + b"/leaked" in read) is (locks > point)
 
 
-class LockWatch(WatchedStorage):
+class LockWatch(StorageWithHook):
     """Calls back before the lock is taken, and at no other time."""
 
     def _before(self) -> None:
@@ -277,7 +279,7 @@ class LockWatch(WatchedStorage):
             yield
 
 
-def collect_on(storage: WatchedStorage) -> None:
+def collect_on(storage: StorageWithHook) -> None:
     collect_garbage(FQRN, storage, keys(), now=LATER, retention=AT_ONCE)
 
 
@@ -296,7 +298,7 @@ def check_left_by_a_collection(base: Path) -> None:
 
 def writes_of_a_collection(base: Path) -> int:
     two_revisions(base)
-    storage = WatchedStorage(base, lambda _: None)
+    storage = StorageWithHook(base, lambda _: None)
     collect_on(storage)
     assert storage.writes > 8
     return storage.writes
@@ -308,11 +310,11 @@ def test_a_collection_can_fail_at_any_write_and_deletion(tmp_path: Path) -> None
         base = tmp_path / str(number)
         two_revisions(base)
 
-        def end(storage: WatchedStorage, number: int = number) -> None:
+        def end(storage: StorageWithHook, number: int = number) -> None:
             if storage.writes == number:
                 raise Ended
 
-        storage = WatchedStorage(base, end)
+        storage = StorageWithHook(base, end)
         with pytest.raises(Ended):
             collect_on(storage)
         check_left_by_a_collection(base)
@@ -326,11 +328,11 @@ def test_a_collection_can_be_killed_at_any_write_and_deletion(tmp_path: Path) ->
         child = os.fork()
         if child == 0:
 
-            def end(storage: WatchedStorage, number: int = number) -> None:
+            def end(storage: StorageWithHook, number: int = number) -> None:
                 if storage.writes == number:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            storage = WatchedStorage(base, end)
+            storage = StorageWithHook(base, end)
             collect_on(storage)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
-    Ended,
-    MortalStorage,
-    end_with_an_error,
+    CrashingStorage,
+    SimulatedCrash,
+    crash_with_an_error,
 )
 from tests.support.repositories.independent_audit import (
     audit,
@@ -36,12 +36,12 @@ def publish(repository: Repository) -> Revision:
     return repository.commit([PutLink(b"/link", b"target")], now=NOW + 10)
 
 
-def repository_on(storage: LocalStorage | MortalStorage) -> Repository:
+def repository_on(storage: LocalStorage | CrashingStorage) -> Repository:
     return Repository(FQRN, storage, keys(), is_mountpoint=is_mountpoint)
 
 
-def count_writes(base: Path, run: Callable[[MortalStorage], object]) -> int:
-    storage = MortalStorage(base, MORE_THAN_ALL_WRITES, end_with_an_error)
+def count_writes(base: Path, run: Callable[[CrashingStorage], object]) -> int:
+    storage = CrashingStorage(base, MORE_THAN_ALL_WRITES, crash_with_an_error)
     run(storage)
     return MORE_THAN_ALL_WRITES - storage.writes_left
 
@@ -53,8 +53,8 @@ def test_a_reflog_that_is_ahead_is_repaired_by_a_commit_that_changes_nothing(
     writes = count_writes(tmp_path, lambda storage: publish(repository_on(storage)))
     base = tmp_path / "killed"
     new_repository(base)
-    with pytest.raises(Ended):
-        publish(repository_on(MortalStorage(base, writes - 1, end_with_an_error)))
+    with pytest.raises(SimulatedCrash):
+        publish(repository_on(CrashingStorage(base, writes - 1, crash_with_an_error)))
     with pytest.raises(AssertionError):
         audit(base)
     revision = repository_on(LocalStorage(base)).commit([], now=NOW + 20)

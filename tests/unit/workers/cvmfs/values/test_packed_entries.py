@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.repositories.repository_builders import directory, dirents, file
+from tests.support.repositories.drawn_trees import dirents
+from tests.support.repositories.repository_builders import directory, file
 from workers.cvmfs import Chunk, Content, Dirent
 from workers.cvmfs.values.packed_entries import pack, packed_count, unpack
 

@@ -5,26 +5,26 @@ import stat
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.layer_trees import found, layer, names
+from tests.support.images.layer_trees import entry_at, layer, names
 from tests.support.repositories.memory_sink import MemorySink
 from workers.cvmfs import Dirent
 
 
 def test_of_two_members_with_one_name_the_last_counts() -> None:
     read = layer(tars.file(b"a", b"1", mode=0o600), tars.file(b"a", b"2", mode=0o644))
-    assert stat.S_IMODE(found(read, b"a").mode) == 0o644
+    assert stat.S_IMODE(entry_at(read, b"a").mode) == 0o644
 
 
 def test_directories_that_no_member_names_are_implied() -> None:
     read = layer(tars.file(b"a/b/c"), tars.directory(b"a/d"))
     assert read.implied == {b"", b"a", b"a/b"}
-    assert found(read, b"a") == Dirent(stat.S_IFDIR | 0o755)
+    assert entry_at(read, b"a") == Dirent(stat.S_IFDIR | 0o755)
 
 
 def test_a_directory_that_is_named_after_its_entries_is_not_implied() -> None:
     read = layer(tars.file(b"a/b"), tars.directory(b"a", mode=0o700))
     assert read.implied == {b""}
-    assert stat.S_IMODE(found(read, b"a").mode) == 0o700
+    assert stat.S_IMODE(entry_at(read, b"a").mode) == 0o700
     assert names(read) == {b"a", b"a/b"}
 
 
@@ -33,7 +33,7 @@ def test_a_directory_that_is_named_twice_keeps_its_entries() -> None:
         tars.directory(b"a"), tars.file(b"a/b"), tars.directory(b"a", mode=0o1)
     )
     assert names(read) == {b"a", b"a/b"}
-    assert stat.S_IMODE(found(read, b"a").mode) == 0o1
+    assert stat.S_IMODE(entry_at(read, b"a").mode) == 0o1
 
 
 def test_a_file_over_a_directory_takes_its_entries_away() -> None:
@@ -91,7 +91,7 @@ def test_members_go_through_symlinks_of_their_own_layer() -> None:
 def test_where_a_symlink_leads_may_change_on_the_way() -> None:
     read = layer(tars.symlink(b"a", b"/"), tars.file(b"a/a"), tars.file(b"a/a"))
     assert names(read) == {b"a", b"a/a"}
-    assert stat.S_ISDIR(found(read, b"a").mode)
+    assert stat.S_ISDIR(entry_at(read, b"a").mode)
 
 
 def test_a_directory_over_a_symlink_of_the_layer_replaces_it() -> None:
@@ -113,10 +113,12 @@ def test_hard_links_share_content_metadata_and_a_group() -> None:
         tars.file(b"other"),
         tars.hard_link(b"other2", b"other"),
     )
-    group = {found(read, path) for path in (b"a", b"d/b", b"c", b"e")}
+    group = {entry_at(read, path) for path in (b"a", b"d/b", b"c", b"e")}
     assert len(group) == 1
-    assert found(read, b"a").link_group != found(read, b"other").link_group
-    assert found(read, b"other").link_group == found(read, b"other2").link_group != 0
+    assert entry_at(read, b"a").link_group != entry_at(read, b"other").link_group
+    assert (
+        entry_at(read, b"other").link_group == entry_at(read, b"other2").link_group != 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,27 +131,27 @@ def test_hard_links_share_content_metadata_and_a_group() -> None:
 )
 def test_anything_but_a_directory_can_be_linked(target: bytes) -> None:
     read = layer(target, tars.hard_link(b"h", b"a"))
-    assert found(read, b"h") == found(read, b"a")
-    assert found(read, b"h").link_group
+    assert entry_at(read, b"h") == entry_at(read, b"a")
+    assert entry_at(read, b"h").link_group
 
 
 def test_a_link_keeps_the_file_that_its_target_was() -> None:
     read = layer(
         tars.file(b"a", mode=0o111), tars.hard_link(b"b", b"a"), tars.file(b"a")
     )
-    assert stat.S_IMODE(found(read, b"b").mode) == 0o111
-    assert found(read, b"a").link_group == 0
+    assert stat.S_IMODE(entry_at(read, b"b").mode) == 0o111
+    assert entry_at(read, b"a").link_group == 0
 
 
 def test_a_link_may_replace_the_directory_that_its_target_is_in() -> None:
     read = layer(tars.file(b"d/f", mode=0o123), tars.hard_link(b"d", b"d/f"))
     assert names(read) == {b"d"}
-    assert stat.S_IMODE(found(read, b"d").mode) == 0o123
+    assert stat.S_IMODE(entry_at(read, b"d").mode) == 0o123
 
 
 def test_a_link_to_itself_changes_nothing() -> None:
     read = layer(tars.file(b"a", mode=0o123), tars.hard_link(b"a", b"a"))
-    assert stat.S_IMODE(found(read, b"a").mode) == 0o123
+    assert stat.S_IMODE(entry_at(read, b"a").mode) == 0o123
 
 
 def test_links_go_through_symlinks_of_their_own_layer() -> None:
@@ -159,7 +161,7 @@ def test_links_go_through_symlinks_of_their_own_layer() -> None:
         tars.hard_link(b"b", b"s/a"),
         tars.hard_link(b"c", b"s/lower"),
     )
-    assert found(read, b"b").link_group == found(read, b"d/a").link_group != 0
+    assert entry_at(read, b"b").link_group == entry_at(read, b"d/a").link_group != 0
     assert read.links == {b"": {b"c": b"d/lower"}}
 
 
@@ -188,7 +190,7 @@ def test_links_into_the_folder_of_aufs_keep_their_file_and_the_folder_goes() -> 
         tars.file(b".wh..wh.aufs"),
     )
     assert names(read) == {b"a"}
-    assert stat.S_IMODE(found(read, b"a").mode) == 0o123
+    assert stat.S_IMODE(entry_at(read, b"a").mode) == 0o123
     assert (read.whiteouts, read.implied) == ({}, {b""})
 
 

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.layer_trees import found, layer
+from tests.support.images.layer_trees import entry_at, layer
 from tests.support.repositories.memory_sink import MemorySink
 from workers.cvmfs import Dirent
 from workers.images.rejected import ImageRejected
@@ -61,7 +61,7 @@ def test_an_entry_has_all_that_its_member_says() -> None:
     entry = tars.file(b"a", b"data", mode=0o4711, uid=4_000_000_000, gid=5, mtime=-9)
     entry = tars.pax({b"mtime": b"-8.5", b"SCHILY.xattr.user.x": b"y"}, entry)
     sink = MemorySink()
-    dirent = found(layer(entry, sink=sink), b"a")
+    dirent = entry_at(layer(entry, sink=sink), b"a")
     assert dirent == Dirent(
         stat.S_IFREG | 0o4711,
         uid=4_000_000_000,
@@ -94,11 +94,11 @@ def test_every_type_of_file_has_its_type_bits() -> None:
         b"block": stat.S_IFBLK,
         b"fifo": stat.S_IFIFO,
     }
-    assert found(read, b"symlink").target == b"to/where"
-    assert found(read, b"character").device == os.makedev(1, 3)
-    assert found(read, b"block").device == os.makedev(8, 1)
+    assert entry_at(read, b"symlink").target == b"to/where"
+    assert entry_at(read, b"character").device == os.makedev(1, 3)
+    assert entry_at(read, b"block").device == os.makedev(8, 1)
 
 
 def test_symlinks_have_the_permissions_that_linux_shows() -> None:
     read = layer(tars.symlink(b"s", b"t", mode=0o600))
-    assert stat.S_IMODE(found(read, b"s").mode) == 0o777
+    assert stat.S_IMODE(entry_at(read, b"s").mode) == 0o777

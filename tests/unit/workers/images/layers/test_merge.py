@@ -3,14 +3,14 @@
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.layer_trees import Stack
+from tests.support.images.layer_trees import LayerStack
 from workers.images.layers.merge import merge
 from workers.images.rejected import ImageRejected
 
 
 def refused(match: str, *layers: list[bytes]) -> None:
     with pytest.raises(ImageRejected, match=match):
-        Stack(*layers)
+        LayerStack(*layers)
 
 
 def test_no_layer_at_all_is_an_empty_root() -> None:
@@ -19,7 +19,7 @@ def test_no_layer_at_all_is_an_empty_root() -> None:
 
 
 def test_an_upper_layer_adds_and_replaces() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"a", b"1"), tars.file(b"d/b", b"2"), tars.file(b"d/c", b"3")],
         [tars.file(b"d/b", b"4", mode=0o600), tars.file(b"e", b"5")],
     )
@@ -32,8 +32,8 @@ def test_an_upper_layer_adds_and_replaces() -> None:
 def test_merging_leaves_the_layers_as_they_are() -> None:
     entries = [tars.file(b"a/b"), tars.hard_link(b"a/c", b"a/b"), tars.directory(b"d")]
     upper = [tars.whiteout(b"a/b"), tars.hard_link(b"x", b"a/c"), tars.file(b"a/e")]
-    stack = Stack(entries, upper)
-    again = Stack(entries, upper)
+    stack = LayerStack(entries, upper)
+    again = LayerStack(entries, upper)
     assert merge(stack.layers) == stack.tree
     assert stack.layers == again.layers
 
@@ -45,7 +45,7 @@ def test_a_directory_that_is_named_gets_the_upper_metadata_and_keeps_its_entries
     None
 ):
     lower = tars.xattrs({b"user.a": b"1"}, tars.directory(b"d", mode=0o700, uid=1))
-    stack = Stack(
+    stack = LayerStack(
         [lower, tars.file(b"d/a")],
         [tars.directory(b"d", mode=0o1777, gid=5, mtime=7), tars.file(b"d/b")],
     )
@@ -56,7 +56,7 @@ def test_a_directory_that_is_named_gets_the_upper_metadata_and_keeps_its_entries
 
 
 def test_a_directory_that_is_not_named_stays_as_it_is_below() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"d", mode=0o2750, uid=1, mtime=3)], [tars.file(b"d/e/a")]
     )
     assert (stack[b"d"].mode, stack[b"d"].uid) == (0o2750, 1)
@@ -65,20 +65,20 @@ def test_a_directory_that_is_not_named_stays_as_it_is_below() -> None:
 
 
 def test_the_root_is_what_the_uppermost_layer_that_names_it_says() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"./", mode=0o700)],
         [tars.directory(b"./", mode=0o711, uid=2)],
         [tars.file(b"a")],
     )
     assert (stack[b""].mode, stack[b""].uid) == (0o711, 2)
-    assert (Stack([tars.file(b"a")])[b""].mode) == 0o755
+    assert (LayerStack([tars.file(b"a")])[b""].mode) == 0o755
 
 
 @pytest.mark.parametrize(
     "upper", [tars.file(b"x", b"1"), tars.symlink(b"x", b"y"), tars.fifo(b"x")]
 )
 def test_anything_over_a_directory_takes_its_entries_away(upper: bytes) -> None:
-    stack = Stack([tars.file(b"x/y/z"), tars.file(b"y/k")], [upper])
+    stack = LayerStack([tars.file(b"x/y/z"), tars.file(b"y/k")], [upper])
     assert stack.paths == {b"x", b"y", b"y/k"}
 
 
@@ -86,18 +86,20 @@ def test_anything_over_a_directory_takes_its_entries_away(upper: bytes) -> None:
     "lower", [tars.file(b"x", b"1"), tars.symlink(b"x", b"y"), tars.fifo(b"x")]
 )
 def test_a_directory_replaces_anything(lower: bytes) -> None:
-    stack = Stack([lower, tars.file(b"y/k")], [tars.directory(b"x"), tars.file(b"x/a")])
+    stack = LayerStack(
+        [lower, tars.file(b"y/k")], [tars.directory(b"x"), tars.file(b"x/a")]
+    )
     assert stack.paths == {b"x", b"x/a", b"y", b"y/k"}
     assert stack[b"x"].type == "directory"
 
 
 def test_a_file_becomes_a_directory_when_an_upper_layer_puts_something_in_it() -> None:
-    stack = Stack([tars.file(b"x")], [tars.file(b"x/a")])
+    stack = LayerStack([tars.file(b"x")], [tars.file(b"x/a")])
     assert stack.paths == {b"x", b"x/a"}
 
 
 def test_types_change_back_and_forth() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"x/old")],
         [tars.file(b"x")],
         [tars.directory(b"x"), tars.file(b"x/new")],
@@ -109,7 +111,7 @@ def test_types_change_back_and_forth() -> None:
 
 
 def test_what_goes_through_a_lower_symlink_lands_where_it_leads() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"usr/lib", mode=0o751), tars.symlink(b"lib", b"usr/lib")],
         [tars.file(b"lib/a"), tars.file(b"lib/new/b")],
     )
@@ -122,7 +124,7 @@ def test_what_goes_through_a_lower_symlink_lands_where_it_leads() -> None:
     "target", [b"/usr/lib", b"../../usr/lib", b"u/lib", b"./usr//lib/"]
 )
 def test_symlinks_lead_as_they_would_in_a_container(target: bytes) -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"usr/lib"), tars.symlink(b"u", b"/usr")],
         [tars.symlink(b"lib", target)],
         [tars.file(b"lib/a")],
@@ -131,12 +133,12 @@ def test_symlinks_lead_as_they_would_in_a_container(target: bytes) -> None:
 
 
 def test_a_symlink_that_leads_nowhere_gets_its_directory() -> None:
-    stack = Stack([tars.symlink(b"a", b"b/c")], [tars.file(b"a/d")])
+    stack = LayerStack([tars.symlink(b"a", b"b/c")], [tars.file(b"a/d")])
     assert stack.paths == {b"a", b"b", b"b/c", b"b/c/d"}
 
 
 def test_deletions_go_through_lower_symlinks_too() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [
             tars.file(b"usr/lib/a"),
             tars.file(b"usr/lib/b"),
@@ -148,7 +150,7 @@ def test_deletions_go_through_lower_symlinks_too() -> None:
 
 
 def test_a_directory_over_a_symlink_leaves_alone_where_that_led() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"usr/lib/a"), tars.symlink(b"lib", b"usr/lib")],
         [tars.directory(b"lib"), tars.file(b"lib/b"), tars.whiteout(b"lib/a")],
     )
@@ -157,7 +159,7 @@ def test_a_directory_over_a_symlink_leaves_alone_where_that_led() -> None:
 
 def test_a_loop_of_lower_symlinks_is_refused_when_somebody_goes_through() -> None:
     loop = [tars.symlink(b"a", b"b"), tars.symlink(b"b", b"a")]
-    assert Stack(loop, [tars.file(b"c")]).paths == {b"a", b"b", b"c"}
+    assert LayerStack(loop, [tars.file(b"c")]).paths == {b"a", b"b", b"c"}
     refused("loop of symlinks", loop, [tars.file(b"a/x")])
     refused("loop of symlinks", loop, [tars.hard_link(b"x", b"a/x")])
 
@@ -166,7 +168,7 @@ def test_a_loop_of_lower_symlinks_is_refused_when_somebody_goes_through() -> Non
 
 
 def test_a_whiteout_deletes_files_and_whole_directories() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"a"), tars.file(b"d/e/f"), tars.file(b"d2/g"), tars.file(b"d2/h")],
         [tars.whiteout(b"a"), tars.whiteout(b"d"), tars.whiteout(b"d2/g")],
     )
@@ -178,7 +180,7 @@ def test_a_whiteout_deletes_nothing_of_its_own_layer(order: str) -> None:
     added = [tars.file(b"a", b"new"), tars.directory(b"d"), tars.file(b"d/new")]
     deleted = [tars.whiteout(b"a"), tars.whiteout(b"d")]
     upper = deleted + added if order == "deletions first" else added + deleted
-    stack = Stack([tars.file(b"a", b"old"), tars.file(b"d/old")], upper)
+    stack = LayerStack([tars.file(b"a", b"old"), tars.file(b"d/old")], upper)
     assert stack.paths == {b"a", b"d", b"d/new"}
     assert stack.content(b"a") == b"new"
 
@@ -191,7 +193,7 @@ def test_an_opaque_directory_hides_lower_layers_but_not_its_own(order: str) -> N
         if order == "deletions first"
         else [*added, tars.opaque(b"d")]
     )
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"d", mode=0o700), tars.file(b"d/old"), tars.file(b"d/e/old")],
         [tars.file(b"d/older")],
         upper,
@@ -201,29 +203,29 @@ def test_an_opaque_directory_hides_lower_layers_but_not_its_own(order: str) -> N
 
 
 def test_what_is_put_back_above_an_opaque_directory_is_there() -> None:
-    stack = Stack([tars.file(b"d/a")], [tars.opaque(b"d")], [tars.file(b"d/a")])
+    stack = LayerStack([tars.file(b"d/a")], [tars.opaque(b"d")], [tars.file(b"d/a")])
     assert stack.paths == {b"d", b"d/a"}
 
 
 def test_an_opaque_root_hides_everything() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"d/a"), tars.file(b"b")], [tars.opaque(b""), tars.file(b"c")]
     )
     assert stack.paths == {b"c"}
 
 
 def test_deletions_of_what_is_not_there_make_nothing() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"f")],
         [tars.whiteout(b"a"), tars.whiteout(b"d/e/b"), tars.opaque(b"o/p")],
         [tars.whiteout(b"f/x")],
     )
     assert stack.paths == {b"f"}
-    assert Stack([tars.whiteout(b"a"), tars.file(b"b")]).paths == {b"b"}
+    assert LayerStack([tars.whiteout(b"a"), tars.file(b"b")]).paths == {b"b"}
 
 
 def test_what_is_deleted_and_made_anew_has_nothing_of_the_old() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"d", mode=0o700, uid=7), tars.file(b"d/old")],
         [tars.whiteout(b"d"), tars.file(b"d/new")],
     )
@@ -242,7 +244,7 @@ def test_groups_of_hard_links_stay_apart_across_layers() -> None:
         tars.file(b"x/e"),
         tars.hard_link(b"f", b"x/e"),
     ]
-    stack = Stack(entries, upper)
+    stack = LayerStack(entries, upper)
     linked = {path: stack[path].linked for path in stack.paths}
     assert linked == {
         b"a": b"a",
@@ -256,7 +258,7 @@ def test_groups_of_hard_links_stay_apart_across_layers() -> None:
 
 
 def test_a_link_to_a_lower_file_joins_its_group() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"usr/a", b"1", mode=0o4755, uid=3), tars.symlink(b"u", b"usr")],
         [tars.hard_link(b"new/b", b"usr/a")],
         [tars.hard_link(b"c", b"u/a"), tars.hard_link(b"d", b"/new/b")],
@@ -268,7 +270,7 @@ def test_a_link_to_a_lower_file_joins_its_group() -> None:
 
 
 def test_a_link_to_a_lower_file_replaces_what_has_its_name() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"a", b"1"), tars.file(b"d/x"), tars.file(b"f")],
         [tars.hard_link(b"d", b"a"), tars.hard_link(b"f", b"a")],
     )
@@ -277,7 +279,7 @@ def test_a_link_to_a_lower_file_replaces_what_has_its_name() -> None:
 
 
 def test_a_link_outlives_the_lower_name_that_its_layer_deletes_or_replaces() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"a", b"1"), tars.file(b"b", b"2")],
         [
             tars.hard_link(b"x", b"a"),
@@ -292,7 +294,7 @@ def test_a_link_outlives_the_lower_name_that_its_layer_deletes_or_replaces() -> 
 
 
 def test_a_name_that_is_replaced_leaves_its_group() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"a", b"1"), tars.hard_link(b"b", b"a"), tars.hard_link(b"c", b"a")],
         [tars.file(b"b", b"2")],
     )
@@ -301,7 +303,7 @@ def test_a_name_that_is_replaced_leaves_its_group() -> None:
 
 
 def test_a_link_through_a_lower_symlink_lands_where_it_leads() -> None:
-    stack = Stack(
+    stack = LayerStack(
         [tars.file(b"usr/a"), tars.symlink(b"u", b"usr")],
         [tars.hard_link(b"u/b", b"usr/a")],
     )
@@ -311,7 +313,7 @@ def test_a_link_through_a_lower_symlink_lands_where_it_leads() -> None:
 def test_a_link_to_a_lower_symlink_that_is_passed_through_is_one_to_the_symlink() -> (
     None
 ):
-    stack = Stack(
+    stack = LayerStack(
         [tars.directory(b"d"), tars.symlink(b"s", b"d")],
         [tars.file(b"s/a"), tars.hard_link(b"s/b", b"s")],
     )
@@ -337,8 +339,8 @@ def test_two_thousand_directories_in_each_other_are_merged() -> None:
     path = b"d/" * 2000
     lower = [tars.gnu_name(path + b"a", tars.file(b"x"))]
     upper = [tars.gnu_name(path + b"b", tars.file(b"x")), tars.opaque(b"d/d/d")]
-    assert len(Stack(lower, lower).tree.directories) == 2001
-    tree = Stack(lower, upper).tree
+    assert len(LayerStack(lower, lower).tree.directories) == 2001
+    tree = LayerStack(lower, upper).tree
     assert set(tree.directories[path.rstrip(b"/")]) == {b"b"}
 
 
@@ -346,6 +348,6 @@ def test_a_hundred_layers_are_merged() -> None:
     layers = [
         [tars.file(b"own/%d" % n), tars.file(b"shared", b"%d" % n)] for n in range(100)
     ]
-    stack = Stack(*layers)
+    stack = LayerStack(*layers)
     assert len(stack.paths) == 102
     assert stack.content(b"shared") == b"99"

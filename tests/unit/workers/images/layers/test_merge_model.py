@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images.drawn_layers import DrawnLayers
-from tests.support.images.layer_trees import Stack
+from tests.support.images.layer_trees import LayerStack
 from tests.support.images.tree_listing import Entry, Listing, differences
-from tests.support.images.unpacking_model import FileSystem, Inode
+from tests.support.images.unpacking_model import Inode, UnpackingModel
 
 
-def listing_of(system: FileSystem) -> Listing:
+def listing_of(system: UnpackingModel) -> Listing:
     names: dict[Inode, list[bytes]] = {}
     for place, inode in system.walk():
         names.setdefault(inode, []).append(b"/".join(place))
@@ -37,5 +37,5 @@ def listing_of(system: FileSystem) -> Listing:
 def test_merging_layers_equals_unpacking_them_one_by_one(data: st.DataObject) -> None:
     layers = DrawnLayers(data)
     count = data.draw(st.integers(1, 4))
-    stack = Stack(*[layers.layer() for _ in range(count)])
+    stack = LayerStack(*[layers.layer() for _ in range(count)])
     assert differences(listing_of(layers.system), stack.listing) == []

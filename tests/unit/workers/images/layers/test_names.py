@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import tars
-from tests.support.images.layer_trees import found, layer, layer_of, names
+from tests.support.images.layer_trees import entry_at, layer, layer_of, names
 from workers.errors import PermanentError
 from workers.images.rejected import ImageRejected
 
@@ -145,7 +145,9 @@ def test_hostile_layers_are_read_or_refused(
         read = layer_of(b"".join(entries) + rubbish)
     except PermanentError:
         return
-    directories = {path for path in names(read) if stat.S_ISDIR(found(read, path).mode)}
+    directories = {
+        path for path in names(read) if stat.S_ISDIR(entry_at(read, path).mode)
+    }
     assert directories | {b""} == set(read.tree.directories)
     assert read.implied <= directories | {b""}
     for directory, links in read.links.items():

@@ -9,8 +9,8 @@ import pytest
 from isal import igzip
 
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
-from tests.support.images.layer_trees import found, layer, layer_of, names
+from tests.support.images.block_stream import BlockStream
+from tests.support.images.layer_trees import entry_at, layer, layer_of, names
 from tests.support.images.oci import (
     Layer,
     gzip_layer,
@@ -63,7 +63,7 @@ def test_host_labels_and_overlay_marks_are_dropped_and_other_xattrs_kept() -> No
         b"user.empty": b"",
         b"trusted.long": b"v" * 65536,
     }
-    kept = found(layer(tars.xattrs(values, tars.file(b"a"))), b"a").xattrs
+    kept = entry_at(layer(tars.xattrs(values, tars.file(b"a"))), b"a").xattrs
     assert dict(kept) == {
         name: values[name]
         for name in (b"security.capability", b"user.empty", b"trusted.long")
@@ -74,7 +74,7 @@ def test_content_is_stored_whole_or_in_pieces() -> None:
     sink = MemorySink(piece_size=1000)
     small, large = b"s" * 1000, b"".join(b"%d," % n for n in range(1000))
     read = layer(tars.file(b"small", small), tars.file(b"large", large), sink=sink)
-    one, other = found(read, b"small").content, found(read, b"large").content
+    one, other = entry_at(read, b"small").content, entry_at(read, b"large").content
     assert one is not None
     assert other is not None
     assert (sink.read(one), sink.read(other)) == (small, large)
@@ -92,7 +92,7 @@ def test_contents_meet_their_files_in_any_mix_of_sizes() -> None:
     ]
     read = layer(*entries, sink=sink)
     for name, data in contents.items():
-        content = found(read, name).content
+        content = entry_at(read, name).content
         assert content is not None
         assert sink.read(content) == data
 
@@ -106,7 +106,7 @@ def test_more_members_than_may_wait_are_read_in_order(
         *(tars.file(b"%d" % (n % 300), b"%d" % n) for n in range(1000)), sink=sink
     )
     for n in range(700, 1000):
-        content = found(read, b"%d" % (n % 300)).content
+        content = entry_at(read, b"%d" % (n % 300)).content
         assert content is not None
         assert sink.read(content) == b"%d" % n
 
@@ -140,7 +140,7 @@ def test_a_layer_is_the_same_however_it_is_packed(
     read = layer_of(packed.blob, sink)
     assert read == layer_of(data)
     assert read.diff_id == packed.diff_id
-    content = found(read, b"d/150").content
+    content = entry_at(read, b"d/150").content
     assert content is not None
     assert sink.read(content) == b"150" * 150
 
@@ -190,7 +190,7 @@ class FailingSink(MemorySink):
 
 
 def test_what_the_sink_raises_ends_the_reading() -> None:
-    blob = Blocks(tars.tar(tars.file(b"a", b"1")))
+    blob = BlockStream(tars.tar(tars.file(b"a", b"1")))
     with (
         pytest.raises(OSError, match="the disk is full"),
         ContentPool(FailingSink(), threads=1) as pool,

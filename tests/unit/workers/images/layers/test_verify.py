@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.images import tars
 from tests.support.images.drawn_layers import DrawnLayers
-from tests.support.images.layer_trees import Stack
+from tests.support.images.layer_trees import LayerStack
 from tests.support.repositories.repository_builders import streamed
 from workers.cvmfs import Content, Dirent, Tree
 from workers.images.layers.verify import VerificationFailed, verify
@@ -20,13 +20,13 @@ from workers.images.layers.verify import VerificationFailed, verify
 def test_both_derivations_agree_whatever_the_layers(data: st.DataObject) -> None:
     layers = DrawnLayers(data)
     count = data.draw(st.integers(1, 4))
-    stack = Stack(*[layers.layer() for _ in range(count)])
+    stack = LayerStack(*[layers.layer() for _ in range(count)])
     verify(streamed(stack.tree), stack.layers, ())
 
 
 @pytest.fixture
-def stack() -> Stack:
-    return Stack(
+def stack() -> LayerStack:
+    return LayerStack(
         [
             tars.directory(b"bin", mode=0o750),
             tars.file(b"bin/true", b"#!", mode=0o4755),
@@ -44,11 +44,11 @@ def stack() -> Stack:
     )
 
 
-def test_what_was_merged_is_verified(stack: Stack) -> None:
+def test_what_was_merged_is_verified(stack: LayerStack) -> None:
     verify(streamed(stack.tree), stack.layers, ())
 
 
-def changed(stack: Stack, path: bytes, dirent: Dirent | None) -> Tree:
+def changed(stack: LayerStack, path: bytes, dirent: Dirent | None) -> Tree:
     directory, name = os.path.split(path)
     entries = dict(stack.tree.directories[directory])
     if dirent is None:
@@ -74,40 +74,42 @@ TRUE = b"bin/true"
     ],
 )
 def test_an_entry_that_differs_in_one_field_is_noticed(
-    stack: Stack, field: str, value: Any
+    stack: LayerStack, field: str, value: Any
 ) -> None:
     dirent = stack.tree.directories[b"bin"][b"true"]._replace(**{field: value})
     with pytest.raises(VerificationFailed, match="/bin"):
         verify(streamed(changed(stack, TRUE, dirent)), stack.layers, ())
 
 
-def test_a_missing_entry_is_noticed(stack: Stack) -> None:
+def test_a_missing_entry_is_noticed(stack: LayerStack) -> None:
     with pytest.raises(VerificationFailed, match="/bin/true is missing"):
         verify(streamed(changed(stack, TRUE, None)), stack.layers, ())
 
 
-def test_an_entry_too_many_is_noticed_unless_it_is_ours(stack: Stack) -> None:
+def test_an_entry_too_many_is_noticed_unless_it_is_ours(stack: LayerStack) -> None:
     tree = changed(stack, b"bin/old", Dirent(stat.S_IFREG | 0o644))
     with pytest.raises(VerificationFailed, match="/bin/old should not be there"):
         verify(streamed(tree), stack.layers, ())
     verify(streamed(tree), stack.layers, {b"bin/old"})
 
 
-def test_other_attributes_of_the_root_are_noticed(stack: Stack) -> None:
+def test_other_attributes_of_the_root_are_noticed(stack: LayerStack) -> None:
     tree = Tree(stack.tree.root._replace(uid=1), stack.tree.directories)
     with pytest.raises(VerificationFailed, match="/ has other attributes"):
         verify(streamed(tree), stack.layers, ())
 
 
 def test_a_missing_file_whose_name_only_ends_like_a_marker_is_noticed() -> None:
-    stack = Stack([tars.file(b"x.cvmfscatalog", b"")])
+    stack = LayerStack([tars.file(b"x.cvmfscatalog", b"")])
     with pytest.raises(VerificationFailed, match=r"x\.cvmfscatalog is missing"):
         verify(streamed(changed(stack, b"x.cvmfscatalog", None)), stack.layers, ())
 
 
 def test_what_a_layer_hides_in_a_directory_that_it_replaces_does_not_matter() -> None:
     for hiding in (tars.opaque(b"d"), tars.whiteout(b"d/gone")):
-        stack = Stack([tars.file(b"d/gone", b"")], [hiding, tars.file(b"d", b"file")])
+        stack = LayerStack(
+            [tars.file(b"d/gone", b"")], [hiding, tars.file(b"d", b"file")]
+        )
         verify(streamed(stack.tree), stack.layers, ())
         assert stack.paths == {b"d"}
 
@@ -115,7 +117,7 @@ def test_what_a_layer_hides_in_a_directory_that_it_replaces_does_not_matter() ->
 def test_a_directory_that_a_layer_removes_while_it_goes_through_it_is_made_again() -> (
     None
 ):
-    stack = Stack(
+    stack = LayerStack(
         [tars.symlink(b"b", b"a")],
         [tars.directory(b"a"), tars.directory(b"b/a"), tars.fifo(b"a")],
     )
@@ -123,7 +125,9 @@ def test_a_directory_that_a_layer_removes_while_it_goes_through_it_is_made_again
 
 
 def test_what_was_in_a_directory_that_we_replaced_does_not_matter() -> None:
-    stack = Stack([tars.file(b"etc/hosts/theirs", b""), tars.file(b"etc/other", b"")])
+    stack = LayerStack(
+        [tars.file(b"etc/hosts/theirs", b""), tars.file(b"etc/other", b"")]
+    )
     tree = stack.tree
     del tree.directories[b"etc/hosts"]
     tree.directories.put(b"etc", b"hosts", Dirent(stat.S_IFREG | 0o644))
@@ -132,7 +136,9 @@ def test_what_was_in_a_directory_that_we_replaced_does_not_matter() -> None:
         verify(streamed(tree), stack.layers, ())
 
 
-def test_a_directory_whose_entries_were_not_written_is_noticed(stack: Stack) -> None:
+def test_a_directory_whose_entries_were_not_written_is_noticed(
+    stack: LayerStack,
+) -> None:
     directories = {**stack.tree.directories}
     del directories[b"usr/lib"]
     with pytest.raises(VerificationFailed, match="/usr/lib is missing"):
@@ -140,7 +146,7 @@ def test_a_directory_whose_entries_were_not_written_is_noticed(stack: Stack) -> 
 
 
 def test_layers_are_left_as_they_are_by_what_is_derived_from_them(
-    stack: Stack,
+    stack: LayerStack,
 ) -> None:
     before = [
         {path: dict(entries) for path, entries in layer.tree.directories.items()}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip
 
-from tests.support.images.block_stream import Blocks
+from tests.support.images.block_stream import BlockStream
 from workers.errors import PermanentError
 from workers.images.tar.decompress import DamagedLayer, LayerStream
 
@@ -26,7 +26,7 @@ def unpack(blob: bytes, block: int = 1 << 20) -> bytes:
 
 
 def blocks(blob: bytes, block: int = 1 << 20) -> list[bytes]:
-    stream = LayerStream(Blocks(blob, block), lambda _: None)
+    stream = LayerStream(BlockStream(blob, block), lambda _: None)
     return list(iter(lambda: stream.read(1), b""))
 
 
@@ -78,7 +78,7 @@ def test_every_compression_gives_the_layer_again(blob: bytes, block: int) -> Non
 
 @COMPRESSED
 def test_the_diff_id_is_the_digest_of_what_came_out(blob: bytes) -> None:
-    stream = LayerStream(Blocks(blob), lambda _: None)
+    stream = LayerStream(BlockStream(blob), lambda _: None)
     while stream.read(1):
         pass
     assert stream.diff_id == f"sha256:{hashlib.sha256(TEXT).hexdigest()}"
@@ -169,7 +169,7 @@ def test_a_bomb_comes_out_in_small_blocks_and_stops_when_told(blob: bytes) -> No
         if len(lengths) > 5:
             raise EnoughError
 
-    stream = LayerStream(Blocks(blob), spend)
+    stream = LayerStream(BlockStream(blob), spend)
     with pytest.raises(EnoughError):
         list(iter(lambda: stream.read(1), b""))
     assert max(lengths) <= 1 << 20

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
+from tests.support.images.block_stream import BlockStream
 from tests.support.images.tar_members import read
 from workers.images.tar.reader import TarReader
 
@@ -21,7 +21,7 @@ def test_it_does_not_matter_in_what_blocks_the_stream_comes(block: int) -> None:
 
 def test_content_that_is_read_in_part_is_skipped_to_its_end() -> None:
     data = tars.tar(tars.file(b"a", b"1" * 3000), tars.file(b"b", b"2"))
-    reader = TarReader(Blocks(data))
+    reader = TarReader(BlockStream(data))
     names = []
     for member in reader:
         names.append(member.name)
@@ -31,6 +31,6 @@ def test_content_that_is_read_in_part_is_skipped_to_its_end() -> None:
 
 
 def test_pieces_have_the_length_asked_for_but_the_last() -> None:
-    reader = TarReader(Blocks(tars.tar(tars.file(b"a", b"12345678"))))
+    reader = TarReader(BlockStream(tars.tar(tars.file(b"a", b"12345678"))))
     [pieces] = [list(reader.pieces(member, 3)) for member in reader]
     assert pieces == [b"123", b"456", b"78"]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
+from tests.support.images.block_stream import BlockStream
 from tests.support.images.tar_members import read, read_one
 from workers.images.tar.fields import DamagedTar
 from workers.images.tar.reader import DIRECTORY, REGULAR, Member, TarReader
@@ -24,7 +24,7 @@ def test_a_plain_entry_gives_all_that_its_header_says() -> None:
 
 def test_content_that_nobody_reads_is_skipped() -> None:
     data = tars.tar(tars.file(b"a", b"1" * 3000), tars.file(b"b", b"2"))
-    assert [member.name for member in TarReader(Blocks(data))] == [b"a", b"b"]
+    assert [member.name for member in TarReader(BlockStream(data))] == [b"a", b"b"]
 
 
 def test_a_tar_without_its_two_empty_blocks_is_whole() -> None:
@@ -37,7 +37,7 @@ def test_a_stream_of_no_bytes_has_no_members() -> None:
 
 
 def test_the_stream_is_read_to_its_end_behind_the_last_member() -> None:
-    stream = Blocks(tars.tar(tars.file(b"a")) + b"rubbish" * MEBIBYTE)
+    stream = BlockStream(tars.tar(tars.file(b"a")) + b"rubbish" * MEBIBYTE)
     assert len(list(TarReader(stream))) == 1
     assert stream.read(1) == b""
 
@@ -203,4 +203,4 @@ def test_a_header_of_more_than_a_mebibyte_is_refused() -> None:
     ids=["GNU", "PAX"],
 )
 def test_a_tar_may_have_a_file_of_more_than_8_gib(entry: bytes) -> None:
-    assert next(iter(TarReader(Blocks(entry)))).size == SIZE
+    assert next(iter(TarReader(BlockStream(entry)))).size == SIZE

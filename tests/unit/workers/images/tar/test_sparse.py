@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.images import tars
-from tests.support.images.block_stream import Blocks
+from tests.support.images.block_stream import BlockStream
 from tests.support.images.tar_members import read, read_one
 from workers.images.tar.fields import DamagedTar
 from workers.images.tar.reader import DIRECTORY, REGULAR, TarReader
@@ -55,7 +55,7 @@ def test_holes_of_sparse_files_are_filled(sparse: Sparse, extent_count: int) -> 
 def test_sparse_files_come_in_pieces_too(sparse: Sparse) -> None:
     extents = [(100, b"x" * 950), (3 * MEBIBYTE, b"y" * (2 * MEBIBYTE))]
     data = tars.tar(sparse(b"s", 6 * MEBIBYTE, extents))
-    reader = TarReader(Blocks(data))
+    reader = TarReader(BlockStream(data))
     [pieces] = [list(reader.pieces(member, 1_000_000)) for member in reader]
     assert {len(piece) for piece in pieces[:-1]} == {1_000_000}
     assert b"".join(pieces) == expanded(6 * MEBIBYTE, extents)
