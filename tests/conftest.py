@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.harness.jobs import JobRunner, open_job_runner
+from tests.support.harness.ledger import LedgerDriver, open_ledger_driver
 from tests.support.harness.redis_server import Flavour, RedisServer
 from tests.support.harness.web_app import WebApp, open_web_app
 
@@ -58,6 +59,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     flavour: Flavour = "redis" if shutil.which("redis-server") else "valkey"
     with RedisServer(tmp_path_factory.mktemp("redis"), flavour) as running:
         yield running
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Iterator[LedgerDriver]:
+    """Give an empty ledger, at which time stands still."""
+    with open_ledger_driver(redis_server) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The queue and the worker: real processes, killed at will."""
 
-import json
 import os
 import signal
-import zlib
 from pathlib import Path
 
 import pytest
@@ -12,52 +10,13 @@ from tests.support.harness.ledger import REFERENCE
 from tests.support.harness.redis_server import Flavour, RedisServer
 from tests.support.harness.worker_process import (
     OTHER,
-    OURS,
     QueueAndWorker,
     WorkerProcess,
     is_running,
 )
 from tests.support.tools.waiting import wait_until
-from workers.jobqueue import JobQueue, worker_name
-from workers.ledger import LedgerUnavailable, Outcome, State
-
-# Carrying.
-
-
-def test_what_is_put_in_is_seen_waiting(jobs: QueueAndWorker) -> None:
-    jobs.queue.enqueue(REFERENCE, "one")
-    assert jobs.queue.queued_ids() == {"one"}
-    assert jobs.queue.depth() == 1
-    accepted = jobs.driver.push(reference=OTHER)
-    assert jobs.queue.enqueue_accepted([accepted, accepted]) == 1
-    assert jobs.queue.queued_ids() == {"one", accepted.job_id}
-
-
-def test_what_needs_no_job_is_not_put_in(jobs: QueueAndWorker) -> None:
-    jobs.driver.push()
-    assert jobs.queue.enqueue_accepted([jobs.driver.push()]) == 0
-    assert jobs.queue.depth() == 0
-
-
-def test_a_job_is_json_and_names_one_function(jobs: QueueAndWorker) -> None:
-    jobs.queue.enqueue(REFERENCE, "one")
-    data = jobs.connection.hget("rq:job:one", "data")
-    assert isinstance(data, bytes)
-    assert json.loads(zlib.decompress(data)) == [OURS, None, [REFERENCE], {}]
-
-
-def test_a_queue_that_is_away_is_one_error_of_ours(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, server.client() as connection:
-        queue = JobQueue(connection)
-        server.kill()
-        for attempt in (
-            lambda: queue.enqueue(REFERENCE, "one"),
-            queue.queued_ids,
-            queue.depth,
-        ):
-            with pytest.raises(LedgerUnavailable):
-                attempt()
-
+from workers.jobqueue import worker_name
+from workers.ledger import Outcome, State
 
 # Working.
 
