@@ -101,12 +101,24 @@ def test_any_bytes_are_a_database_or_our_own_error(data: bytes, place: int) -> N
                 read_properties(connection, "it")
 
 
-def test_an_error_of_sqlite_becomes_the_one_that_was_asked_for() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("full"),
+        OverflowError("full"),
+        TypeError("full"),
+        MemoryError("full"),
+    ],
+    ids=repr,
+)
+def test_what_sqlite_raises_becomes_the_error_that_was_asked_for(
+    error: Exception,
+) -> None:
     with (
         pytest.raises(StorageFailed, match=r"^list: full$"),
         translated("list", StorageFailed),
     ):
-        raise sqlite3.OperationalError("full")
+        raise error
 
 
 def test_an_error_that_is_not_of_sqlite_stays_what_it_is() -> None:
