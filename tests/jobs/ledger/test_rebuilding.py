@@ -1,8 +1,5 @@
 """The repository is the truth of what is live: the ledger is rebuilt from it."""
 
-import json
-
-import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.harness.jobs import FQRN, JobRunner
