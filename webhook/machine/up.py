@@ -19,6 +19,7 @@ import click
 
 from webhook.machine.first_start import write_first_files
 from webhook.machine.supervisor import Child, Errand, Supervisor
+from webhook.senders import SENDERS
 from webhook.server import listening_on
 from workers.config import Config, RepositoryConfig, S3Config, load_config
 from workers.config.values import storage_bucket
@@ -195,36 +196,7 @@ def welcome(config: Config) -> str:
             "",
         ]
     for name, source in config.sources.items():
-        secret = source.secrets[0].reveal()
-        if source.kind == "dockerhub":
-            lines += [
-                "Docker Hub: on a repository's page, Webhooks, paste this URL:",
-                f"  {url}/hooks/{name}/{secret}",
-                "",
-            ]
-        elif source.kind == "gitlab":
-            lines += [
-                f"GitLab ({source.registry}): in gitlab.rb",
-                "  registry['notifications'] = [{",
-                f"    'name' => 'cvmfs', 'url' => '{url}/hooks/{name}',",
-                "    'timeout' => '5s', 'threshold' => 5, 'backoff' => '1s',",
-                f"    'headers' => {{ 'Authorization' => ['Bearer {secret}'] }} }}]",
-                "",
-            ]
-        else:
-            lines += [
-                f"Distribution registry {source.registry}: in its config.yml",
-                "  notifications:",
-                "    endpoints:",
-                "      - name: cvmfs",
-                f"        url: {url}/hooks/{name}",
-                f"        headers: {{Authorization: [Bearer {secret}]}}",
-                "        timeout: 5s",
-                "        threshold: 5",
-                "        backoff: 1s",
-                "        ignoredmediatypes: [application/octet-stream]",
-                "",
-            ]
+        lines += [*SENDERS[source.kind].setup(f"{url}/hooks/{name}", source), ""]
     for fqrn, repository in config.repositories.items():
         key = repository.keys / f"{fqrn}.pub"
         bucket = bucket_url(repository)

@@ -1,4 +1,7 @@
-"""Who sends notifications: one module for each kind, and this table of them."""
+"""Who sends notifications: one module for each kind, and this table of them.
+
+What the configuration has to know of a kind says ``workers/config/source_kinds.py``.
+"""
 
 from collections.abc import Mapping
 
@@ -8,7 +11,7 @@ from webhook.senders.sender import IncomingRequest, Sender
 __all__ = ["SENDERS", "IncomingRequest", "Sender"]
 
 SENDERS: Mapping[str, Sender] = {
-    "distribution": distribution,
+    "distribution": distribution.SENDER,
     "dockerhub": dockerhub,
-    "gitlab": gitlab,
+    "gitlab": gitlab.SENDER,
 }

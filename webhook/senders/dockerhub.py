@@ -33,6 +33,14 @@ def authenticate(request: IncomingRequest, source: SourceConfig) -> bool:
     return is_one_of(given.encode("utf-8", "surrogatepass"), source.secrets)
 
 
+def setup(url: str, source: SourceConfig) -> list[str]:
+    """Return the URL to paste."""
+    return [
+        "Docker Hub: on a repository's page, Webhooks, paste this URL:",
+        f"  {url}/{source.secrets[0].reveal()}",
+    ]
+
+
 def parse(document: Any, source: SourceConfig) -> Iterator[PushEvent]:
     """Give the one push that the body tells of."""
     push = document["push_data"]

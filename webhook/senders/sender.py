@@ -1,7 +1,7 @@
 """The door of this folder: what a sender of notifications is to the rest of the front.
 
-A sender is one module with the two functions of ``Sender``, both pure: no clock, no
-network, no configuration but the source's own. Its JSON Schema stands beside it.
+A sender is what ``Sender`` says, all of it pure: no clock, no network, no configuration
+but the source's own. Its JSON Schema stands beside it.
 """
 
 import hashlib
@@ -45,6 +45,14 @@ class Sender(Protocol):
 
     def authenticate(self, request: IncomingRequest, source: SourceConfig) -> bool:
         """Tell whether the source's sender sent this; called before any parsing."""
+
+    def setup(self, url: str, source: SourceConfig) -> list[str]:
+        """Return what to do at the registry so that it sends, line by line.
+
+        Args:
+            url: of the source's route.
+            source: whose first secret is to be used.
+        """
 
     def parse(self, document: object, source: SourceConfig) -> Iterator[PushEvent]:
         """Give the events of a document that the schema accepts, in order.

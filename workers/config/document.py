@@ -3,17 +3,20 @@
 Reads the file, puts the environment's values in, and lists what the schema refuses.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jsonschema import Draft202012Validator
+
+from workers.config.source_kinds import SOURCE_KINDS
 from workers.config.values import BadValue, expand
 from workers.documents.schema_check import (
     Problem,
     load_schema,
     schema_problems,
-    validator,
 )
 from workers.documents.yaml_document import (
     KeyPath,
@@ -26,18 +29,12 @@ from workers.errors import PermanentError
 _SCHEMA = ("workers.config", "config.schema.json")
 _LARGEST_FILE_BYTES = 1_048_576
 # Names of design section 5.2 that a later version understands: their own error says so.
+_KINDS = (
+    *("gitlab-hook", "gitlab-ci", "github-actions", "harbor", "quay", "ghcr", "acr"),
+    *("ecr", "gar", "nexus", "jfrog", "zot", "gitea", "aliyun", "generic"),
+)
 _PLANNED = (
-    (
-        "sources",
-        "kind",
-        frozenset(
-            {
-                *("gitlab-hook", "gitlab-ci", "github-actions", "harbor", "quay"),
-                *("ghcr", "acr", "ecr", "gar", "nexus", "jfrog", "zot", "gitea"),
-                *("aliyun", "generic"),
-            }
-        ),
-    ),
+    ("sources", "kind", frozenset(_KINDS) - SOURCE_KINDS.keys()),
     ("repositories", "publisher", frozenset({"cvmfs_server", "gateway"})),
 )
 
@@ -127,10 +124,18 @@ def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
     if isinstance(values, dict):
         # A section whose lines are all commented out is as good as absent.
         values = {key: value for key, value in values.items() if value is not None}
-    refused = schema_problems(validator(*_SCHEMA), values)
+    refused = schema_problems(_schema(), values)
     if not isinstance(values, dict):
         return ConfigDocument({}, refused, source)
     return ConfigDocument(values, _merged(problems, refused, values), source)
+
+
+def _schema() -> Draft202012Validator:
+    """Return the schema of the file, with the kinds of sources that there are."""
+    schema = copy.deepcopy(dict(load_schema(*_SCHEMA)))
+    source = schema["properties"]["sources"]["additionalProperties"]["properties"]
+    source["kind"]["enum"] = list(SOURCE_KINDS)
+    return Draft202012Validator(schema)
 
 
 def _parse(path: Path) -> YamlDocument:

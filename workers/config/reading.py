@@ -19,12 +19,13 @@ from workers.config.sections import (
     SiteConfig,
     SourceConfig,
 )
+from workers.config.source_kinds import SOURCE_KINDS
 from workers.config.values import Secret
 from workers.documents.quantities import parse_duration
 from workers.documents.schema_check import Problem
 from workers.documents.yaml_document import KeyPath
 from workers.errors import PermanentError
-from workers.reference import DOCKER_HUB, ReferenceTemplate, parse_registry
+from workers.reference import ReferenceTemplate, parse_registry
 
 T = TypeVar("T")
 
@@ -79,20 +80,21 @@ class ConfigReader:
         )
 
     def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
-        is_hub = raw["kind"] == "dockerhub"
-        check = values.path_credential if is_hub else values.credential
+        kind = SOURCE_KINDS[raw["kind"]]
+        in_path = kind.has_secret_in_path
+        check = values.path_credential if in_path else values.credential
         if "secret" not in raw and "secret_file" not in raw:
             self._note((*path, "secret"), "is missing: without it anyone could send")
         registry = self._value((*path, "registry"), raw, parse_registry)
-        if registry is None and not is_hub and "registry" not in raw:
+        if kind.registry is None and "registry" not in raw:
             self._note((*path, "registry"), "is missing: give host or host:port")
-        if registry not in {None, DOCKER_HUB} and is_hub:
-            self._note((*path, "registry"), f"must be {DOCKER_HUB}, or left out")
+        if kind.registry is not None and registry not in {None, kind.registry}:
+            self._note((*path, "registry"), f"must be {kind.registry}, or left out")
         return SourceConfig(
             name=str(path[-1]),
             kind=raw["kind"],
             secrets=self._secrets((*path, "secret"), raw, check),
-            registry=registry or DOCKER_HUB,
+            registry=registry or kind.registry or "",
             enabled=raw.get("enabled", True),
         )
 

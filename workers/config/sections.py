@@ -31,7 +31,7 @@ class SourceConfig:
 
     Attributes:
         name: the route.
-        kind: which sender reads it, ``dockerhub``, ``distribution`` or ``gitlab``.
+        kind: which sender reads it; see ``source_kinds.py``.
         secrets: at least one; two while one is being replaced by the other.
         registry: canonical host of the only registry that it may speak of.
         enabled: a disabled route answers like one that does not exist.
