@@ -72,22 +72,22 @@ def run_job(services: Services, reference: Reference) -> str:
         return "nothing is owed, or another worker has it"
     with Heartbeat(ledger, lease) as heartbeat:
         try:
-            ending = end(Run(services, reference, lease, heartbeat))
+            result = end(Run(services, reference, lease, heartbeat))
         except LeaseLost:
             log.warning("reference=%s another worker took over", reference)
             return "another worker took over"
-        again = heartbeat.finish(ending)
+        again = heartbeat.finish(result)
     log.info(
         "reference=%s outcome=%s digest=%s revision=%s reason=%s",
         reference,
-        ending.outcome,
-        ending.digest,
-        ending.revision,
-        ending.reason,
+        result.outcome,
+        result.digest,
+        result.revision,
+        result.reason,
     )
     if again is not None:
         try:
             services.front.queue.enqueue_accepted([again])
         except LedgerUnavailable as error:
             log.warning("reference=%s is left to the sweep: %s", reference, error)
-    return f"{ending.outcome}: {ending.reason or ending.digest}"
+    return f"{result.outcome}: {result.reason or result.digest}"

@@ -5,7 +5,7 @@ The one place of the core that introduces the configuration to those who do the 
 
 import logging
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ from workers.jobqueue.layer_claims import LayerClaims
 from workers.ledger import Ledger
 from workers.policy import PolicyFile, Rule, target_repository
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import Publisher
+from workers.publishing.publisher import Publisher
 from workers.publishing.ready_queue import ReadyBatches
 from workers.registry import RegistryAccess, RegistryClient
 
@@ -130,10 +130,27 @@ def open_registry(config: Config) -> RegistryClient:
     return RegistryClient(accesses, internal_hosts=hosts)
 
 
-def open_publisher(config: Config, fqrn: str, front: Front) -> Publisher:
-    """Return the publisher of one configured repository."""
-    queue = ReadyBatches(front.connection, front.ledger, fqrn)
+def open_publisher(config: Config, fqrn: str, front: Front | None = None) -> Publisher:
+    """Return the publisher of one configured repository; it opens it when needed.
+
+    Args:
+        config: has the repository.
+        fqrn: its name.
+        front: through which workers publish together; without it, each for itself.
+    """
+    return _PUBLISHERS[configured(config, fqrn).publisher](config, fqrn, front)
+
+
+def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publisher:
+    queue = None
+    if front is not None:
+        queue = ReadyBatches(front.connection, front.ledger, fqrn)
     return NativePublisher(fqrn, lambda: open_repository(config, fqrn), queue)
+
+
+_PUBLISHERS: Mapping[str, Callable[[Config, str, Front | None], Publisher]] = {
+    "native": _native_publisher,
+}
 
 
 def configured(config: Config, fqrn: str) -> RepositoryConfig:

@@ -41,6 +41,9 @@ class HashingSink:
     def join_pieces(self, pieces: tuple[Chunk, ...]) -> Content:
         return Content(None, sum(piece.size for piece in pieces), chunks=pieces)
 
+    def pieces(self, content: Content) -> Iterator[bytes]:
+        raise LookupError(content)
+
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Merge the image's layers, write the catalog of that, and read it back."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median
+from tests.support.repositories.memory_sink import MemorySink
 from tests.support.repositories.repository_builders import (
     FQRN,
     NOW,
@@ -17,20 +18,28 @@ from tests.support.repositories.repository_builders import (
 from workers.cvmfs import (
     Change,
     Content,
+    ContentHash,
     LocalStorage,
     Repository,
+    Snapshot,
     StreamedTree,
     Tree,
 )
-from workers.formats.flat import FlatImage, Placement, plan_flat
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path, is_catalog
+from workers.formats.format import Building, Placement
+from workers.formats.formats import DEFAULT_FORMATS
+from workers.formats.paths import flat_path, is_catalog, layer_path
+from workers.formats.receipt import NO_RECEIPT, Receipt
+from workers.images.manifest import Descriptor, ImageConfig, ImageManifest
 from workers.images.platforms import Platform
+from workers.images.resolved import ResolvedImage
 from workers.publishing.native import NativePublisher
 from workers.publishing.plan import Plan, TreeAt
 from workers.reference import Reference
+from workers.run.assemble import CONVERTER, live_steps
 
 _PLATFORM = Platform("linux", "amd64")
+# Flat images and layers ask nothing of what is published.
+_UNREAD = Snapshot(LocalStorage(Path("/nonexistent")), ContentHash(bytes(20)))
 _NAMESPACES = 100
 _AT_ONCE = 500
 _REPEATS = 15
@@ -68,9 +77,9 @@ class Library:
 
     def ready(self) -> list[Change]:
         """Return the changes of one more image, all that needs no lock done."""
-        steps = self._plan(self.images, self._content).steps
+        plan = self._plan(self.images, self._content)
         self.images += 1
-        return [self._publisher._change(step, []) for step in steps]
+        return list(self._publisher.prepare(plan).changes)
 
     def commit(self, changes: Sequence[Change]) -> float:
         """Commit; return the seconds it took."""
@@ -106,17 +115,26 @@ def flat_image(number: int, content: Content) -> Plan:
         {b"": {b"bin": directory()}, b"bin": {b"run": program}},
     )
     described = b'{"schemaVersion": 2, "number": %d}' % number
-    return plan_flat(
-        Placement(
-            reference_of(number),
-            [FlatImage(_PLATFORM, digest, described, described)],
-            described,
-        ),
-        [
-            TreeAt(layer_path(digest), tree, _unverified),
-            TreeAt(flat_path(digest), tree, _unverified),
-        ],
+    blob = Descriptor("", digest, len(described))
+    image = ResolvedImage(
+        reference_of(number),
+        digest,
+        _PLATFORM,
+        digest,
+        described,
+        ImageManifest(blob, (blob,)),
+        described,
+        ImageConfig(_PLATFORM, (digest,)),
     )
+    receipt = Receipt(digest, CONVERTER, (_PLATFORM,), DEFAULT_FORMATS)
+    placement = Placement(image.reference, [image], receipt)
+    building = Building(MemorySink(), Path())
+    live = live_steps(placement, building, _UNREAD, NO_RECEIPT)
+    trees = [
+        TreeAt(layer_path(digest), tree, _unverified),
+        TreeAt(flat_path(digest), tree, _unverified),
+    ]
+    return Plan(str(image.reference), (*trees, *live))
 
 
 def _unverified(_: StreamedTree) -> None:

@@ -11,8 +11,7 @@ from tests.support.images import tars
 from tests.support.images.oci import digest_of, gzip_layer
 from tests.support.repositories.repository_builders import keys
 from tests.support.tools.cvmfs_server import StockServer, stock_server
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path
+from workers.formats.paths import flat_path, layer_path
 
 LAYER = gzip_layer(
     tars.tar(

@@ -13,7 +13,7 @@ from tests.support.images import tars
 from tests.support.images.oci import Layer, digest_of, gzip_layer
 from tests.support.repositories.folder_over_http import serve_folder
 from tests.support.tools.cvmfs_client import mounted
-from workers.formats.layers import layer_path
+from workers.formats.paths import layer_path
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK),

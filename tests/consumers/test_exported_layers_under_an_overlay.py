@@ -22,7 +22,7 @@ from tests.support.tools.mounting import may_mount
 from tests.support.tools.programs import require_program
 from tests.support.tools.umoci import as_cvmfs_holds_it, umoci_unpack
 from workers.exporting import export_directory
-from workers.formats.layers import layer_path
+from workers.formats.paths import layer_path
 
 pytestmark = pytest.mark.skipif(not may_mount(), reason="mounting needs root")
 

@@ -38,8 +38,7 @@ from tests.support.tools.overlayfs import (
 from tests.support.tools.programs import require_program
 from tests.support.tools.umoci import as_cvmfs_holds_it, umoci_unpack
 from workers.exporting import export_directory
-from workers.formats.layers import layer_path
-from workers.formats.paths import metadata_path
+from workers.formats.paths import layer_path, metadata_path
 from workers.reference import Reference
 
 MOUNTERS = [ROOT, USER]

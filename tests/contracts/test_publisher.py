@@ -14,13 +14,9 @@ from tests.support.harness.native_publisher import (
 )
 from tests.support.harness.redis_server import RedisServer
 from workers.cvmfs import Dirent, StreamedTree, Tree
-from workers.publishing.plan import (
-    FileAt,
-    LinkAt,
-    PublicationFailed,
-    RemoveAt,
-    TreeAt,
-)
+from workers.formats.documents import read_document
+from workers.publishing.plan import FileAt, LinkAt, RemoveAt, TreeAt
+from workers.publishing.publisher import PublicationFailed
 
 
 @pytest.fixture(params=["alone", "together"])
@@ -32,23 +28,22 @@ def parts(
 
 
 def test_a_plan_is_visible_as_a_whole_in_one_revision(parts: NativeParts) -> None:
-    before = parts.publisher.revision()
+    before = parts.publisher.published().revision
     image = parts.tree(file=b"content")
     revision = parts.publish(
         TreeAt(b"/image", image, accept),
         FileAt(b"/folder/file", b"data", 0o600),
         LinkAt(b"/link", b"image"),
     )
-    assert revision == parts.publisher.revision() == before + 1
-    everything = parts.publisher.tree(b"")
-    assert everything is not None
-    assert everything.directories[b""][b"link"].target == b"image"
-    assert parts.publisher.read(b"/folder/file") == b"data"
-    assert parts.publisher.read(b"/image/file") == b"content"
-    written = parts.publisher.tree(b"/image")
-    assert written is not None
+    assert revision == parts.publisher.published().revision == before + 1
+    link = parts.publisher.published().lookup(b"/link")
+    assert link is not None
+    assert link.target == b"image"
+    assert read_document(parts.publisher.published(), b"/folder/file") == b"data"
+    assert read_document(parts.publisher.published(), b"/image/file") == b"content"
+    written = parts.publisher.published().tree(b"/image")
     dirent = written.directories[b""][b"file"]
-    assert parts.publisher.content(dirent) == b"content"
+    assert parts.publisher.published().read(dirent) == b"content"
 
 
 def test_later_steps_see_earlier_ones(parts: NativeParts) -> None:
@@ -58,16 +53,15 @@ def test_later_steps_see_earlier_ones(parts: NativeParts) -> None:
         FileAt(b"/b", b"3"),
         RemoveAt(b"/b"),
     )
-    assert parts.publisher.read(b"/a") == b"2"
-    assert not parts.publisher.has(b"/b")
+    assert read_document(parts.publisher.published(), b"/a") == b"2"
+    assert parts.publisher.published().lookup(b"/b") is None
 
 
 def test_what_is_not_there_is_not_there(parts: NativeParts) -> None:
-    assert parts.publisher.read(b"/nothing") is None
-    assert parts.publisher.tree(b"/nothing") is None
-    assert not parts.publisher.has(b"/nothing/at/all")
-    assert parts.publisher.has(b"")
-    assert parts.publisher.read(b"") is None
+    assert read_document(parts.publisher.published(), b"/nothing") is None
+    assert parts.publisher.published().lookup(b"/nothing/at/all") is None
+    assert parts.publisher.published().lookup(b"") is not None
+    assert read_document(parts.publisher.published(), b"") is None
 
 
 def test_publishing_twice_is_publishing_once(parts: NativeParts) -> None:
@@ -77,11 +71,11 @@ def test_publishing_twice_is_publishing_once(parts: NativeParts) -> None:
 
 def test_nothing_of_a_plan_is_visible_when_one_step_fails(parts: NativeParts) -> None:
     parts.publish(FileAt(b"/file", b""))
-    before = parts.publisher.revision()
+    before = parts.publisher.published().revision
     with pytest.raises(PublicationFailed):
         parts.publish(FileAt(b"/new", b""), FileAt(b"relative", b""))
-    assert parts.publisher.revision() == before
-    assert not parts.publisher.has(b"/new")
+    assert parts.publisher.published().revision == before
+    assert parts.publisher.published().lookup(b"/new") is None
 
 
 def test_what_does_not_verify_is_not_visible(parts: NativeParts) -> None:
@@ -94,11 +88,11 @@ def test_what_does_not_verify_is_not_visible(parts: NativeParts) -> None:
         seen.append(set(dict(written.directories)[b""]))
         raise Mismatch
 
-    before = parts.publisher.revision()
+    before = parts.publisher.published().revision
     with pytest.raises(Mismatch):
         parts.publish(TreeAt(b"/image", parts.tree(name=b"data"), refuse))
     assert seen == [{b"name"}]
-    assert parts.publisher.revision() == before
+    assert parts.publisher.published().revision == before
 
 
 def test_a_large_file_is_stored_in_pieces(parts: NativeParts) -> None:
@@ -112,4 +106,4 @@ def test_a_large_file_is_stored_in_pieces(parts: NativeParts) -> None:
     assert content.size == 2001
     image = Tree(ROOT, {b"": {b"f": Dirent(stat.S_IFREG | 0o644, content=content)}})
     parts.publish(TreeAt(b"/image", image, accept))
-    assert parts.publisher.read(b"/image/f") == b"".join(pieces)
+    assert read_document(parts.publisher.published(), b"/image/f") == b"".join(pieces)

@@ -27,7 +27,9 @@ from workers.formats.paths import image_path
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import Fence, FileAt, LinkAt, Plan, RepositoryUnavailable
+from workers.publishing.plan import FileAt, LinkAt, Plan
+from workers.publishing.publisher import Fence, RepositoryUnavailable
+from workers.publishing.publisher import publish as publish_plans
 from workers.publishing.ready_queue import fence_token
 from workers.reference import Reference
 from workers.wiring import Front, open_publisher, open_repository
@@ -119,9 +121,9 @@ def test_a_bucket_that_is_away_is_worth_another_try(
     publisher = NativePublisher(FQRN, lambda: repository)
     server.refuse = lambda _: 403
     with pytest.raises(RepositoryUnavailable, match=FQRN):
-        publisher.publish([PLAN], Fence(lambda: None))
+        publish_plans(publisher, [PLAN], Fence(lambda: None))
     server.refuse = lambda _: None
-    assert publisher.publish([PLAN], Fence(lambda: None)).revision == 2
+    assert publish_plans(publisher, [PLAN], Fence(lambda: None)).revision == 2
 
 
 def test_a_bucket_without_conditions_is_refused_at_start(
@@ -179,7 +181,7 @@ def test_what_is_ready_meanwhile_goes_into_few_revisions_of_a_bucket(
             data = name.encode()
             plan = Plan(name, (FileAt(b"/" + data, data),))
             publisher = open_publisher(config, FQRN, front)
-            revisions[name] = publisher.publish([plan], fence).revision
+            revisions[name] = publish_plans(publisher, [plan], fence).revision
 
     with redis_server.client() as connection:
         connection.flushall()

@@ -12,8 +12,7 @@ import pytest
 from tests.support.harness.jobs import JobRunner
 from tests.support.images import tars
 from tests.support.images.oci import digest_of, gzip_layer
-from workers.formats.layers import layer_path
-from workers.formats.paths import image_path
+from workers.formats.paths import image_path, layer_path
 from workers.reference import Reference
 
 BARE = tars.character_device(b"d/name", 0, 0, mode=0, mtime=0)

@@ -10,7 +10,8 @@ from tests.support.images import tars
 from workers.care.repository import check_repository
 from workers.cvmfs import Content, Dirent, Tree
 from workers.formats.paths import flat_path
-from workers.publishing.plan import Fence, Plan, TreeAt
+from workers.publishing.plan import Plan, TreeAt
+from workers.publishing.publisher import Fence, publish
 
 FOUR_GIB = 1 << 32
 
@@ -31,7 +32,7 @@ def publish_files(runner: JobRunner, *names: bytes) -> Content:
     file = Dirent(stat.S_IFREG | 0o644, content=content)
     tree = Tree(Dirent(stat.S_IFDIR | 0o755), {b"": dict.fromkeys(names, file)})
     plan = Plan("large", (TreeAt(b"/tree", tree, lambda _: None),))
-    runner.services.publishers[FQRN].publish([plan], Fence(lambda: None))
+    publish(runner.services.publishers[FQRN], [plan], Fence(lambda: None))
     return content
 
 

@@ -10,8 +10,7 @@ from tests.support.images.oci import digest_of, gzip_layer, tar_of
 from tests.support.repositories.repository_builders import keys
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path, image_path
+from workers.formats.paths import flat_path, image_path, layer_path
 from workers.ledger import State
 from workers.reference import Reference
 from workers.wiring import Services, open_repository

@@ -15,7 +15,7 @@ from webhook.commands.frame import (
     read_config,
     reports_errors,
 )
-from workers.archives.squashfs import can_squash
+from workers.formats.formats import formats_named
 from workers.policy import Policy, parse_policy
 from workers.reference import DOCKER_HUB, Reference
 
@@ -72,8 +72,9 @@ def check(*, file: Path | None, as_json: bool, config_path: Path | None) -> int:
 def _missing_programs(parsed: Policy) -> Iterator[str]:
     """Yield what the rules' formats need and this machine has not got."""
     for rule in parsed.rules:
-        if "image" in rule.formats and not can_squash():
-            yield f"{rule}: format image needs mksquashfs: install squashfs-tools"
+        for each in formats_named(rule.formats):
+            if lacking := each.lacking():
+                yield f"{rule}: {lacking}"
 
 
 def _unlisted(parsed: Policy) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """An image as the pages show it: everything decided here, nothing in the templates."""
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webhook.dashboard import words
 from webhook.web.image_json import cvmfs_places, visible_by
+from workers.formats.format import Use
+from workers.formats.formats import uses
 from workers.ledger import ImageRecord, LiveRecord, Progress, RunRecord, State
 from workers.reference import InvalidReference, Reference
 
@@ -24,23 +25,6 @@ class ProgressView:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceView:
-    """One way to use what is live.
-
-    Attributes:
-        id: unique on the page.
-        heading: for whom it is.
-        text: a path, or a command; to be copied.
-        label: what it is, for who hears the page.
-    """
-
-    id: str
-    heading: str
-    text: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class ImageView:
     """One image for the templates.
 
@@ -50,7 +34,7 @@ class ImageView:
         name: repository without host.
         tag: without colon.
         words: its state in words.
-        places: where nodes find what is live, and how to use it.
+        uses: where nodes find what is live, and how to use it.
         visible_by: when every client sees it; None unless it is live.
         progress: None unless it runs.
     """
@@ -60,7 +44,7 @@ class ImageView:
     name: str
     tag: str
     words: words.StateWords
-    places: tuple[PlaceView, ...]
+    uses: tuple[Use, ...]
     visible_by: float | None
     progress: ProgressView | None
 
@@ -95,39 +79,16 @@ def image_view(record: ImageRecord, ttls: Mapping[str, int]) -> ImageView:
         name=name,
         tag=tag,
         words=_words(record),
-        places=tuple(_place_views(cvmfs_places(record))),
+        uses=tuple(uses(cvmfs_places(record))),
         visible_by=visible_by(record, ttls),
         progress=_progress_view(record),
     )
 
 
-def _place_views(places: Mapping[str, str]) -> Iterator[PlaceView]:
-    """Yield the ways to use an image, the usual ones first."""
-    if path := places.get("flat"):
-        heading = "On every node that mounts the repository"
-        yield PlaceView("path", heading, path, "Path in CVMFS")
-        command = f"apptainer exec {shlex.quote(path)} bash"
-        yield PlaceView("exec", "To run it", command, "Command to run it")
-    if file := places.get("image"):
-        heading = "As one squashfs file, for shifter, podman-hpc and apptainer"
-        yield PlaceView("file", heading, file, "Path of the file in CVMFS")
-    if name := places.get("podman"):
-        heading = "With podman, where its settings name the image store"
-        command = f"podman run {shlex.quote(name)}"
-        yield PlaceView("podman", heading, command, "Command for podman")
-    if name := places.get("thin"):
-        heading = "With docker, where it has the graph driver of CVMFS"
-        command = f"docker run {shlex.quote(name)}"
-        yield PlaceView("docker", heading, command, "Command for docker")
-    if (layers := places.get("layers")) and len(places) == 1:
-        heading = "As layers only, for containerd with the CVMFS snapshotter"
-        yield PlaceView("layers", heading, layers, "Folder of all layers in CVMFS")
-
-
 def _words(record: ImageRecord) -> words.StateWords:
     if record.state is State.FAILED and record.next_try is not None:
         return words.RETRYING
-    if record.state is State.LIVE and record.held is not None:
+    if record.state is State.LIVE and record.restored_instead_of is not None:
         return words.RESTORED
     return words.STATES[record.state]
 

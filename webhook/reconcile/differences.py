@@ -157,7 +157,11 @@ def deleted(
 ) -> Iterator[str]:
     """Yield the tags that are live here, gone there, and not to be kept for ever."""
     for tag, record in sorted(known.items()):
-        if tag in look.tags or record.live_digest is None or record.held is not None:
+        if (
+            tag in look.tags
+            or record.live_digest is None
+            or record.restored_instead_of is not None
+        ):
             continue
         rule = policy.decide(look.reference(tag)).rule
         if rule is not None and rule.keep is not None and not record.is_owed:

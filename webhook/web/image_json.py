@@ -68,7 +68,7 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "places": places,
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
-        "restored_instead_of": image.held,
+        "restored_instead_of": image.restored_instead_of,
         "gone_since": iso_time(image.gone_since),
     }
 

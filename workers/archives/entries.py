@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from workers.cvmfs import Dirent, Snapshot, Tree
+from workers.cvmfs import Dirent, Tree
 from workers.cvmfs.values.xattrs import decode_xattrs, encode_xattrs
 
 Read = Callable[[Dirent], Iterable[bytes]]
@@ -16,7 +16,6 @@ Read = Callable[[Dirent], Iterable[bytes]]
 
 # Catalogs keep one row of this name in the root of each; it is no part of an image.
 _MARKER = b".cvmfscatalog"
-_BLOCK = 1 << 18
 
 
 class ArchiveEntry(NamedTuple):
@@ -33,18 +32,17 @@ class ArchiveEntry(NamedTuple):
     first: bytes = b""
 
 
-def published(snapshot: Snapshot, top: bytes) -> Iterator[ArchiveEntry]:
+def published(
+    walked: Iterable[tuple[bytes, Dirent]], top: bytes
+) -> Iterator[ArchiveEntry]:
     """Yield the entries of a published tree.
 
     Args:
-        snapshot: the revision to read.
-        top: path of a directory in the repository, symlinks already followed.
-
-    Raises:
-        FormatError: the repository is damaged there, or there is nothing.
+        walked: paths in the repository and entries, as ``Snapshot.walk`` yields them.
+        top: path of the directory where the walk began.
     """
     skipped = len(top) + 1
-    return linked((path[skipped:], dirent) for path, dirent in snapshot.walk(top))
+    return linked((path[skipped:], dirent) for path, dirent in walked)
 
 
 def prepared(tree: Tree) -> Iterator[ArchiveEntry]:
@@ -68,17 +66,6 @@ def walk(tree: Tree) -> Iterator[tuple[bytes, Dirent]]:
             below = path + b"/" if path else b""
             entries = sorted(tree.directories[path].items(), reverse=True)
             pending += [(below + name, entry) for name, entry in entries]
-
-
-def reader(snapshot: Snapshot) -> Read:
-    """Return what reads contents of a snapshot; may be used from several threads."""
-
-    def read(dirent: Dirent) -> Iterator[bytes]:
-        with snapshot.open(dirent) as content:
-            while block := content.read(_BLOCK):
-                yield block
-
-    return read
 
 
 def linked(pairs: Iterable[tuple[bytes, Dirent]]) -> Iterator[ArchiveEntry]:

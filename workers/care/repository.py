@@ -30,6 +30,7 @@ from workers.wiring import (
     Front,
     NoSuchRepository,
     configured,
+    open_publisher,
     open_repository,
     open_storage,
 )
@@ -142,14 +143,14 @@ def prune_repository(
         What it is, and the revision without it; the present one for a dry run.
 
     Raises:
-        WorkerError, FormatError: nothing was taken out.
+        WorkerError: nothing was taken out.
     """
-    repository = open_repository(config, fqrn)
+    publisher = open_publisher(config, fqrn)
     since = time.time() - grace_seconds
     if dry_run:
-        found = find_unused(repository.read(), fqrn, since=since)
+        found = find_unused(publisher.published(), fqrn, since=since)
         return found, found.revision
-    return prune(repository, fqrn, since=since)
+    return prune(publisher, fqrn, since=since)
 
 
 def add_tag(config: Config, fqrn: str, name: str, description: str) -> Tag:

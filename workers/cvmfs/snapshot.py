@@ -18,7 +18,7 @@ from workers.cvmfs.catalog.reader import Catalog, NestedCatalog, load_catalog
 from workers.cvmfs.catalog.rows import Row
 from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import Damaged, Malformed, NotFound
-from workers.cvmfs.objects.objects import open_content, read_content
+from workers.cvmfs.objects.objects import BLOCK_BYTES, open_content, read_content
 from workers.cvmfs.storage.storage import ObjectSource
 from workers.cvmfs.values.dirent import Content, Dirent
 from workers.cvmfs.values.hash import ContentHash
@@ -189,6 +189,12 @@ class Snapshot:
             Damaged: the content is not what the catalog says.
         """
         return read_content(self._source, _content(dirent))
+
+    def pieces(self, dirent: Dirent) -> Iterator[bytes]:
+        """Yield the content of a regular file of any size; see ``open``."""
+        with self.open(dirent) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
 
     def tree(self, path: bytes) -> Tree:
         """Read the whole tree at ``path``, a mountpoint, at once.

@@ -14,21 +14,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.archives.ahead import with_contents
-from workers.archives.entries import ArchiveEntry, published, reader
+from workers.archives.entries import ArchiveEntry, published
 from workers.archives.outcome import Export, Tell
-from workers.cvmfs import Dirent, Snapshot
+from workers.cvmfs import Dirent
 from workers.exporting.destination import new_directory
+from workers.publishing.publisher import PublishedTree
 
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.E2BIG})
 
 
 def export_directory(
-    snapshot: Snapshot, path: bytes, destination: Path, tell: Tell = lambda _: None
+    tree: PublishedTree, path: bytes, destination: Path, tell: Tell = lambda _: None
 ) -> Export:
     """Write the tree at ``path`` into a new directory.
 
     Args:
-        snapshot: the revision to read.
+        tree: the revision to read.
         path: of a directory in the repository, symlinks already followed.
         destination: is made; must not exist or be empty.
         tell: is told of every entry.
@@ -39,7 +40,7 @@ def export_directory(
     """
     export = Export()
     with new_directory(destination):
-        _DirectoryWriter(os.fsencode(destination), export, tell).write(snapshot, path)
+        _DirectoryWriter(os.fsencode(destination), export, tell).write(tree, path)
     return export
 
 
@@ -49,10 +50,10 @@ class _DirectoryWriter:
         self._export = export
         self._tell = tell
 
-    def write(self, snapshot: Snapshot, top: bytes) -> None:
+    def write(self, tree: PublishedTree, top: bytes) -> None:
         directories: list[tuple[bytes, Dirent]] = []
-        entries = published(snapshot, top)
-        for entry, content in with_contents(entries, reader(snapshot)):
+        entries = published(tree.walk(top), top)
+        for entry, content in with_contents(entries, tree.pieces):
             place, dirent = self._place(entry.path), entry.dirent
             if stat.S_ISDIR(dirent.mode):
                 if entry.path:

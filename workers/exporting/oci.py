@@ -18,15 +18,17 @@ from tempfile import NamedTemporaryFile
 
 from isal import isal_zlib
 
-from workers.archives.entries import ArchiveEntry, linked, reader, walk
+from workers.archives.entries import ArchiveEntry, linked, walk
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.archives.tar import write_tar
-from workers.cvmfs import Dirent, NotFound, Snapshot
+from workers.cvmfs import Dirent, NotFound
 from workers.exporting.destination import new_directory
-from workers.formats.layers import LAYERFS, NotOurLayer, layer_path, read_layer_tree
+from workers.formats.overlay_layer import LAYERFS, NotOurLayer, read_layer_tree
+from workers.formats.paths import layer_path
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.names import join
 from workers.published.find import PublishedImage
+from workers.publishing.publisher import PublishedTree
 
 _TYPE = "application/vnd.oci.image"
 _LEVEL = 2
@@ -54,7 +56,7 @@ class _Blob:
 
 
 def export_oci(
-    snapshot: Snapshot,
+    tree: PublishedTree,
     image: PublishedImage,
     destination: Path,
     tell: Tell = lambda _: None,
@@ -62,7 +64,7 @@ def export_oci(
     """Write an image into a new directory.
 
     Args:
-        snapshot: the revision to read.
+        tree: the revision to read.
         image: one platform of it.
         destination: is made; must not exist or be empty.
         tell: is told of every entry.
@@ -73,12 +75,12 @@ def export_oci(
         FormatError: the repository is damaged there.
     """
     with new_directory(destination):
-        return _Layout(snapshot, destination, tell).write(image)
+        return _Layout(tree, destination, tell).write(image)
 
 
 class _Layout:
-    def __init__(self, snapshot: Snapshot, folder: Path, tell: Tell) -> None:
-        self._snapshot = snapshot
+    def __init__(self, tree: PublishedTree, folder: Path, tell: Tell) -> None:
+        self._tree = tree
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
         self._tell = tell
@@ -86,13 +88,13 @@ class _Layout:
 
     def write(self, image: PublishedImage) -> Export:
         self._blobs.mkdir(parents=True)
-        original = image.manifest(self._snapshot)
+        original = image.manifest(self._tree)
         made: dict[str, _Blob] = {}
         for layer in original.layers:
             if layer.digest not in made:
                 made[layer.digest] = self._layer(layer.digest)
         layers = [made[layer.digest] for layer in original.layers]
-        config = json.loads(image.config(self._snapshot))
+        config = json.loads(image.config(self._tree))
         config["rootfs"] = {
             "type": "layers",
             "diff_ids": [layer.diff_id for layer in layers],
@@ -118,7 +120,7 @@ class _Layout:
         return _Blob(media_type, f"sha256:{encoded}", len(data))
 
     def _layer(self, digest: str) -> _Blob:
-        layer = _published_layer(self._snapshot, digest)
+        layer = _published_layer(self._tree, digest)
         unpacked, packed = hashlib.sha256(), hashlib.sha256()
         compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
         with NamedTemporaryFile(dir=self._blobs, delete=False) as file:
@@ -132,8 +134,8 @@ class _Layout:
                 store(compressor.compress(data))
 
             top = layer_path(digest) + b"/" + LAYERFS + b"/"
-            entries = _members(layer, self._snapshot, top)
-            export = write_tar(entries, reader(self._snapshot), write, self._told)
+            entries = _members(layer, self._tree, top)
+            export = write_tar(entries, self._tree.pieces, write, self._told)
             store(compressor.flush())
             size = file.tell()
         place = Path(file.name)
@@ -151,9 +153,9 @@ class _Layout:
         self._tell(Export(whole.entries + layer.entries, whole.size + layer.size))
 
 
-def _published_layer(snapshot: Snapshot, digest: str) -> LayerTree:
+def _published_layer(tree: PublishedTree, digest: str) -> LayerTree:
     try:
-        return read_layer_tree(snapshot.tree(layer_path(digest)), snapshot.read)
+        return read_layer_tree(tree.tree(layer_path(digest)), tree.read)
     except (NotFound, NotOurLayer) as error:
         raise ExportFailed(
             f"layer {digest} is not published here: take the root file system "
@@ -162,13 +164,13 @@ def _published_layer(snapshot: Snapshot, digest: str) -> LayerTree:
 
 
 def _members(
-    layer: LayerTree, snapshot: Snapshot, top: bytes
+    layer: LayerTree, tree: PublishedTree, top: bytes
 ) -> Iterator[ArchiveEntry]:
     """Yield what a layer's tar says, deletions in a directory before what is new.
 
     Args:
         layer: without what the overlay form needs.
-        snapshot: knows more of links to files of lower layers.
+        tree: knows more of links to files of lower layers.
         top: path of the layer's overlay form in it, with a slash.
     """
     wanted = layer.opaque | layer.whiteouts.keys() | layer.links.keys()
@@ -182,7 +184,7 @@ def _members(
     for directory, links in sorted(layer.links.items()):
         for name, target in sorted(links.items()):
             path = join(directory, name)
-            dirent = snapshot.lookup(top + path)
+            dirent = tree.lookup(top + path)
             if dirent is not None:  # what it leads to was never there otherwise
                 yield ArchiveEntry(path, dirent, target)
 

@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from workers.archives.entries import published, reader
+from workers.archives.entries import published
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.archives.squashfs import require_program, write_squashfs
 from workers.archives.tar import write_tar
-from workers.cvmfs import Snapshot
 from workers.exporting.destination import STANDARD_OUTPUT, new_file
+from workers.publishing.publisher import PublishedTree
 
 
 def export_tar(
-    snapshot: Snapshot, path: bytes, destination: Path, tell: Tell = lambda _: None
+    tree: PublishedTree, path: bytes, destination: Path, tell: Tell = lambda _: None
 ) -> Export:
     """Write the tree at ``path`` as a tar.
 
     Args:
-        snapshot: the revision to read.
+        tree: the revision to read.
         path: of a directory in the repository, symlinks already followed.
         destination: a new file, or ``-``.
         tell: is told of every entry.
@@ -26,11 +26,12 @@ def export_tar(
         FormatError: the repository is damaged there.
     """
     with new_file(destination) as file:
-        return write_tar(published(snapshot, path), reader(snapshot), file.write, tell)
+        entries = published(tree.walk(path), path)
+        return write_tar(entries, tree.pieces, file.write, tell)
 
 
 def export_squashfs(
-    snapshot: Snapshot, path: bytes, destination: Path, tell: Tell = lambda _: None
+    tree: PublishedTree, path: bytes, destination: Path, tell: Tell = lambda _: None
 ) -> Export:
     """Write the tree at ``path`` as a squashfs; as ``export_tar``, but to no pipe.
 
@@ -43,4 +44,4 @@ def export_squashfs(
     ):
         raise ExportFailed("a squashfs needs a file: give the name of a new one")
     with new_file(destination) as file:
-        return write_squashfs(published(snapshot, path), reader(snapshot), file, tell)
+        return write_squashfs(published(tree.walk(path), path), tree.pieces, file, tell)

@@ -7,12 +7,12 @@ Source: cvmfs/shrinkwrap/spec_tree.cc; cvmfs-format.md 12.
 
 from collections.abc import Iterator
 
-from workers.cvmfs import Snapshot
 from workers.formats.paths import METADATA, image_path
 from workers.published.find import PublishedImage, platform_links
+from workers.publishing.publisher import PublishedTree
 
 
-def specification(snapshot: Snapshot, image: PublishedImage) -> Iterator[bytes]:
+def specification(tree: PublishedTree, image: PublishedImage) -> Iterator[bytes]:
     """Yield the lines: links, what is said of the image, root file systems.
 
     An image that is published for several platforms is copied with all of them, unless
@@ -25,9 +25,9 @@ def specification(snapshot: Snapshot, image: PublishedImage) -> Iterator[bytes]:
     if image.link == image_path(image.reference):
         images += [
             PublishedImage(image.reference, link, METADATA + link)
-            for link in platform_links(snapshot, image.reference)
+            for link in platform_links(tree, image.reference)
         ]
-    roots = dict.fromkeys(one.root(snapshot) for one in images)
+    roots = dict.fromkeys(one.root(tree) for one in images)
     for one in images:
         yield one.link
         yield one.metadata + b"/*"

@@ -1,98 +1,127 @@
-"""The flat root file system, for apptainer and whoever else takes a directory."""
+"""The flat root file system, for apptainer and whoever else takes a directory.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+``/.flat/<xx>/<config digest hex>`` is the tree, ``/<registry>/<repository>:<tag>`` the
+link that leads to it; of several platforms, ``multiarch.py`` has the links.
+"""
 
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+from workers.cvmfs import StreamedTree
+from workers.formats.documents import read_document
+from workers.formats.flat_record import RECORD_PATH, FlatRecord
+from workers.formats.format import (
+    Building,
+    ConfigDigest,
+    ConvertedImage,
+    Format,
+    Limits,
+    Placement,
+    Use,
+)
 from workers.formats.multiarch import other_names, platform_path, variant_link
-from workers.formats.paths import METADATA, flat_path, image_path, link_target
-from workers.images.platforms import Platform
-from workers.publishing.plan import FileAt, LinkAt, Plan, RemoveAt, Step, TreeAt
+from workers.formats.paths import FLAT, flat_path, image_path, link_target
+from workers.formats.receipt import Receipt
+from workers.formats.singularity import MARK, add_singularity
+from workers.images.layers.budget import Budget, check_layers
+from workers.images.layers.verify import verify
+from workers.images.manifest import ImageManifest
+from workers.images.platforms import Platform, default
+from workers.images.resolved import ResolvedImage
+from workers.publishing.plan import LinkAt, RemoveAt, Step, TreeAt
+from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
 
 
-@dataclass(frozen=True, slots=True)
-class FlatImage:
-    """One platform of an image, ready to be placed.
+class Flat(Format):
+    """See the module."""
 
-    Attributes:
-        platform: that it is for.
-        config_digest: names the tree; two tags of one image share it.
-        manifest: the image manifest's own bytes.
-        config: the image config's own bytes.
-    """
+    name = "flat"
+    shelf = FLAT
+    proves_layers = True
 
-    platform: Platform
-    config_digest: str
-    manifest: bytes
-    config: bytes
+    def missing(
+        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+    ) -> Iterable[str]:
+        """Return the config's digest, unless the tree is there and made by us of it.
+
+        What others unpack may have lost owners, modes, times and attributes; it is made
+        again before a name of ours points to it.
+        """
+        path = flat_path(image.manifest.config.digest)
+        record = FlatRecord.parse(read_document(tree, path + b"/" + RECORD_PATH) or b"")
+        layers = tuple(layer.digest for layer in image.manifest.layers)
+        if not self.is_ours(tree, path) or record is None or record.layers != layers:
+            return [image.manifest.config.digest]
+        check_layers(len(layers), limits.layers)
+        budget = Budget(limits.size_bytes, limits.files)
+        budget.spend_layer(record.size, record.entries)
+        return []
+
+    def relies_on(self, manifest: ImageManifest) -> Iterable[bytes]:
+        """Return the path of the tree."""
+        return [flat_path(manifest.config.digest)]
+
+    def is_ours(self, tree: PublishedTree, path: bytes) -> bool:
+        """Tell whether a tree carries our mark."""
+        mark, content = MARK
+        return read_document(tree, path + b"/" + mark) == content
+
+    def build(self, converted: ConvertedImage, building: Building) -> Iterable[TreeAt]:
+        """Put the layers on top of each other, and add what apptainer needs."""
+        image, layers = converted.image, converted.layers
+        tree = converted.root_file_system()
+        record = FlatRecord(
+            tuple(layer.digest for layer in image.manifest.layers),
+            sum(layer.size for layer in layers),
+            sum(layer.entries for layer in layers),
+        )
+        put = building.sink.put_bytes
+        extra = {RECORD_PATH: record.document()}
+        added = add_singularity(tree, image.config, put, extra)
+        if converted.is_large:
+            tree.directories.pack()
+
+        def check(written: StreamedTree) -> None:
+            verify(written, layers, added)
+
+        return [TreeAt(flat_path(image.manifest.config.digest), tree, check)]
+
+    def steps(
+        self, placement: Placement, building: Building, tree: PublishedTree
+    ) -> Iterator[Step]:
+        """Yield the links; the one of the name itself comes last."""
+        reference, images = placement.reference, placement.images
+        if placement.is_multiarch:
+            for image in images:
+                yield _link(platform_path(reference, image.platform), image)
+            yield from other_names(image.platform for image in images)
+            yield variant_link(reference, default(images).platform)
+        else:
+            yield _link(image_path(reference), default(images))
+
+    def withdraw(
+        self, reference: Reference, former: Sequence[Platform], live: Receipt
+    ) -> Iterator[Step]:
+        """Yield the removals of the links."""
+        yield RemoveAt(image_path(reference))
+        for platform in former:
+            yield RemoveAt(platform_path(reference, platform))
+
+    def shown(
+        self, reference: Reference, receipt: Receipt, config_digest: ConfigDigest
+    ) -> str:
+        """Return the path of the link."""
+        return image_path(reference).decode()
+
+    def uses(self, place: str, *, is_alone: bool) -> Iterator[Use]:
+        """Yield the path, and apptainer's command."""
+        heading = "On every node that mounts the repository"
+        yield Use("path", heading, place, "Path in CVMFS")
+        command = f"apptainer exec {shlex.quote(place)} bash"
+        yield Use("exec", "To run it", command, "Command to run it")
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """An image and its name.
-
-    Attributes:
-        reference: the name that it was pushed as.
-        images: one for each platform that there is, the one for clients that do not
-            say what they are first.
-        receipt: what we say of this publication, as JSON.
-        has_flat: whether there is a root file system that the name can lead to; else
-            only what is said of the image lies under its name.
-        is_multiarch: whether the name stands for several platforms, by the rule.
-        former: platforms that the name has stood for before.
-    """
-
-    reference: Reference
-    images: Sequence[FlatImage]
-    receipt: bytes
-    has_flat: bool = True
-    is_multiarch: bool = False
-    former: Sequence[Platform] = ()
-
-
-RECEIPT = b"cvmfs-webhook.json"
-
-
-def plan_flat(placement: Placement, trees: Sequence[TreeAt]) -> Plan:
-    """Return the steps that make an image live; the tag's link moves last.
-
-    Args:
-        placement: what is to be placed, and where.
-        trees: of the root file systems and the layers, as far as the repository does
-            not hold them already.
-    """
-    return Plan(str(placement.reference), (*trees, *_names(placement)))
-
-
-def _names(placement: Placement) -> Iterator[Step]:
-    reference, default = placement.reference, placement.images[0]
-    link = image_path(reference)
-    current = [image.platform for image in placement.images]
-    for platform in placement.former:
-        if not placement.is_multiarch or platform not in current:
-            path = platform_path(reference, platform)
-            yield RemoveAt(path)
-            yield RemoveAt(METADATA + path)
-    if placement.is_multiarch:
-        for image in placement.images:
-            path = platform_path(reference, image.platform)
-            yield from _metadata(path, image)
-            yield _flat_link(placement, path, image)
-        yield from other_names(current)
-    yield from _metadata(link, default)
-    yield FileAt(METADATA + link + b"/" + RECEIPT, placement.receipt)
-    if placement.is_multiarch and placement.has_flat:
-        yield variant_link(reference, default.platform)
-    else:
-        yield _flat_link(placement, link, default)
-
-
-def _flat_link(placement: Placement, path: bytes, image: FlatImage) -> Step:
-    if not placement.has_flat:
-        return RemoveAt(path)
-    return LinkAt(path, link_target(path, flat_path(image.config_digest)))
-
-
-def _metadata(path: bytes, image: FlatImage) -> Iterator[FileAt]:
-    yield FileAt(METADATA + path + b"/manifest.json", image.manifest)
-    yield FileAt(METADATA + path + b"/config.json", image.config)
+def _link(path: bytes, image: ResolvedImage) -> LinkAt:
+    tree = flat_path(image.manifest.config.digest)
+    return LinkAt(path, link_target(path, tree))

@@ -1,20 +1,24 @@
-"""Where what was live under a name before is remembered, to be brought back.
+"""What was live under a name before: remembered, to be brought back.
 
 ``/.metadata/.former/<name>/<digest hex>/`` has the receipt of a publication, and for
 each platform the manifest and the config; the trees that they speak of lie where all
 trees lie. It costs a few small files for each digest that a name ever had.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
+from workers.formats.documents import RECEIPT, ImageDocuments, read_documents
 from workers.formats.multiarch import architecture_name, platform_path
 from workers.formats.paths import FORMER, METADATA, image_path, metadata_path
+from workers.formats.receipt import Receipt
+from workers.images.manifest import parse_config, parse_manifest
 from workers.images.platforms import Platform
-from workers.publishing.plan import RemoveAt
+from workers.images.resolved import ResolvedImage
+from workers.publishing.plan import FileAt
+from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
-
-MANIFEST, CONFIG = b"manifest.json", b"config.json"
-DOCUMENTS = (MANIFEST, CONFIG)
 
 
 def former_path(reference: Reference, digest: str) -> bytes:
@@ -23,34 +27,77 @@ def former_path(reference: Reference, digest: str) -> bytes:
     return b"%s%s/%s" % (FORMER, image_path(reference), encoded)
 
 
-def former_documents(
-    reference: Reference, digest: str, platform: Platform
-) -> dict[bytes, bytes]:
-    """Return by the names of a platform's documents where they are remembered."""
-    folder = former_path(reference, digest) + b"/" + architecture_name(platform)
-    return {name: folder + b"/" + name for name in DOCUMENTS}
+def is_former_path(path: bytes) -> bool:
+    """Tell whether a folder remembers one digest: it lies under a name with its tag."""
+    if not path.startswith(FORMER + b"/"):
+        return False
+    name = path.rpartition(b"/")[0].rpartition(b"/")[2]
+    # A registry's port has a colon, too, and no name above it.
+    return b":" in name and path.count(b"/") > FORMER.count(b"/") + 2
 
 
-def live_documents(
+def remember(
+    tree: PublishedTree, reference: Reference, live: Receipt
+) -> Iterator[FileAt]:
+    """Yield the files by which what is live now can be restored later.
+
+    Args:
+        tree: what is published.
+        reference: of the name.
+        live: its receipt.
+    """
+    if live.digest is None:
+        return
+    former = former_path(reference, live.digest)
+    is_found = False
+    for platform, folder in _live_folders(reference, live.platforms):
+        documents = read_documents(tree, folder)
+        if documents is not None:
+            is_found = True
+            yield from documents.files(former + b"/" + architecture_name(platform))
+    if is_found:
+        settled = live.remembered(int(time.time()))
+        yield FileAt(former + b"/" + RECEIPT, settled.document())
+
+
+def remembered(
+    tree: PublishedTree,
+    reference: Reference,
+    digest: str,
+    platforms: Sequence[Platform],
+) -> list[ResolvedImage]:
+    """Return what the repository remembers of a digest, for some platforms."""
+    images = []
+    for platform in platforms:
+        folder = former_path(reference, digest) + b"/" + architecture_name(platform)
+        documents = read_documents(tree, folder)
+        if documents is not None:
+            images.append(_image(reference, digest, platform, documents))
+    return images
+
+
+def _image(
+    reference: Reference, digest: str, platform: Platform, documents: ImageDocuments
+) -> ResolvedImage:
+    manifest = parse_manifest(documents.manifest)
+    return ResolvedImage(
+        reference,
+        digest,
+        platform,
+        f"sha256:{sha256(documents.manifest).hexdigest()}",
+        documents.manifest,
+        manifest,
+        documents.config,
+        parse_config(documents.config, len(manifest.layers)),
+    )
+
+
+def _live_folders(
     reference: Reference, platforms: Sequence[Platform]
-) -> Iterator[tuple[Platform, dict[bytes, bytes]]]:
-    """Yield the platforms of a live name with where their documents are, by names."""
+) -> Iterator[tuple[Platform, bytes]]:
+    """Yield the platforms of a live name with the folders of their documents."""
     for platform in platforms:
         if len(platforms) == 1:
-            folder = metadata_path(reference)
+            yield platform, metadata_path(reference)
         else:
-            folder = METADATA + platform_path(reference, platform)
-        yield platform, {name: folder + b"/" + name for name in DOCUMENTS}
-
-
-def removals(reference: Reference, platforms: Sequence[Platform]) -> Iterator[RemoveAt]:
-    """Yield what takes a name away, with all that is said of it.
-
-    The trees stay: other names may lead to them.
-    """
-    yield RemoveAt(image_path(reference))
-    yield RemoveAt(metadata_path(reference))
-    for platform in platforms:
-        path = platform_path(reference, platform)
-        yield RemoveAt(path)
-        yield RemoveAt(METADATA + path)
+            yield platform, METADATA + platform_path(reference, platform)

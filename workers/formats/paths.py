@@ -64,6 +64,17 @@ def squashed_path(config_digest: str) -> bytes:
     return b"%s/%s/%s.sqfs" % (IMAGES, encoded[:2], encoded)
 
 
+def layer_path(digest: str) -> bytes:
+    """Return where a layer lies, by the digest of its compressed blob."""
+    encoded = digest.partition(":")[2].encode()
+    return b"%s/%s/%s" % (LAYERS, encoded[:2], encoded)
+
+
+def record_path(digest: str) -> bytes:
+    """Return where the record of a layer lies; one of another tool has none."""
+    return layer_path(digest) + b"/.metadata/layer.json"
+
+
 def link_target(link: bytes, target: bytes) -> bytes:
     """Return the relative target that leads from one absolute path to another."""
     return b"../" * (link.count(b"/") - 1) + target.lstrip(b"/")

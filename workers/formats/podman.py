@@ -28,24 +28,21 @@ containers/image, ``storage/storage_dest.go`` (names of layers).
 import base64
 import hashlib
 import json
+import shlex
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workers.formats.layers import LAYERFS, layer_path, record_path
-from workers.formats.paths import PODMAN, link_target
+from workers.formats.documents import read_document
+from workers.formats.format import Building, ConfigDigest, Format, Placement, Use
+from workers.formats.overlay_layer import LAYERFS
+from workers.formats.paths import PODMAN, layer_path, link_target, record_path
+from workers.formats.receipt import Receipt
+from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
-from workers.policy import Rule
-from workers.publishing.plan import (
-    FileAt,
-    LinkAt,
-    Plan,
-    Publisher,
-    RecordsAt,
-    Step,
-    TreeAt,
-)
+from workers.publishing.plan import FileAt, LinkAt, RecordsAt, Step
+from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
 
 _OVERLAY = PODMAN + b"/overlay"
@@ -93,6 +90,40 @@ class StoredImage:
     layers: Sequence[StoredLayer]
 
 
+class Podman(Format):
+    """See the module."""
+
+    name = "podman"
+    parts = ("layers",)
+
+    def steps(
+        self, placement: Placement, building: Building, tree: PublishedTree
+    ) -> Iterator[Step]:
+        """Yield the steps that put the image into the store."""
+        images = placement.images
+        stored = [_stored(image, building, tree) for image in images]
+        yield from put_in_store(placement.reference, default(images).digest, stored)
+
+    def withdraw(
+        self, reference: Reference, former: Sequence[Platform], live: Receipt
+    ) -> Iterator[Step]:
+        """Yield the steps after which podman knows no image by the name."""
+        if self.name in live.formats:
+            yield from take_from_store(reference)
+
+    def shown(
+        self, reference: Reference, receipt: Receipt, config_digest: ConfigDigest
+    ) -> str:
+        """Return the name that podman is given."""
+        return str(reference)
+
+    def uses(self, place: str, *, is_alone: bool) -> Iterator[Use]:
+        """Yield podman's command."""
+        heading = "With podman, where its settings name the image store"
+        command = f"podman run {shlex.quote(place)}"
+        yield Use("podman", heading, command, "Command for podman")
+
+
 def put_in_store(
     reference: Reference, digest: str, images: Sequence[StoredImage]
 ) -> Iterator[Step]:
@@ -138,64 +169,6 @@ def take_from_store(reference: Reference) -> Iterator[Step]:
     By its digest it is still found.
     """
     yield RecordsAt(_IMAGES + b"/images.json", (), (str(reference),))
-
-
-def plan_podman(
-    reference: Reference,
-    rule: Rule,
-    images: Sequence[ResolvedImage],
-    trees: Sequence[TreeAt],
-    publisher: Publisher,
-    live: Mapping[str, object],
-) -> Plan:
-    """Return the steps that put an image into podman's store, if its rule says so.
-
-    Args:
-        reference: the name that it was pushed as.
-        rule: of the policy.
-        images: its platforms, the one that gets the name first.
-        trees: that are published with it; all other layers are there.
-        publisher: has them.
-        live: the receipt of what the name led to before.
-    """
-    if "podman" not in rule.formats:
-        return Plan(str(reference), tuple(forget_podman(reference, live)))
-    made = {tree.path: tree for tree in trees}
-    stored = [
-        StoredImage(
-            image.manifest_digest,
-            image.raw_manifest,
-            image.manifest.config.digest,
-            image.raw_config,
-            [
-                StoredLayer(
-                    layer.digest,
-                    layer.size,
-                    diff_id,
-                    _size(layer.digest, made.get(layer_path(layer.digest)), publisher),
-                )
-                for layer, diff_id in zip(
-                    image.manifest.layers, image.config.diff_ids, strict=True
-                )
-            ],
-        )
-        for image in images
-    ]
-    steps = put_in_store(reference, images[0].digest, stored)
-    return Plan(str(reference), tuple(steps))
-
-
-def forget_podman(reference: Reference, live: Mapping[str, object]) -> Iterator[Step]:
-    """Yield the steps after which podman knows no image by a name.
-
-    Args:
-        reference: the name.
-        live: the receipt of what it leads to.
-    """
-    formats = live.get("formats")
-    is_known = isinstance(formats, list) and "podman" in formats
-    if is_known:
-        yield from take_from_store(reference)
 
 
 def image_id(config_digest: str) -> str:
@@ -293,14 +266,37 @@ def _text(record: Record) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
 
-def _size(digest: str, made: TreeAt | None, publisher: Publisher) -> int:
+def _stored(
+    image: ResolvedImage, building: Building, published: PublishedTree
+) -> StoredImage:
+    return StoredImage(
+        image.manifest_digest,
+        image.raw_manifest,
+        image.manifest.config.digest,
+        image.raw_config,
+        [
+            StoredLayer(
+                layer.digest,
+                layer.size,
+                diff_id,
+                _size(layer.digest, building, published),
+            )
+            for layer, diff_id in zip(
+                image.manifest.layers, image.config.diff_ids, strict=True
+            )
+        ],
+    )
+
+
+def _size(digest: str, building: Building, published: PublishedTree) -> int:
     """Return the bytes of a layer's files."""
+    made = building.trees.get(layer_path(digest))
     if made is None:
-        record = publisher.read(record_path(digest))
+        record = read_document(published, record_path(digest))
         return int(json.loads(record)["size"]) if record is not None else 0
     return sum(
         dirent.content.size
-        for path, entries in made.tree.directories.items()
+        for path, entries in made.directories.items()
         if path == LAYERFS or path.startswith(LAYERFS + b"/")
         for dirent in entries.values()
         if stat.S_ISREG(dirent.mode) and dirent.content is not None

@@ -1,147 +1,126 @@
-"""What the repository says of a publication: its receipt, and what was live before.
+"""The receipt of a publication: what we say of it beside its name, as JSON.
 
-The receipt lies beside the name. Read first: ``history.py``.
+A run compares it with what is to be live; equal means unchanged. Read next:
+``documents.py`` (where it lies), ``history.py`` (what becomes of it later).
 """
 
-import contextlib
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
-from workers.formats.flat import RECEIPT
-from workers.formats.history import former_documents, former_path, live_documents
-from workers.formats.paths import metadata_path
-from workers.images.manifest import parse_config, parse_manifest
 from workers.images.platforms import Platform
-from workers.images.resolved import ResolvedImage
-from workers.publishing.plan import FileAt, Publisher
 from workers.reference import InvalidReference, Reference, parse_digest
 
-HELD = "instead_of"
-"""Key of the digest that the registry had when another was restored in its place."""
-THIN = "thin"
-"""Key of the reference under which its thin image is pushed."""
-FORMER_THIN = "former_thin"
-"""Key of the references under which thin images are that have to be deleted."""
-UNTIL = "until"
-"""Key of the unix time at which what is remembered was live no more."""
-
-Receipt = dict[str, object]
-
-
-def receipt_bytes(receipt: Mapping[str, object]) -> bytes:
-    """Return a receipt as the file that is published."""
-    return json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def read_receipt(publisher: Publisher, reference: Reference) -> Receipt:
-    """Return the receipt of what is live; empty if nothing of ours is."""
-    return _parsed(publisher.read(metadata_path(reference) + b"/" + RECEIPT))
+_KEYS = frozenset(
+    {
+        "converter",
+        "digest",
+        "platforms",
+        "formats",
+        "instead_of",
+        "thin",
+        "former_thin",
+        "until",
+    }
+)
+# Of the time when there was one format only, and receipts did not say.
+_FIRST_FORMATS = ("flat",)
 
 
-def digest_of(receipt: Mapping[str, object]) -> str | None:
-    """Return the digest that was published."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is said of a publication; an empty one stands for none.
+
+    Attributes:
+        digest: that was published, the registry's; of an index, if it is one.
+        converter: version of our conversion that made it.
+        platforms: that the name was published for.
+        formats: that were published, sorted.
+        restored_instead_of: the digest that the registry had when ``digest`` was
+            restored in its place.
+        thin: the reference under which its thin image is pushed.
+        former_thin: references under which thin images are that have to be deleted.
+        until: unix time at which it was live no more; of what is remembered.
+        unknown: what a later version has added. It stays where the receipt is written
+            again, and makes no difference.
+    """
+
+    digest: str | None = None
+    converter: int | None = None
+    platforms: tuple[Platform, ...] = ()
+    formats: tuple[str, ...] = ()
+    restored_instead_of: str | None = None
+    thin: Reference | None = None
+    former_thin: tuple[Reference, ...] = ()
+    until: float | None = None
+    unknown: Mapping[str, object] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self | None:
+        """Return the receipt, or None if it is not one.
+
+        What is damaged in it counts as not said, and only costs that.
+        """
+        try:
+            said = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        converter, until = said.get("converter"), said.get("until")
+        platforms = map(Platform.parse, _texts(said.get("platforms")))
+        return cls(
+            digest=_digest(said.get("digest")),
+            converter=converter if isinstance(converter, int) else None,
+            platforms=tuple(platforms),
+            formats=tuple(_texts(said.get("formats", _FIRST_FORMATS))),
+            restored_instead_of=_digest(said.get("instead_of")),
+            thin=next(_references([said.get("thin")]), None),
+            former_thin=tuple(_references(said.get("former_thin"))),
+            until=float(until) if isinstance(until, int | float) else None,
+            unknown={key: said[key] for key in said.keys() - _KEYS},
+        )
+
+    def document(self) -> bytes:
+        """Return the file that is published; ``parse`` reads it back."""
+        said: dict[str, object] = {
+            **self.unknown,
+            "converter": self.converter,
+            "digest": self.digest,
+            "formats": list(self.formats) or None,
+            "platforms": list(map(str, self.platforms)) or None,
+            "instead_of": self.restored_instead_of,
+            "thin": None if self.thin is None else str(self.thin),
+            "former_thin": list(map(str, self.former_thin)) or None,
+            "until": self.until,
+        }
+        known = {key: value for key, value in said.items() if value is not None}
+        return json.dumps(known, indent=1, sort_keys=True).encode() + b"\n"
+
+    def remembered(self, until: int) -> Self:
+        """Return what is kept of it when another becomes live at that unix time."""
+        return replace(self, restored_instead_of=None, until=until)
+
+
+NO_RECEIPT = Receipt()
+
+
+def _digest(value: object) -> str | None:
     try:
-        return parse_digest(str(receipt.get("digest")))
+        return parse_digest(str(value))
     except InvalidReference:
         return None
 
 
-def platforms_of(receipt: Mapping[str, object]) -> list[Platform]:
-    """Return the platforms that a name was published for."""
-    named = receipt.get("platforms")
-    names = named if isinstance(named, list) else []
-    return [Platform.parse(str(name)) for name in names]
+def _texts(value: object) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list | tuple) else []
 
 
-def formats_of(receipt: Mapping[str, object]) -> list[str]:
-    """Return the formats that were published."""
-    named = receipt.get("formats")
-    return list(map(str, named)) if isinstance(named, list) else []
-
-
-def thin_of(receipt: Mapping[str, object]) -> Reference | None:
-    """Return under which reference the thin image is pushed, if the receipt says so."""
-    return next(iter(_references([receipt.get(THIN)])), None)
-
-
-def former_thin_of(receipt: Mapping[str, object]) -> list[Reference]:
-    """Return under which references thin images are that have to be deleted."""
-    named = receipt.get(FORMER_THIN)
-    return list(_references(named if isinstance(named, list) else []))
-
-
-def remember(
-    publisher: Publisher, reference: Reference, live: Mapping[str, object]
-) -> Iterator[FileAt]:
-    """Yield the files by which what is live now can be restored later.
-
-    Args:
-        publisher: of the repository.
-        reference: of the name.
-        live: its receipt.
-    """
-    digest = digest_of(live)
-    if digest is None:
-        return
-    found = False
-    for platform, places in live_documents(reference, platforms_of(live)):
-        kept = former_documents(reference, digest, platform)
-        data = {name: publisher.read(path) for name, path in places.items()}
-        for name, document in data.items():
-            if document is not None:
-                found = True
-                yield FileAt(kept[name], document)
-    if found:
-        settled = {key: value for key, value in live.items() if key != HELD}
-        settled[UNTIL] = int(time.time())
-        path = former_path(reference, digest) + b"/" + RECEIPT
-        yield FileAt(path, receipt_bytes(settled))
-
-
-def remembered(
-    publisher: Publisher,
-    reference: Reference,
-    digest: str,
-    platforms: Sequence[Platform],
-) -> list[ResolvedImage]:
-    """Return what the repository remembers of a digest, for some platforms."""
-    images = []
-    for platform in platforms:
-        places = former_documents(reference, digest, platform)
-        manifest, config = (publisher.read(path) for path in places.values())
-        if manifest is None or config is None:
-            continue
-        parsed = parse_manifest(manifest)
-        images.append(
-            ResolvedImage(
-                reference,
-                digest,
-                platform,
-                f"sha256:{sha256(manifest).hexdigest()}",
-                manifest,
-                parsed,
-                config,
-                parse_config(config, len(parsed.layers)),
-            )
-        )
-    return images
-
-
-def _references(named: Sequence[object]) -> Iterator[Reference]:
-    for name in named:
-        # A damaged receipt only costs what it said.
-        with contextlib.suppress(InvalidReference):
+def _references(named: object) -> Iterator[Reference]:
+    for name in named if isinstance(named, list) else ():
+        try:
             if isinstance(name, str):
                 yield Reference.parse(name)
-
-
-def _parsed(raw: bytes | None) -> Receipt:
-    if raw is None:
-        return {}
-    try:
-        receipt = json.loads(raw)
-    except ValueError:
-        return {}
-    return receipt if isinstance(receipt, dict) else {}
+        except InvalidReference:
+            continue

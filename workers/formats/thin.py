@@ -1,29 +1,24 @@
-"""Keeping the thin images of published images in their registry, and taking them out.
+"""Thin images: kept in a registry, for docker with the graph driver of CVMFS.
 
-A thin image is pushed after the layers are in CVMFS, never before: whoever pulls it
-finds them. One that is not wanted any more goes after its successor is there, and
-before the receipt forgets it: what a run that is killed has not done, the next one
-reads there, however often the configuration has changed meanwhile.
+``thin_manifest.py`` has their form. A thin image is pushed after the layers are in
+CVMFS, never before: whoever pulls it finds them. One that is not wanted any more goes
+after its successor is there, and before the receipt forgets it: what a run that is
+killed has not done, the next one reads there, however often the configuration has
+changed meanwhile.
 """
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from workers.errors import PermanentError, WorkerError
-from workers.formats.flat import RECEIPT
-from workers.formats.layers import LAYERFS, layer_path
-from workers.formats.paths import metadata_path
-from workers.formats.receipt import (
-    FORMER_THIN,
-    THIN,
-    Receipt,
-    formats_of,
-    former_thin_of,
-    receipt_bytes,
-    thin_of,
-)
+from workers.formats.documents import RECEIPT, read_documents
+from workers.formats.format import ConfigDigest, Format, Outside, Use
+from workers.formats.overlay_layer import LAYERFS
+from workers.formats.paths import layer_path, metadata_path
+from workers.formats.receipt import Receipt
 from workers.formats.thin_manifest import (
     LARGEST_LAYER_BYTES,
     MANIFEST_TYPE,
@@ -33,127 +28,93 @@ from workers.formats.thin_manifest import (
 )
 from workers.images.manifest import parse_manifest
 from workers.images.rejected import ImageRejected
-from workers.policy import Rule
-from workers.publishing.plan import Fence, FileAt, Plan, Publisher
-from workers.reference import Reference, ReferenceTemplate
-from workers.registry import (
-    FetchedManifest,
-    ImageNotFound,
-    RegistryClient,
-    UnsupportedManifest,
-)
+from workers.publishing.plan import FileAt, Plan
+from workers.publishing.publisher import publish
+from workers.reference import Reference
+from workers.registry import FetchedManifest, ImageNotFound, UnsupportedManifest
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What lies outside a repository for one name in it, and whether to go on there.
-
-    Attributes:
-        reference: the name.
-        fqrn: of the repository.
-        publisher: of the repository.
-        client: of the registries.
-        thin: under which names thin images of the repository's images are put.
-        check: raises when the work should stop.
-        fence: what must hold when something is published.
-    """
-
-    reference: Reference
-    fqrn: str
-    publisher: Publisher
-    client: RegistryClient
-    thin: ReferenceTemplate | None
-    check: Callable[[], None]
-    fence: Fence
 
 
 class NoThinRegistry(PermanentError):
     """Thin images are wanted, and nobody said where they can be put."""
 
 
-def thin_entries(outside: Outside, rule: Rule, live: Receipt) -> Receipt:
-    """Return what a receipt says of thin images: the one that is wanted, and others.
+class Thin(Format):
+    """See the module."""
 
-    Args:
-        outside: of the name.
-        rule: that decided.
-        live: the receipt of what is live.
-    """
-    wanted = None
-    if "thin" in rule.formats:
-        # What is wrong with its name is no reason to keep the rest out of CVMFS.
-        with contextlib.suppress(PermanentError):
-            wanted = _target(outside)
-    former = [name for name in thin_names(outside, live) if name != wanted]
-    return {
-        **({} if wanted is None else {THIN: str(wanted)}),
-        **({FORMER_THIN: list(map(str, former))} if former else {}),
-    }
+    name = "thin"
+    parts = ("layers",)
 
+    def note(self, outside: Outside, receipt: Receipt, live: Receipt) -> Receipt:
+        """Return the receipt with the thin image that is wanted, and with others."""
+        wanted = None
+        if self.name in receipt.formats:
+            # What is wrong with its name is no reason to keep the rest out of CVMFS.
+            with contextlib.suppress(PermanentError):
+                wanted = _target(outside)
+        former = [name for name in self._names(outside, live) if name != wanted]
+        return replace(receipt, thin=wanted, former_thin=tuple(former))
 
-def thin_names(outside: Outside, live: Receipt) -> list[Reference]:
-    """Return under which references thin images of a name may be.
+    def settle(self, outside: Outside, receipt: Receipt) -> list[str]:
+        """Push the thin image of what is live if it is not there, then delete others.
 
-    Args:
-        outside: of the name.
-        live: its receipt there.
-    """
-    name = thin_of(live)
-    if name is None and "thin" in formats_of(live):
-        # Of the time when receipts did not say.
-        with contextlib.suppress(PermanentError):
-            name = _target(outside)
-    return [*([] if name is None else [name]), *former_thin_of(live)]
+        Raises:
+            NoThinRegistry, InvalidReference: there is no place for a thin image.
+            WorkerError: what the registry or the publisher answers.
+            Overtaken, LeaseLost, LedgerUnavailable: others are not deleted.
+        """
+        if self.name in receipt.formats:
+            _push(outside, receipt.thin or _target(outside))
+        if not receipt.former_thin:
+            return []
+        # Whoever has taken over may want under this name what we would delete.
+        outside.check()
+        # A registry that deletes nothing must not keep a name in CVMFS.
+        told = _delete(outside, receipt.former_thin, PermanentError)
+        settled = replace(receipt, former_thin=())
+        path = metadata_path(outside.reference) + b"/" + RECEIPT
+        plan = Plan(str(outside.reference), (FileAt(path, settled.document()),))
+        publish(outside.publisher, [plan], outside.fence)
+        return told
 
+    def retire(
+        self, outside: Outside, live: Receipt, told: type[WorkerError]
+    ) -> list[str]:
+        """Delete the thin images of a name that goes."""
+        return _delete(outside, self._names(outside, live), told)
 
-def keep_thin(outside: Outside, receipt: Receipt) -> list[str]:
-    """Push the thin image of what is live if it is not there, then delete others.
+    def shown(
+        self, reference: Reference, receipt: Receipt, config_digest: ConfigDigest
+    ) -> str | None:
+        """Return the name that docker is given."""
+        return None if receipt.thin is None else str(receipt.thin)
 
-    Should that fail, the next try finds all else done.
+    def uses(self, place: str, *, is_alone: bool) -> Iterator[Use]:
+        """Yield docker's command."""
+        heading = "With docker, where it has the graph driver of CVMFS"
+        command = f"docker run {shlex.quote(place)}"
+        yield Use("docker", heading, command, "Command for docker")
 
-    Args:
-        outside: of the name.
-        receipt: of what is live.
-
-    Returns:
-        What stays in a registry, and why.
-
-    Raises:
-        NoThinRegistry, InvalidReference: there is no place for a thin image.
-        WorkerError: what the registry or the publisher answers.
-        Overtaken, LeaseLost, LedgerUnavailable: others are not deleted.
-    """
-    if "thin" in formats_of(receipt):
-        target = thin_of(receipt) or _target(outside)
-        _push(outside, target)
-    former = former_thin_of(receipt)
-    if not former:
-        return []
-    # Whoever has taken over may want under this name what we would delete.
-    outside.check()
-    told = delete_thin(outside, former)
-    settled = {key: value for key, value in receipt.items() if key != FORMER_THIN}
-    path = metadata_path(outside.reference) + b"/" + RECEIPT
-    steps = (FileAt(path, receipt_bytes(settled)),)
-    outside.publisher.publish([Plan(str(outside.reference), steps)], outside.fence)
-    return told
+    def _names(self, outside: Outside, live: Receipt) -> list[Reference]:
+        """Return under which references thin images of a live name may be."""
+        name = live.thin
+        if name is None and self.name in live.formats:
+            # Of the time when receipts did not say.
+            with contextlib.suppress(PermanentError):
+                name = _target(outside)
+        return [*([] if name is None else [name]), *live.former_thin]
 
 
-def delete_thin(
-    outside: Outside,
-    names: Sequence[Reference],
-    *,
-    told: type[WorkerError] = PermanentError,
+def _delete(
+    outside: Outside, names: Sequence[Reference], told: type[WorkerError]
 ) -> list[str]:
     """Delete thin images of an image; what else has their names stays.
 
     Args:
         outside: of the name of the image.
         names: of the thin images.
-        told: the errors that stop nothing but are told. By default those that no retry
-            mends: a registry that deletes nothing must not keep a name in CVMFS.
+        told: the errors that stop nothing but are told.
 
     Returns:
         What stays in a registry, and why.
@@ -191,15 +152,14 @@ def _target(outside: Outside) -> Reference:
 def _push(outside: Outside, target: Reference) -> None:
     publisher, client = outside.publisher, outside.client
     folder = metadata_path(outside.reference)
-    manifest = publisher.read(folder + b"/manifest.json")
-    config = publisher.read(folder + b"/config.json")
-    if manifest is None or config is None:
+    documents = read_documents(publisher.published(), folder)
+    if documents is None:
         return  # removed meanwhile
     places = [
         (layer.digest, f"{_root(outside.fqrn)}{_layer_place(layer.digest)}")
-        for layer in parse_manifest(manifest).layers
+        for layer in parse_manifest(documents.manifest).layers
     ]
-    thin = make_thin(str(target), _origin(outside.reference), places, config)
+    thin = make_thin(str(target), _origin(outside.reference), places, documents.config)
     try:
         is_there = client.resolve(target).digest == thin.digest
     except ImageNotFound:

@@ -1,14 +1,14 @@
 """Putting references into RQ's queue, and seeing which ones wait there."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import redis
 import rq
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 
-from workers.ledger import Accepted, LedgerUnavailable, put_off
+from workers.ledger import Accepted, put_off
+from workers.ledger.unavailable import translated
 
 QUEUE_NAME = "cvmfs-webhook"
 JOB_FUNCTION = "workers.jobs.run"
@@ -86,12 +86,3 @@ class JobQueue:
             result_ttl=SHOWN_SECONDS,
             failure_ttl=SHOWN_SECONDS,
         )
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn what the Redis client raises into our own error."""
-    try:
-        yield
-    except redis.RedisError as exc:
-        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc

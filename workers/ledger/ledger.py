@@ -7,7 +7,7 @@ a time holds the lease of a reference; at most one more waits in the queue.
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 import redis
@@ -26,9 +26,9 @@ from workers.ledger.records import (
     Lease,
     LedgerCounters,
     LiveRecord,
-    Outcome,
     Progress,
     RunRecord,
+    RunResult,
     State,
     Verdict,
     Wanted,
@@ -286,14 +286,17 @@ class Ledger:
 
     def progress(self, lease: Lease, progress: Progress) -> None:
         """Say how far the run is. Not an event; call it at most once a second."""
-        self._say(lease, "", None, progress)
+        self._say(lease, None, None, progress)
 
     def _say(
-        self, lease: Lease, stage: str, digest: str | None, progress: Progress | None
+        self,
+        lease: Lease,
+        stage: State | None,
+        digest: str | None,
+        progress: Progress | None,
     ) -> None:
-        how_far = writing.progress_to_json(progress) if progress else ""
-        args = (lease.reference, lease.token, stage, digest or "", how_far)
-        self._call("stage", *args)
+        said = writing.stage_to_json(stage, digest, progress)
+        self._call("stage", lease.reference, lease.token, said)
 
     def is_overtaken(self, lease: Lease) -> bool:
         """Whether the run should stop before it publishes.
@@ -327,58 +330,17 @@ class Ledger:
         ]
         return [not why for why in self._list("fence", _PUBLISH_SECONDS, *args)]
 
-    def finish(  # noqa: PLR0913 - what a run has to tell, each by its name
-        self,
-        lease: Lease,
-        outcome: Outcome,
-        *,
-        reason: str | None = None,
-        digest: str | None = None,
-        live_digest: str | None = None,
-        revision: int | None = None,
-        repository: str | None = None,
-        places: Mapping[str, str] | None = None,
-        next_try: float | None = None,
-        held: str | None = None,
-        gone_since: float | None = None,
-    ) -> Accepted | None:
+    def finish(self, lease: Lease, result: RunResult) -> Accepted | None:
         """End the run and give the lease back.
 
         Of a lost lease nothing is recorded; if it published all the same, another run
         is asked for, which sets right what that may have put back.
 
-        Args:
-            lease: of the run.
-            outcome: how it ended. SUPERSEDED always leads to another run.
-            reason: one line, for REFUSED and FAILED.
-            digest: the registry's, if the run learnt it and ``stage`` did not say.
-            live_digest: what is live now; ``digest`` unless told.
-            revision: that made it live.
-            repository: fqrn.
-            places: as in ``ImageRecord``.
-            next_try: FAILED is not final: try again at this time, unless it is wanted
-                again before.
-            held: the registry's digest, where another is live in its place.
-            gone_since: when the registry was first found not to have it any more.
-
         Returns:
             A job to enqueue at once, because the reference is wanted again.
         """
-        job_id = self._call(
-            "finish",
-            lease.reference,
-            lease.token,
-            outcome,
-            one_line(reason),
-            digest or "",
-            live_digest or "",
-            "" if revision is None else revision,
-            repository or "",
-            "" if places is None else writing.places_to_json(places),
-            "" if next_try is None else next_try,
-            held or "",
-            "" if gone_since is None else gone_since,
-        )
+        said = writing.result_to_json(result)
+        job_id = self._call("finish", lease.reference, lease.token, said)
         return _again(lease.reference, job_id, "wanted again during the run")
 
     # What keeps promises when processes die.

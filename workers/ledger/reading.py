@@ -4,8 +4,9 @@ What ``writing.py`` and the scripts wrote is trusted to be well formed.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from workers.ledger.records import (
     DeliveryEvent,
@@ -21,6 +22,9 @@ from workers.ledger.records import (
     State,
     Verdict,
 )
+
+# Fields of the hash that have kept an older name.
+_STORED_AS = {"restored_instead_of": "held"}
 
 
 def as_text(value: object) -> str:
@@ -88,44 +92,46 @@ def _running(fields: Mapping[str, str]) -> RunRecord:
     )
 
 
+@cache
+def _decoders() -> Mapping[str, Callable[[str], Any]]:
+    """Return by field of an image's record what makes its value of a text."""
+    kinds: Mapping[Any, Callable[[str], Any]] = {
+        str: str,
+        int: int,
+        float: float,
+        State: State,
+        Hint: hint_from_json,
+        Progress: lambda text: Progress(*json.loads(text)),
+        Mapping[str, str]: json.loads,
+    }
+    decoders = {}
+    for name, hint in get_type_hints(ImageRecord).items():
+        # The type itself, or one of ``X | None``.
+        kind = next((one for one in (hint, *get_args(hint)) if one in kinds), None)
+        if kind is not None:
+            decoders[name] = kinds[kind]
+    return decoders
+
+
 def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
-    """Build the record from its hash; ``prelude.lua`` lists the fields."""
+    """Build the record from its hash; ``prelude.lua`` lists the fields.
+
+    A field of the record has the name of a field of the hash, and its type says how it
+    is read; what is not there has the record's default.
+    """
     is_running = "lease" in fields
     last_run = None
     if is_running:
         last_run = _running(fields)
     elif ended := fields.get("last_run"):
         last_run = run_from_json(ended)
-    progress = fields.get("progress")
-    next_try = fields.get("next_try")
-    revision = fields.get("revision")
-    hint = fields.get("hint")
-    gone_since = fields.get("gone_since")
-    moved_since = fields.get("moved_since")
-    return ImageRecord(
-        reference=reference,
-        state=State(fields["state"]),
-        digest=fields.get("digest"),
-        live_digest=fields.get("live_digest"),
-        repository=fields.get("repository"),
-        revision=int(revision) if revision else None,
-        places=json.loads(fields.get("places", "{}")),
-        since=float(fields["since"]),
-        reason=fields.get("reason"),
-        progress=Progress(*json.loads(progress)) if progress else None,
-        requested=int(fields.get("requested", 0)),
-        started=int(fields.get("started", 0)),
-        done=int(fields.get("done", 0)),
-        overtaken=int(fields.get("overtaken", 0)),
-        attempts=int(fields.get("attempts", 0)),
-        next_try=float(next_try) if next_try else None,
-        hint=hint_from_json(hint) if hint else None,
-        last_run=last_run,
-        is_running=is_running,
-        held=fields.get("held"),
-        gone_since=float(gone_since) if gone_since else None,
-        moved_since=float(moved_since) if moved_since else None,
-    )
+    values = {
+        name: decode(fields[stored])
+        for name, decode in _decoders().items()
+        if (stored := _STORED_AS.get(name, name)) in fields
+    }
+    values |= {"reference": reference, "last_run": last_run, "is_running": is_running}
+    return ImageRecord(**values)
 
 
 def delivery_from_text(delivery_id: str, text: str) -> DeliveryRecord:

@@ -16,7 +16,7 @@ from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import translated
-from workers.ledger.writing import places_to_json
+from workers.ledger.writing import record_to_json
 
 _AT_ONCE = 500
 
@@ -29,13 +29,14 @@ class Published:
         digest: which the registry had for it then.
         places: as in ``ImageRecord``.
         published: when, unix time.
-        held: what the registry had when ``digest`` was restored in its place.
+        restored_instead_of: what the registry had when ``digest`` was restored in its
+            place.
     """
 
     digest: str
     places: Mapping[str, str]
     published: float
-    held: str | None = None
+    restored_instead_of: str | None = None
 
 
 class Change(StrEnum):
@@ -101,10 +102,7 @@ class Rebuilder:
         self, fqrn: str, revision: int, reference: str, image: Published | None
     ) -> Change:
         now: str | float = "" if self._clock is None else self._clock()
-        known: tuple[str | float, ...] = ("", "", "", "")
-        if image is not None:
-            places = places_to_json(image.places)
-            known = (image.digest, places, image.published, image.held or "")
+        known = "" if image is None else record_to_json(image)
         with translated():
-            reply = self._scripts.call("settle", now, reference, fqrn, revision, *known)
+            reply = self._scripts.call("settle", now, reference, fqrn, revision, known)
         return Change(as_text(reply))

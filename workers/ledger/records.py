@@ -162,6 +162,36 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended, as it tells the ledger.
+
+    Attributes:
+        outcome: SUPERSEDED always leads to another run.
+        digest: the registry's, if the run learnt it and no stage said so.
+        reason: one line; why not, or what is to be known of a success.
+        live_digest: what is live now; ``digest`` unless told.
+        revision: that made it live.
+        repository: fqrn.
+        places: as in ``ImageRecord``.
+        next_try: FAILED is not final: try again at this time, unless it is wanted again
+            before.
+        restored_instead_of: the registry's digest, where another is live in its place.
+        gone_since: when the registry was first found not to have it any more.
+    """
+
+    outcome: Outcome
+    digest: str | None = None
+    reason: str | None = None
+    live_digest: str | None = None
+    revision: int | None = None
+    repository: str | None = None
+    places: Mapping[str, str] | None = None
+    next_try: float | None = None
+    restored_instead_of: str | None = None
+    gone_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run of a job over a reference.
 
@@ -226,8 +256,8 @@ class ImageRecord:
         attempts: runs in a row for the same number.
         next_try: when it is tried again after a failure that may pass.
         is_running: a job holds the lease at this moment.
-        held: the registry's digest in whose place ``live_digest`` was restored; the
-            image counts as live until the registry has a third one.
+        restored_instead_of: the registry's digest in whose place ``live_digest`` was
+            restored; the image counts as live until the registry has a third one.
         gone_since: when the registry was first found not to have it any more.
         moved_since: when the name began to lead to ``live_digest``. Publishing the same
             again, in other formats for instance, does not alter it.
@@ -236,24 +266,24 @@ class ImageRecord:
 
     reference: str
     state: State
-    digest: str | None
-    live_digest: str | None
-    repository: str | None
-    revision: int | None
-    places: Mapping[str, str]
     since: float
-    reason: str | None
-    progress: Progress | None
-    requested: int
-    started: int
-    done: int
-    overtaken: int
-    attempts: int
-    next_try: float | None
-    hint: Hint | None
-    last_run: RunRecord | None
+    digest: str | None = None
+    live_digest: str | None = None
+    repository: str | None = None
+    revision: int | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    progress: Progress | None = None
+    requested: int = 0
+    started: int = 0
+    done: int = 0
+    overtaken: int = 0
+    attempts: int = 0
+    next_try: float | None = None
+    hint: Hint | None = None
+    last_run: RunRecord | None = None
     is_running: bool = False
-    held: str | None = None
+    restored_instead_of: str | None = None
     gone_since: float | None = None
     moved_since: float | None = None
 

@@ -13,9 +13,9 @@ class LedgerUnavailable(TransientError):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn what the client of Redis raises into ``LedgerUnavailable``."""
+def translated(error: type[TransientError] = LedgerUnavailable) -> Iterator[None]:
+    """Turn what the client of Redis raises into an error of ours."""
     try:
         yield
     except redis.RedisError as exc:
-        raise LedgerUnavailable(f"the queue server does not work: {exc}") from exc
+        raise error(f"the queue server does not work: {exc}") from exc

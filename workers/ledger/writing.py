@@ -6,8 +6,20 @@ one line of text is cleaned of what UTF-8 or a terminal could not bear.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
-from workers.ledger.records import Delivery, Hint, Progress, Wanted
+from workers.ledger.records import (
+    Delivery,
+    Hint,
+    Progress,
+    RunResult,
+    State,
+    Wanted,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Foreign text of any length must not fill the memory of Redis.
 LONGEST_TEXT = 256
@@ -48,9 +60,35 @@ def progress_to_json(progress: Progress) -> str:
     )
 
 
-def places_to_json(places: Mapping[str, str]) -> str:
-    """Encode where an image is."""
-    return json.dumps(dict(places))
+def stage_to_json(
+    stage: State | None, digest: str | None, progress: Progress | None
+) -> str:
+    """Encode what a run says of itself, for ``stage.lua``."""
+    how_far = None if progress is None else progress_to_json(progress)
+    return _to_json({"stage": stage, "digest": digest, "progress": how_far})
+
+
+def result_to_json(result: RunResult) -> str:
+    """Encode how a run ended, for ``finish.lua``."""
+    return record_to_json(replace(result, reason=one_line(result.reason) or None))
+
+
+def record_to_json(record: "DataclassInstance") -> str:
+    """Encode a record for a script, by the names of its fields.
+
+    A mapping becomes text, as which the ledger keeps it.
+    """
+    said = {each.name: getattr(record, each.name) for each in fields(record)}
+    for name, value in said.items():
+        if isinstance(value, Mapping):
+            said[name] = json.dumps(dict(value))
+    return _to_json(said)
+
+
+def _to_json(values: Mapping[str, object]) -> str:
+    """Encode what is not None: Lua takes JSON's null for something."""
+    there = {name: value for name, value in values.items() if value is not None}
+    return json.dumps(there)
 
 
 def wanted_to_args(wanted: Wanted) -> tuple[str | float, ...]:

@@ -49,4 +49,4 @@ def _age(record: ImageRecord) -> tuple[float, str]:
 
 def _may_go(record: ImageRecord) -> bool:
     """Whether a tag is settled, and nobody went back to it by hand."""
-    return record.state is State.LIVE and record.held is None
+    return record.state is State.LIVE and record.restored_instead_of is None

@@ -4,6 +4,7 @@ Deciding is pure. The file's contract with users is design section 5.3; it is sm
 enough to be reviewed in a merge request.
 """
 
+import copy
 import hashlib
 import logging
 import threading
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.documents.schema_check import Problem, schema_problems, validator
+from jsonschema import Draft202012Validator
+
+from workers.documents.schema_check import Problem, load_schema, schema_problems
 from workers.documents.yaml_document import (
     KeyPath,
     UnreadableYaml,
@@ -21,6 +24,7 @@ from workers.documents.yaml_document import (
     parse_yaml,
 )
 from workers.errors import PermanentError
+from workers.formats import formats
 from workers.policy.image_pattern import is_signature_tag
 from workers.policy.rule import Rule, read_rule
 from workers.reference import Reference
@@ -154,7 +158,7 @@ def parse_policy(text: str) -> Policy:
     if isinstance(values, dict) and values.get("rules", ...) is None:
         # All of its lines are commented out.
         del values["rules"]
-    schema = validator("workers.policy", "policy.schema.json")
+    schema = _schema()
     problems = schema_problems(schema, values)
     entries = values.get("rules") if isinstance(values, dict) else None
     entries = entries if isinstance(entries, list) else []
@@ -166,6 +170,14 @@ def parse_policy(text: str) -> Policy:
         rules=rules,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def _schema() -> Draft202012Validator:
+    """Return the schema of the file, with the formats that there are."""
+    schema = copy.deepcopy(dict(load_schema("workers.policy", "policy.schema.json")))
+    rule = schema["properties"]["rules"]["items"]["properties"]
+    rule["formats"]["items"]["enum"] = [each.name for each in formats.FORMATS]
+    return Draft202012Validator(schema)
 
 
 def _rules(

@@ -3,20 +3,19 @@
 The schema has been checked before; what it cannot say is checked here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from workers.documents.quantities import parse_duration, parse_size
 from workers.documents.schema_check import Problem
 from workers.errors import PermanentError
+from workers.formats.formats import DEFAULT_FORMATS, with_parts
 from workers.policy.image_pattern import image_pattern, tag_matches
 from workers.reference import Reference
 
 T = TypeVar("T")
 
-# What a format is made of besides.
-_MADE_OF = {"image": ("flat",), "podman": ("layers",), "thin": ("layers",)}
 _DENY_KEYS = frozenset({"deny", "tags", "reason"})
 _SHORTEST_WATCH_SECONDS = 60
 
@@ -74,7 +73,7 @@ class Rule:
         line: of the file, from 1.
         tags: globs; any of them has to match.
         repository: the fully qualified name of ``to``; None: the only one there is.
-        formats: what is published, sorted.
+        formats: what is published.
         platforms: ``os/arch`` or ``os/arch/variant``, as written.
         limits: what an image may cost.
         private: whether to publish what no anonymous client can pull.
@@ -90,7 +89,7 @@ class Rule:
     line: int = 1
     tags: tuple[str, ...] = ("*",)
     repository: str | None = None
-    formats: tuple[str, ...] = ("flat", "layers")
+    formats: tuple[str, ...] = DEFAULT_FORMATS
     platforms: tuple[str, ...] = ("linux/amd64",)
     limits: ImageLimits = ImageLimits()
     private: Literal["refuse", "allow"] = "refuse"
@@ -125,12 +124,6 @@ def read_rule(
     return rule, problems
 
 
-def _with_parts(formats: Sequence[str]) -> tuple[str, ...]:
-    """Return formats with those that they are made of, each once."""
-    parts = [part for each in formats for part in _MADE_OF.get(each, ())]
-    return tuple(dict.fromkeys([*formats, *parts]))
-
-
 class _Reading:
     """Reads the values of one rule, and notes what is wrong with them."""
 
@@ -155,7 +148,7 @@ class _Reading:
             line=line,
             tags=tuple(raw.get("tags", ("*",))),
             repository=raw.get("to"),
-            formats=_with_parts(raw.get("formats", ("flat", "layers"))),
+            formats=with_parts(raw.get("formats", DEFAULT_FORMATS)),
             platforms=tuple(dict.fromkeys(raw.get("platforms", ("linux/amd64",)))),
             limits=self._limits(),
             private=raw.get("private", "refuse"),

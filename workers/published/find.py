@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from workers.archives.outcome import ExportFailed
-from workers.cvmfs import NotFound, Snapshot
-from workers.formats.flat import RECEIPT
+from workers.cvmfs import NotFound
+from workers.formats.documents import (
+    CONFIG,
+    MANIFEST,
+    read_document,
+    read_receipt,
+)
 from workers.formats.multiarch import platform_path
-from workers.formats.paths import METADATA, MULTIARCH, flat_path, image_path
+from workers.formats.paths import (
+    METADATA,
+    MULTIARCH,
+    flat_path,
+    image_path,
+    metadata_path,
+)
 from workers.images.manifest import ImageManifest, parse_manifest
 from workers.images.platforms import Platform
+from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
-
-_CONFIG, _MANIFEST = b"/config.json", b"/manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +42,48 @@ class PublishedImage:
     link: bytes
     metadata: bytes
 
-    def root(self, snapshot: Snapshot) -> bytes:
+    def root(self, tree: PublishedTree) -> bytes:
         """Return where its root file system lies.
 
         Raises:
             ExportFailed: there is none.
         """
-        entry = snapshot.lookup(self.link)
+        entry = tree.lookup(self.link)
         try:
             if entry is not None and b"$(" in entry.target:  # only a client can follow
-                return snapshot.resolve(
-                    flat_path(self.manifest(snapshot).config.digest)
-                )
-            return snapshot.resolve(self.link)
+                return tree.resolve(flat_path(self.manifest(tree).config.digest))
+            return tree.resolve(self.link)
         except NotFound as error:
             raise ExportFailed(
                 f"{self.reference} is published without a root file system: "
                 "add `flat` to its rule's formats"
             ) from error
 
-    def manifest(self, snapshot: Snapshot) -> ImageManifest:
+    def manifest(self, tree: PublishedTree) -> ImageManifest:
         """Return the image's manifest.
 
         Raises:
             ExportFailed: it is not there.
             ImageRejected: it is not one.
         """
-        return parse_manifest(_read(snapshot, self.metadata + _MANIFEST))
+        return parse_manifest(_read(tree, self.metadata + b"/" + MANIFEST))
 
-    def config(self, snapshot: Snapshot) -> bytes:
+    def config(self, tree: PublishedTree) -> bytes:
         """Return the image's config, its own bytes.
 
         Raises:
             ExportFailed: it is not there.
         """
-        return _read(snapshot, self.metadata + _CONFIG)
+        return _read(tree, self.metadata + b"/" + CONFIG)
 
 
 def find_image(
-    snapshot: Snapshot, reference: Reference, platform: Platform | None = None
+    tree: PublishedTree, reference: Reference, platform: Platform | None = None
 ) -> PublishedImage:
     """Find an image in a revision.
 
     Args:
-        snapshot: the revision.
+        tree: the revision.
         reference: by tag; or by digest, whatever tag of the repository has it.
         platform: of an image that is published for several; ``None``: the one for
             clients that do not say what they are.
@@ -84,58 +92,58 @@ def find_image(
         ExportFailed: it is not there.
     """
     if reference.digest is not None:
-        reference = _with_digest(snapshot, reference)
+        reference = _with_digest(tree, reference)
     link = image_path(reference)
     metadata = METADATA + link
-    if snapshot.lookup(link) is None and snapshot.lookup(metadata) is None:
+    if tree.lookup(link) is None and tree.lookup(metadata) is None:
         raise ExportFailed(f"{reference} is not published here")
     default = PublishedImage(reference, link, metadata)
     if platform is None:
         return default
     path = platform_path(reference, platform)
-    if snapshot.lookup(path) is not None:
+    if tree.lookup(path) is not None:
         return PublishedImage(reference, path, METADATA + path)
-    if _platform(default.config(snapshot)) in platform.suitable():
+    if _platform(default.config(tree)) in platform.suitable():
         return default
     raise ExportFailed(f"{reference} is not published here for {platform}")
 
 
-def platform_links(snapshot: Snapshot, reference: Reference) -> Iterator[bytes]:
+def platform_links(tree: PublishedTree, reference: Reference) -> Iterator[bytes]:
     """Yield the links of an image's platforms, if it is published for several."""
-    if snapshot.lookup(MULTIARCH) is None:
+    if tree.lookup(MULTIARCH) is None:
         return
-    for name, entry in snapshot.listdir(MULTIARCH).items():
+    for name, entry in tree.listdir(MULTIARCH).items():
         link = MULTIARCH + b"/" + name + image_path(reference)
-        if stat.S_ISDIR(entry.mode) and snapshot.lookup(link) is not None:
+        if stat.S_ISDIR(entry.mode) and tree.lookup(link) is not None:
             yield link
 
 
-def _with_digest(snapshot: Snapshot, reference: Reference) -> Reference:
+def _with_digest(tree: PublishedTree, reference: Reference) -> Reference:
     """Return the published name of the repository that has a digest now."""
     alone = replace(reference, tag=None)
-    if snapshot.lookup(METADATA + image_path(alone)) is not None:
+    if tree.lookup(METADATA + image_path(alone)) is not None:
         return alone
     folder, _, name = (METADATA + image_path(alone)).rpartition(b"/")
     before = name.partition(b":")[0] + b":"
-    names = snapshot.listdir(folder) if snapshot.lookup(folder) is not None else {}
+    names = tree.listdir(folder) if tree.lookup(folder) is not None else {}
     for found in names:
         if not found.startswith(before):
             continue
         tag = found.removeprefix(before).decode(errors="replace")
-        digests = set(_digests(snapshot, folder + b"/" + found))
+        tagged = replace(reference, tag=tag, digest=None)
+        digests = set(_digests(tree, tagged))
         if reference.tag in {None, tag} and reference.digest in digests:
-            return replace(reference, tag=tag, digest=None)
+            return tagged
     raise ExportFailed(f"{reference} is not published here, under no tag")
 
 
-def _digests(snapshot: Snapshot, metadata: bytes) -> Iterator[str]:
+def _digests(tree: PublishedTree, reference: Reference) -> Iterator[str]:
     """Yield what an image is known by: its manifest's digest, and its index's."""
-    try:
-        manifest = _read(snapshot, metadata + _MANIFEST)
+    manifest = read_document(tree, metadata_path(reference) + b"/" + MANIFEST)
+    if manifest is not None:
         yield f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-        yield json.loads(_read(snapshot, metadata + b"/" + RECEIPT))["digest"]
-    except (ExportFailed, ValueError, KeyError, TypeError):
-        return
+    if digest := read_receipt(tree, reference).digest:
+        yield digest
 
 
 def _platform(config: bytes) -> Platform:
@@ -143,8 +151,8 @@ def _platform(config: bytes) -> Platform:
     return Platform.of(said["os"], said["architecture"], said.get("variant", ""))
 
 
-def _read(snapshot: Snapshot, path: bytes) -> bytes:
-    entry = snapshot.lookup(path)
-    if entry is None or entry.content is None:
+def _read(tree: PublishedTree, path: bytes) -> bytes:
+    document = read_document(tree, path)
+    if document is None:
         raise ExportFailed(f"there is no {path.decode(errors='replace')} here")
-    return snapshot.read(entry)
+    return document

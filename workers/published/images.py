@@ -5,25 +5,22 @@ digest that the registry had. It is live if its link leads somewhere, too, unles
 published without one.
 """
 
-import json
 import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from workers.cvmfs import Dirent, FormatError, NotFound, Snapshot
+from workers.cvmfs import Dirent, FormatError, NotFound
 from workers.errors import WorkerError
-from workers.formats.flat import RECEIPT
-from workers.formats.history import MANIFEST
+from workers.formats.documents import LARGEST_BYTES, MANIFEST, RECEIPT
+from workers.formats.formats import shown
 from workers.formats.paths import METADATA, reference_at
-from workers.formats.receipt import HELD, thin_of
-from workers.formats.shown_paths import places
+from workers.formats.receipt import Receipt
 from workers.images.manifest import parse_manifest
 from workers.ledger import Published
-from workers.reference import Reference, parse_digest
+from workers.publishing.publisher import PublishedTree
 
 _READ_AT_ONCE = 32
-_LARGEST_DOCUMENT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class PublishedImages:
     unreadable: tuple[str, ...] = ()
 
 
-def published_images(snapshot: Snapshot) -> PublishedImages:
+def published_images(tree: PublishedTree) -> PublishedImages:
     """Read the receipts of a revision.
 
     Raises:
@@ -48,26 +45,16 @@ def published_images(snapshot: Snapshot) -> PublishedImages:
     """
     images: dict[str, Published] = {}
     unreadable: list[str] = []
-    found = list(_folders(snapshot, METADATA, depth=0))
+    found = list(_folders(tree, METADATA, depth=0))
     with ThreadPoolExecutor(_READ_AT_ONCE, "receipts") as executor:
         # A bucket takes its time for each; what is looked up is looked up here.
-        read = executor.map(lambda folder: _read(snapshot, folder), found)
-        for folder, said in zip(found, read, strict=True):
+        read = executor.map(lambda folder: _read(tree, folder), found)
+        for folder, image in zip(found, read, strict=True):
             reference = reference_at(folder.link)
-            if reference is None or said is None or not _leads(snapshot, folder, said):
+            if reference is None or image is None or not _leads(tree, folder, image):
                 unreadable.append(folder.link.decode(errors="backslashreplace"))
             else:
-                images[str(reference)] = Published(
-                    said.digest,
-                    places(
-                        reference,
-                        said.formats,
-                        config_digest=said.config_digest,
-                        thin=said.thin,
-                    ),
-                    float(folder.receipt.mtime),
-                    said.held,
-                )
+                images[str(reference)] = image
     return PublishedImages(images, tuple(unreadable))
 
 
@@ -80,68 +67,61 @@ class _Folder:
     manifest: Dirent | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    digest: str
-    held: str | None
-    formats: tuple[str, ...]
-    config_digest: str | None
-    thin: Reference | None
-
-
-def _folders(snapshot: Snapshot, above: bytes, *, depth: int) -> Iterator[_Folder]:
-    if not depth and snapshot.lookup(above) is None:
+def _folders(tree: PublishedTree, above: bytes, *, depth: int) -> Iterator[_Folder]:
+    if not depth and tree.lookup(above) is None:
         return
-    for name, entry in snapshot.listdir(above).items():
+    for name, entry in tree.listdir(above).items():
         path = above + b"/" + name
         if not stat.S_ISDIR(entry.mode) or name.startswith(b"."):
             continue
         if depth and b":" in name:
-            receipt = snapshot.lookup(path + b"/" + RECEIPT)
+            receipt = tree.lookup(path + b"/" + RECEIPT)
             if receipt is not None:
-                manifest = snapshot.lookup(path + b"/" + MANIFEST)
+                manifest = tree.lookup(path + b"/" + MANIFEST)
                 yield _Folder(path.removeprefix(METADATA), receipt, manifest)
         else:
-            yield from _folders(snapshot, path, depth=depth + 1)
+            yield from _folders(tree, path, depth=depth + 1)
 
 
-def _read(snapshot: Snapshot, folder: _Folder) -> _Said | None:
+def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
     """Return what is said of an image; None if it is not to be understood."""
     try:
-        said = json.loads(_document(snapshot, folder.receipt))
-        formats = tuple(map(str, said.get("formats", ("flat",))))
-        config_digest = None
-        if "image" in formats and folder.manifest is not None:
-            manifest = parse_manifest(_document(snapshot, folder.manifest))
-            config_digest = manifest.config.digest
-        held = said.get(HELD)
-        return _Said(
-            parse_digest(said["digest"]),
-            held and parse_digest(held),
-            formats,
-            config_digest,
-            thin_of(said),
+        receipt = Receipt.parse(_document(tree, folder.receipt))
+        reference = reference_at(folder.link)
+        if receipt is None or receipt.digest is None or reference is None:
+            return None
+
+        def config_digest() -> str | None:
+            if folder.manifest is None:
+                return None
+            return parse_manifest(_document(tree, folder.manifest)).config.digest
+
+        return Published(
+            receipt.digest,
+            shown(reference, receipt, config_digest),
+            float(folder.receipt.mtime),
+            receipt.restored_instead_of,
         )
-    except (FormatError, WorkerError, ValueError, KeyError, TypeError, AttributeError):
+    except (FormatError, WorkerError, ValueError):
         return None
 
 
-def _document(snapshot: Snapshot, entry: Dirent) -> bytes:
-    if entry.content is None or entry.content.size > _LARGEST_DOCUMENT:
+def _document(tree: PublishedTree, entry: Dirent) -> bytes:
+    if entry.content is None or entry.content.size > LARGEST_BYTES:
         raise ValueError
-    return snapshot.read(entry)
+    return tree.read(entry)
 
 
-def _leads(snapshot: Snapshot, folder: _Folder, said: _Said) -> bool:
+def _leads(tree: PublishedTree, folder: _Folder, image: Published) -> bool:
     """Tell whether the link of an image leads somewhere, if it has to have one."""
-    if "flat" not in said.formats:
+    if folder.link.decode() not in image.places.values():
         return True
-    entry = snapshot.lookup(folder.link)
+    entry = tree.lookup(folder.link)
     if entry is None or not stat.S_ISLNK(entry.mode):
         return False
     if b"$(" not in entry.target:  # which only a client can follow
         try:
-            snapshot.resolve(folder.link)
+            tree.resolve(folder.link)
         except NotFound:
             return False
     return True

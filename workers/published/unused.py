@@ -8,25 +8,23 @@ Jobs that rely on a tree have its being there for a condition of their commit
 (``RequireAt``), so that what goes meanwhile is made again.
 """
 
-import json
 import os
 import stat
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workers.cvmfs import Dirent, FormatError, RemovePath, Repository, Snapshot
+from workers.cvmfs import Dirent, FormatError
 from workers.errors import PermanentError, TransientError, WorkerError
-from workers.formats.flat import RECEIPT
-from workers.formats.layers import layer_path, record_path
-from workers.formats.paths import FLAT, FORMER, IMAGES, LAYERS, METADATA, flat_path
-from workers.formats.receipt import UNTIL
-from workers.formats.singularity import MARK
+from workers.formats import formats
+from workers.formats.documents import LARGEST_BYTES, MANIFEST, RECEIPT
+from workers.formats.format import Format
+from workers.formats.history import is_former_path
+from workers.formats.paths import METADATA
+from workers.formats.receipt import Receipt
 from workers.images.manifest import parse_manifest
+from workers.publishing.plan import Plan, RemoveAt
+from workers.publishing.publisher import Fence, PublishedTree, Publisher, publish
 
-_SHELVES = (FLAT, LAYERS)
-_MANIFEST = b"/manifest.json"
-_LARGEST_DOCUMENT = 16 << 20
 _TRIES = 5
 # "", ".flat", two digits, the digest.
 _TREE_DEPTH = 4
@@ -59,11 +57,11 @@ class Pruning:
     foreign: int
 
 
-def find_unused(snapshot: Snapshot, fqrn: str, *, since: float) -> Pruning:
+def find_unused(tree: PublishedTree, fqrn: str, *, since: float) -> Pruning:
     """Find what nobody uses in a revision.
 
     Args:
-        snapshot: the revision.
+        tree: the revision.
         fqrn: of the repository; links may begin with where it is mounted.
         since: what was live at this time or later can be restored.
 
@@ -73,30 +71,31 @@ def find_unused(snapshot: Snapshot, fqrn: str, *, since: float) -> Pruning:
     """
     used: set[bytes] = set()
     forgotten: list[bytes] = []
-    for path, entry in _outside(snapshot, b""):
-        if _is_former(path) and stat.S_ISDIR(entry.mode):
-            receipt = snapshot.lookup(path + b"/" + RECEIPT)
-            if receipt is not None and _until(snapshot, path, receipt) < since:
+    for path, entry in _outside(tree, b""):
+        if is_former_path(path) and stat.S_ISDIR(entry.mode):
+            receipt = tree.lookup(path + b"/" + RECEIPT)
+            if receipt is not None and _until(tree, path, receipt) < since:
                 forgotten.append(path)
         elif any(path.startswith(folder + b"/") for folder in forgotten[-1:]):
             continue
         elif stat.S_ISLNK(entry.mode):
             used.add(_tree_of(path, entry.target, fqrn))
-        elif path.startswith(METADATA + b"/") and path.endswith(_MANIFEST):
-            used |= _named(snapshot, path, entry)
-    unused, in_use, foreign = list(_unused_files(snapshot, used)), 0, 0
-    for path in _trees(snapshot):
-        if path in used:
-            in_use += 1
-        elif _is_ours(snapshot, path):
+        elif path.startswith(METADATA + b"/") and path.endswith(b"/" + MANIFEST):
+            used |= _named(tree, path, entry)
+    unused: list[bytes] = []
+    in_use = foreign = 0
+    for each, path, is_directory in _on_shelves(tree):
+        keeper = each.kept_by(path)
+        if keeper not in used and each.is_ours(tree, path):
             unused.append(path)
-        else:
-            foreign += 1
+        elif keeper == path:
+            in_use += path in used
+            foreign += is_directory and path not in used
     found = (tuple(sorted(unused)), tuple(sorted(forgotten)))
-    return Pruning(snapshot.revision, *found, in_use, foreign)
+    return Pruning(tree.revision, *found, in_use, foreign)
 
 
-def prune(repository: Repository, fqrn: str, *, since: float) -> tuple[Pruning, int]:
+def prune(publisher: Publisher, fqrn: str, *, since: float) -> tuple[Pruning, int]:
     """Take out what nobody uses, in one revision; others publish meanwhile.
 
     Returns:
@@ -104,22 +103,24 @@ def prune(repository: Repository, fqrn: str, *, since: float) -> tuple[Pruning, 
 
     Raises:
         TooBusy: trying again later may help; nothing was taken out.
-        NotUnderstood, FormatError: as ``find_unused``; nothing was taken out.
+        NotUnderstood: as ``find_unused``; nothing was taken out.
+        RepositoryUnavailable, PublicationFailed: nothing was taken out.
     """
     for _ in range(_TRIES):
-        found = find_unused(repository.read(), fqrn, since=since)
-        removals = [RemovePath(path) for path in (*found.unused, *found.forgotten)]
+        found = find_unused(publisher.published(), fqrn, since=since)
+        paths = (*found.unused, *found.forgotten)
+        plan = Plan(fqrn, tuple(RemoveAt(path) for path in paths))
 
         def check(revision: int = found.revision) -> None:
             # Under the lock: what was published meanwhile may use any of it.
-            if repository.head().revision != revision:
+            if publisher.published().revision != revision:
                 raise _Outdated
 
         try:
-            done = repository.commit(removals, now=int(time.time()), check=check)
+            done = publish(publisher, [plan], Fence(check))
         except _Outdated:
             continue
-        return found, done.number
+        return found, done.revision
     raise TooBusy(f"{fqrn}: others published all the time; prune it at a quieter time")
 
 
@@ -127,40 +128,32 @@ class _Outdated(Exception):
     """There is a newer revision than the one that was looked at."""
 
 
-def _outside(snapshot: Snapshot, above: bytes) -> Iterator[tuple[bytes, Dirent]]:
+def _outside(tree: PublishedTree, above: bytes) -> Iterator[tuple[bytes, Dirent]]:
     """Yield all entries that are not on the shelves, folders before their entries."""
-    for name, entry in snapshot.listdir(above).items():
+    shelves = _shelves()
+    for name, entry in tree.listdir(above).items():
         path = above + b"/" + name
-        if path in _SHELVES:
+        if path in shelves:
             continue
         yield path, entry
         if stat.S_ISDIR(entry.mode):
-            yield from _outside(snapshot, path)
+            yield from _outside(tree, path)
 
 
-def _trees(snapshot: Snapshot) -> Iterator[bytes]:
-    for shelf in _SHELVES:
-        if snapshot.lookup(shelf) is None:
+def _shelves() -> set[bytes]:
+    return {each.shelf for each in formats.FORMATS if each.shelf}
+
+
+def _on_shelves(tree: PublishedTree) -> Iterator[tuple[Format, bytes, bool]]:
+    """Yield what formats have made, or others in their places, and if it is a tree."""
+    for each in formats.FORMATS:
+        if not each.shelf or tree.lookup(each.shelf) is None:
             continue
-        for shard, entry in snapshot.listdir(shelf).items():
-            if stat.S_ISDIR(entry.mode):
-                place = shelf + b"/" + shard
-                for name, tree in snapshot.listdir(place).items():
-                    if stat.S_ISDIR(tree.mode):
-                        yield place + b"/" + name
-
-
-def _unused_files(snapshot: Snapshot, used: Collection[bytes]) -> Iterator[bytes]:
-    """Yield the squashfs files whose tree nobody uses."""
-    if snapshot.lookup(IMAGES) is None:
-        return
-    for shard, folder in snapshot.listdir(IMAGES).items():
-        if stat.S_ISDIR(folder.mode):
-            for name in snapshot.listdir(IMAGES + b"/" + shard):
-                config, _, suffix = name.partition(b".")
-                tree = FLAT + b"/" + shard + b"/" + config
-                if suffix == b"sqfs" and tree not in used:
-                    yield IMAGES + b"/" + shard + b"/" + name
+        for shard, folder in tree.listdir(each.shelf).items():
+            if stat.S_ISDIR(folder.mode):
+                place = each.shelf + b"/" + shard
+                for name, entry in tree.listdir(place).items():
+                    yield each, place + b"/" + name, stat.S_ISDIR(entry.mode)
 
 
 def _tree_of(link: bytes, target: bytes, fqrn: str) -> bytes:
@@ -170,42 +163,32 @@ def _tree_of(link: bytes, target: bytes, fqrn: str) -> bytes:
         target = target.removeprefix(mount)
     path = os.path.normpath(os.path.join(os.path.dirname(link), target))  # noqa: PTH118, PTH120 - bytes
     parts = path.split(b"/")[:_TREE_DEPTH]
-    return b"/".join(parts) if b"/".join(parts[:2]) in _SHELVES else b""
+    return b"/".join(parts) if b"/".join(parts[:2]) in _shelves() else b""
 
 
-def _named(snapshot: Snapshot, path: bytes, entry: Dirent) -> set[bytes]:
+def _named(tree: PublishedTree, path: bytes, entry: Dirent) -> set[bytes]:
     """Return the trees that a manifest names."""
     try:
-        manifest = parse_manifest(_document(snapshot, path, entry))
+        manifest = parse_manifest(_document(tree, path, entry))
     except WorkerError as error:
         raise _not_understood(path, error) from error
-    layers = {layer_path(layer.digest) for layer in manifest.layers}
-    return {flat_path(manifest.config.digest)} | layers
+    return {path for each in formats.FORMATS for path in each.relies_on(manifest)}
 
 
-def _is_former(path: bytes) -> bool:
-    """Whether a folder remembers one digest: it lies under a name with its tag."""
-    if not path.startswith(FORMER + b"/"):
-        return False
-    name = path.rpartition(b"/")[0].rpartition(b"/")[2]
-    # A registry's port has a colon, too, and no name above it.
-    return b":" in name and path.count(b"/") > FORMER.count(b"/") + 2
+def _until(tree: PublishedTree, folder: bytes, entry: Dirent) -> float:
+    path = folder + b"/" + RECEIPT
+    receipt = Receipt.parse(_document(tree, path, entry))
+    if receipt is None or receipt.until is None:
+        raise _not_understood(path, "it does not say until when it was live")
+    return receipt.until
 
 
-def _until(snapshot: Snapshot, folder: bytes, receipt: Dirent) -> float:
-    try:
-        said = json.loads(_document(snapshot, folder + b"/" + RECEIPT, receipt))
-        return float(said[UNTIL])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_understood(folder + b"/" + RECEIPT, error) from error
-
-
-def _document(snapshot: Snapshot, path: bytes, entry: Dirent) -> bytes:
-    if entry.content is None or entry.content.size > _LARGEST_DOCUMENT:
+def _document(tree: PublishedTree, path: bytes, entry: Dirent) -> bytes:
+    if entry.content is None or entry.content.size > LARGEST_BYTES:
         raise _not_understood(path, "it is no small file")
     try:
-        return snapshot.read(entry)
-    except FormatError as error:
+        return tree.read(entry)
+    except (FormatError, WorkerError) as error:
         raise _not_understood(path, error) from error
 
 
@@ -215,18 +198,3 @@ def _not_understood(path: bytes, why: object) -> NotUnderstood:
         f"{shown}: {why}; what it uses cannot be told, so nothing is pruned: mend or"
         " remove it"
     )
-
-
-def _is_ours(snapshot: Snapshot, tree: bytes) -> bool:
-    """Tell whether we made a tree, as opposed to another tool that may still use it."""
-    if tree.startswith(FLAT + b"/"):
-        mark, content = MARK
-        entry = snapshot.lookup(tree + b"/" + mark)
-        return (
-            entry is not None
-            and entry.content is not None
-            and entry.content.size == len(content)
-            and snapshot.read(entry) == content
-        )
-    digest = "sha256:" + tree.rpartition(b"/")[2].decode("ascii", "replace")
-    return snapshot.lookup(record_path(digest)) is not None

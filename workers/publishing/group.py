@@ -37,7 +37,7 @@ from workers.cvmfs import (
     Revision,
 )
 from workers.errors import TransientError
-from workers.publishing.plan import Fence
+from workers.publishing.publisher import Fence
 
 # So many at once keep a commit short and its memory small.
 _MOST_BATCHES = 100

@@ -6,48 +6,43 @@ else commits, and the lock covers only the few small catalogs that lead to them.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 from workers.cvmfs import (
     Change,
     Chunk,
     Content,
-    ContentCollected,
-    Dirent,
     EditRecords,
-    FormatError,
     GraftTree,
-    InvalidKeys,
-    NotFound,
-    NotTrusted,
     PutFile,
     PutLink,
     RemovePath,
     Repository,
-    RepositoryBusy,
     RequirePath,
     Revision,
     StorageFailed,
-    Tree,
-    WhitelistExpired,
 )
 from workers.cvmfs.objects.content_sink import CHUNK_BYTES
 from workers.cvmfs.objects.objects import BLOCK_BYTES, open_content
 from workers.publishing.group import GroupCommit, ReadyQueue
 from workers.publishing.plan import (
     ContentAt,
-    ContentSink,
-    Fence,
     FileAt,
     LinkAt,
     Plan,
-    Publication,
-    PublicationFailed,
     RecordsAt,
-    RepositoryUnavailable,
     RequireAt,
     Step,
     TreeAt,
+)
+from workers.publishing.published_snapshot import PublishedSnapshot, translated
+from workers.publishing.publisher import (
+    ContentSink,
+    Fence,
+    Prepared,
+    Publication,
+    PublishedTree,
+    RepositoryUnavailable,
 )
 
 
@@ -59,6 +54,7 @@ class NativeSink:
     def __init__(self, fqrn: str, repository: Repository) -> None:
         self._fqrn = fqrn
         self._sink = repository.sink
+        self._storage = repository.storage
 
     def put_bytes(self, data: bytes) -> Content:
         """Store the whole content of one file."""
@@ -77,6 +73,25 @@ class NativeSink:
     def join_pieces(self, pieces: tuple[Chunk, ...]) -> Content:
         """Return the content that the stored pieces make up."""
         return Content(None, sum(piece.size for piece in pieces), chunks=pieces)
+
+    def pieces(self, content: Content) -> Iterator[bytes]:
+        """Yield the bytes of a content that was stored here."""
+        with translated(self._fqrn), open_content(self._storage, content) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+
+
+@dataclass(frozen=True, slots=True)
+class NativePlan:
+    """A plan whose catalogs are stored; see ``Prepared``.
+
+    Attributes:
+        changes: that a commit has to make.
+        losses: what the format could not hold, counted, in words.
+    """
+
+    changes: tuple[Change, ...]
+    losses: tuple[str, ...]
 
 
 class NativePublisher:
@@ -108,63 +123,34 @@ class NativePublisher:
         """Where the content of files goes; see ``ContentSink``."""
         return NativeSink(self._fqrn, self._repository)
 
-    def read(self, path: bytes) -> bytes | None:
-        """Return the content of a small published file, or ``None``."""
-        with _translated(self._fqrn):
-            snapshot = self._repository.read()
-            dirent = snapshot.lookup(path)
-            if dirent is None or dirent.content is None:
-                return None
-            return snapshot.read(dirent)
+    def published(self) -> PublishedTree:
+        """Return the revision that readers see now."""
+        with translated(self._fqrn):
+            return PublishedSnapshot(self._fqrn, self._repository.read())
 
-    def tree(self, path: bytes) -> Tree | None:
-        """Return the tree that was published at ``path``, or ``None``."""
-        with _translated(self._fqrn):
-            snapshot = self._repository.read()
-            if snapshot.lookup(path) is None:
-                return None
-            return snapshot.tree(path)
-
-    def content(self, dirent: Dirent) -> bytes:
-        """Return the content of a small file of such a tree."""
-        with _translated(self._fqrn):
-            return self._repository.read().read(dirent)
-
-    def pieces(self, dirent: Dirent) -> Iterator[bytes]:
-        """Yield the content of a file; see ``Publisher``. For any thread."""
-        if dirent.content is None:
-            return
-        storage = self._repository.storage
-        with _translated(self._fqrn), open_content(storage, dirent.content) as stream:
-            while block := stream.read(BLOCK_BYTES):
-                yield block
-
-    def has(self, path: bytes) -> bool:
-        """Whether anything is published at ``path``."""
-        with _translated(self._fqrn):
-            return self._repository.read().lookup(path) is not None
-
-    def revision(self) -> int:
-        """Return the number of the current revision."""
-        with _translated(self._fqrn):
-            return self._repository.head().revision
-
-    def publish(self, plans: Sequence[Plan], fence: Fence) -> Publication:
-        """Make all plans visible in one new revision; see ``Publisher``."""
+    def prepare(self, plan: Plan) -> "NativePlan":
+        """Write the catalogs of a plan's trees, and verify them; see ``Publisher``."""
         losses: list[str] = []
-        with _translated(self._fqrn):
-            changes = [
-                self._change(step, losses) for plan in plans for step in plan.steps
-            ]
+        with translated(self._fqrn):
+            changes = [self._change(step, losses) for step in plan.steps]
+        return NativePlan(tuple(changes), tuple(losses))
+
+    def commit(self, prepared: Sequence[Prepared], fence: Fence) -> Publication:
+        """Make plans visible in one new revision; see ``Publisher``."""
+        plans = [plan for plan in prepared if isinstance(plan, NativePlan)]
+        if len(plans) < len(prepared):
+            raise TypeError("a plan was prepared by another publisher")
+        with translated(self._fqrn):
+            changes = [change for plan in plans for change in plan.changes]
             revision = self._commit(changes, fence)
-        return Publication(
-            self._fqrn, revision.number, str(revision.root_catalog), tuple(losses)
-        )
+        losses = tuple(loss for plan in plans for loss in plan.losses)
+        root_catalog = str(revision.root_catalog)
+        return Publication(self._fqrn, revision.number, root_catalog, losses)
 
     @property
     def _repository(self) -> Repository:
         if self._opened is None:
-            with _translated(self._fqrn):
+            with translated(self._fqrn):
                 self._opened = self._open()
         return self._opened
 
@@ -193,28 +179,3 @@ class NativePublisher:
         if isinstance(step, RecordsAt):
             return EditRecords(step.path, step.records, step.names)
         return RemovePath(step.path)
-
-
-@contextmanager
-def _translated(fqrn: str) -> Iterator[None]:
-    """Turn the format library's errors into those that the job understands."""
-    try:
-        yield
-    except WhitelistExpired as error:
-        raise RepositoryUnavailable(
-            f"{fqrn}: {error}; `repository resign {fqrn}` does it"
-        ) from error
-    except ContentCollected as error:
-        # It is stored again by the next attempt, which takes what is there by then.
-        raise RepositoryUnavailable(
-            f"{fqrn}: garbage was collected during this run: {error}"
-        ) from error
-    except (RepositoryBusy, StorageFailed, InvalidKeys, NotTrusted) as error:
-        # No image is to blame for these; once mended, all go on by themselves.
-        raise RepositoryUnavailable(f"{fqrn}: {error}") from error
-    except NotFound as error:
-        raise RepositoryUnavailable(
-            f"{fqrn}: {error}; is it there? `repository init` makes it"
-        ) from error
-    except FormatError as error:
-        raise PublicationFailed(f"{fqrn}: {error}") from error

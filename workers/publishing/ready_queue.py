@@ -11,12 +11,12 @@ of what its owner is told. Whatever nobody comes for runs out by itself.
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import redis
 
 from workers.ledger import Lease, Ledger, LedgerUnavailable
+from workers.ledger.unavailable import translated
 from workers.publishing.group import CALLED, QueueAway, QueuedBatch
 
 _PREFIX = "cvmfs-webhook:ready"
@@ -50,7 +50,7 @@ class ReadyBatches:
     def add(self, fence: str, batch: str) -> str:
         """Lay a batch down; return the id of its entry."""
         entry_id = f"{time.time_ns():020d}-{secrets.token_hex(8)}"
-        with _translated(), self._redis.pipeline() as pipeline:
+        with translated(QueueAway), self._redis.pipeline() as pipeline:
             # Neither has a line break: both are JSON.
             pipeline.hset(self._entries, entry_id, f"{fence}\n{batch}")
             pipeline.expire(self._entries, _ENTRY_SECONDS)
@@ -59,7 +59,7 @@ class ReadyBatches:
 
     def entries(self) -> list[QueuedBatch]:
         """Return all entries, oldest first."""
-        with _translated():
+        with translated(QueueAway):
             found = self._redis.hgetall(self._entries)
         entries = []
         for entry_id in sorted(found):
@@ -69,7 +69,7 @@ class ReadyBatches:
 
     def answer(self, answers: Mapping[str, str]) -> None:
         """Take entries out, by their ids, and tell their owners why."""
-        with _translated(), self._redis.pipeline() as pipeline:
+        with translated(QueueAway), self._redis.pipeline() as pipeline:
             pipeline.hdel(self._entries, *answers)
             for entry_id, text in answers.items():
                 pipeline.rpush(self._told(entry_id), text)
@@ -78,7 +78,7 @@ class ReadyBatches:
 
     def call(self) -> None:
         """Tell the owner of the oldest entry that the lock is free."""
-        with _translated():
+        with translated(QueueAway):
             ids = self._redis.hkeys(self._entries)
             if ids:
                 told = self._told(_text(min(ids)))
@@ -90,7 +90,7 @@ class ReadyBatches:
     def wait(self, entry_id: str, seconds: float) -> str | None:
         """Return what the owner of an entry is told; ``None`` if nothing in time."""
         told = self._told(entry_id)
-        with _translated():
+        with translated(QueueAway):
             if seconds:
                 found = self._redis.blpop([told], seconds)
                 return _text(found[1]) if found else None
@@ -100,7 +100,7 @@ class ReadyBatches:
 
     def withdraw(self, entry_id: str) -> None:
         """Take an entry out that nobody waits for any more."""
-        with _translated():
+        with translated(QueueAway):
             self._redis.hdel(self._entries, entry_id)
 
     def standing(self, fences: Sequence[str]) -> list[bool]:
@@ -123,14 +123,6 @@ def fence_token(lease: Lease) -> str:
 def _lease(token: str) -> Lease:
     reference, secret, number, overtaken = json.loads(token)
     return Lease(reference, secret, number, 1, overtaken, hint=None, forced=False)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise QueueAway(f"the queue server does not work: {error}") from error
 
 
 def _text(value: bytes | str) -> str:

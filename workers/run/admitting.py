@@ -5,9 +5,10 @@ registry and the image itself can say.
 """
 
 from workers.errors import PermanentError, TransientError
+from workers.formats.formats import formats_named
 from workers.images.resolved import ResolvedImage
 from workers.policy import PolicyFile, Rule
-from workers.publishing.plan import Publisher
+from workers.publishing.publisher import Publisher
 from workers.reference import Reference
 from workers.registry import RegistryClient
 
@@ -41,7 +42,8 @@ def decide(policy_file: PolicyFile, reference: Reference) -> Rule:
 
 def check_publisher(fqrn: str, publisher: Publisher, rule: Rule) -> None:
     """Refuse formats that would show deleted files, where a publisher loses marks."""
-    if "layers" in rule.formats and not publisher.holds_whiteouts:
+    needs = any(each.needs_whiteouts for each in formats_named(rule.formats))
+    if needs and not publisher.holds_whiteouts:
         raise Refused(
             f"{fqrn} is published in a way that cannot hold overlay whiteouts, so files"
             f" that a layer deletes would show: write `formats: [flat]` in {rule}"

@@ -1,37 +1,46 @@
 """Making what is missing of an image, and leading its name to it in one revision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from workers.archives.squashfs import require_program
-from workers.formats.flat import FlatImage, Placement, plan_flat
-from workers.formats.podman import plan_podman
-from workers.formats.receipt import Receipt, platforms_of, receipt_bytes, remember
-from workers.formats.squashfs import squashed_image
-from workers.images.platforms import Platform
+from workers.errors import PermanentError
+from workers.formats import formats
+from workers.formats.documents import RECEIPT, ImageDocuments
+from workers.formats.format import Building, Placement
+from workers.formats.formats import formats_named, missing, relied_on
+from workers.formats.history import remember
+from workers.formats.layers import published_layers
+from workers.formats.multiarch import platform_path
+from workers.formats.paths import METADATA, metadata_path
+from workers.formats.receipt import Receipt
+from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
 from workers.ledger import State
 from workers.policy import Rule
-from workers.published.reusable import is_verified, relied_on, wanted
-from workers.publishing.plan import Plan, Publication, RequireAt, Step, TreeAt
+from workers.publishing.plan import FileAt, Plan, RemoveAt, RequireAt, Step, TreeAt
+from workers.publishing.publisher import Publication, PublishedTree, publish
 from workers.run.admitting import check_publisher
-from workers.run.converting import Shelf, convert, no_layers, published_layers
+from workers.run.converting import Shelf, convert, no_layers
 from workers.run.run import Run
 
 # Raised when what we write for the same image changes; what is live is then rebuilt.
 CONVERTER = 2
 
 
+class CannotBuild(PermanentError):
+    """This machine lacks what a format needs."""
+
+
 def receipt_for(digest: str, platforms: Sequence[Platform], rule: Rule) -> Receipt:
     """Return what has to be equal for an image to count as unchanged."""
-    return {
-        "converter": CONVERTER,
-        "digest": digest,
-        "formats": sorted(rule.formats),
-        "platforms": list(map(str, platforms)),
-    }
+    return Receipt(
+        digest=digest,
+        converter=CONVERTER,
+        platforms=tuple(platforms),
+        formats=tuple(sorted(rule.formats)),
+    )
 
 
-def place(
+def assemble(
     run: Run,
     rule: Rule,
     images: Sequence[ResolvedImage],
@@ -50,56 +59,120 @@ def place(
     Raises:
         WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
     """
-    services, heartbeat, lease = run.services, run.heartbeat, run.lease
+    services, heartbeat = run.services, run.heartbeat
     fqrn, publisher = services.publisher(rule)
     check_publisher(fqrn, publisher, rule)
-    if "image" in rule.formats:
-        require_program()  # before anything is downloaded
-    placement = Placement(
-        run.reference,
-        [_flat_image(image) for image in images],
-        receipt_bytes(receipt),
-        has_flat="flat" in rule.formats,
-        is_multiarch=len(rule.platforms) > 1,
-        former=platforms_of(live),
-    )
-    is_rebuilt = lease.forced or live.get("converter", CONVERTER) != CONVERTER
-    missing_here = [] if is_rebuilt else wanted(images, publisher, rule)
-    with services.claims.claim(fqrn, missing_here, heartbeat.look):
-        trees: list[TreeAt] = []
-        files: list[Step] = []
-        shelf = Shelf(no_layers if is_rebuilt else published_layers(publisher))
-        client, tell = services.registry, heartbeat.tell
+    for each in formats_named(rule.formats):
+        if lacking := each.lacking():  # before anything is downloaded
+            raise CannotBuild(lacking)
+    placement = Placement(run.reference, images, receipt, len(rule.platforms) > 1)
+    is_rebuilt = run.lease.forced or live.converter not in {None, CONVERTER}
+
+    def missing_of(some: Sequence[ResolvedImage]) -> list[str]:
+        return missing(some, publisher.published(), rule.formats, rule.limits)
+
+    claimed = [] if is_rebuilt else missing_of(images)
+    with services.claims.claim(fqrn, claimed, heartbeat.look):
+        building = Building(publisher.sink, services.config.state)
+        built: list[Step] = []
+        shelf = Shelf(
+            no_layers if is_rebuilt else published_layers(publisher.published)
+        )
         for image in images:
-            if is_rebuilt or not is_verified(image, publisher, rule):
+            if is_rebuilt or not _is_proven(rule) or missing_of([image]):
                 heartbeat.stage(State.CONVERTING)
-                made = convert(client, image, publisher, shelf, rule, tell)
-                trees += made
-                if "image" in rule.formats:
-                    digest = image.manifest.config.digest
-                    scratch = services.config.state
-                    files.append(squashed_image(digest, made, publisher, scratch))
+                built += _build(run, rule, image, shelf, building)
         heartbeat.stage(State.PUBLISHING)
         heartbeat.check()
-        plans = [
-            plan_podman(run.reference, rule, images, trees, publisher, live),
-            plan_flat(placement, trees),
-        ]
-        plans.insert(0, Plan(str(run.reference), tuple(files)))
-        # Trees that nobody used may have been removed since they were found.
-        new = {tree.path for tree in trees}
-        relied = [path for path in relied_on(images, rule) if path not in new]
-        plans.insert(0, Plan(str(run.reference), tuple(map(RequireAt, relied))))
-        if receipt["digest"] != live.get("digest"):
-            steps = tuple(remember(publisher, run.reference, live))
-            plans.insert(0, Plan(str(run.reference), steps))
-        return publisher.publish(plans, run.fence())
+        tree = publisher.published()
+        steps = (
+            *_memory(tree, placement, live),
+            *_requirements(placement, building),
+            *built,
+            *live_steps(placement, building, tree, live),
+        )
+        plan = Plan(str(run.reference), steps)
+        return publish(publisher, [plan], run.fence())
 
 
-def _flat_image(image: ResolvedImage) -> FlatImage:
-    return FlatImage(
-        image.platform,
-        image.manifest.config.digest,
-        image.raw_manifest,
-        image.raw_config,
+def _is_proven(rule: Rule) -> bool:
+    """Tell whether something that is published says which layers are an image's.
+
+    Else nothing says that these layers are those of this config but the layers
+    themselves, and they are looked at each time.
+    """
+    return any(each.proves_layers for each in formats_named(rule.formats))
+
+
+def _build(
+    run: Run, rule: Rule, image: ResolvedImage, shelf: Shelf, building: Building
+) -> Iterator[Step]:
+    """Yield what is built of one platform of an image, in all of its formats."""
+    converted = convert(
+        run.services.registry,
+        image,
+        building.sink,
+        shelf,
+        rule.limits,
+        run.heartbeat.tell,
     )
+    for each in formats_named(rule.formats):
+        for step in each.build(converted, building):
+            building.built.add(step.path)
+            if isinstance(step, TreeAt):
+                building.trees[step.path] = step.tree
+            yield step
+
+
+def _memory(tree: PublishedTree, placement: Placement, live: Receipt) -> Iterator[Step]:
+    """Yield what is remembered of the image whose place another takes."""
+    if placement.receipt.digest != live.digest:
+        yield from remember(tree, placement.reference, live)
+
+
+def _requirements(placement: Placement, building: Building) -> Iterator[Step]:
+    """Yield what must be there still, as trees that nobody used may be taken out."""
+    for path in relied_on(placement.images, placement.receipt.formats):
+        if path not in building.built:
+            yield RequireAt(path)
+
+
+def live_steps(
+    placement: Placement,
+    building: Building,
+    tree: PublishedTree,
+    live: Receipt,
+) -> Iterator[Step]:
+    """Yield the steps that make an image live whose trees are there, or about to be.
+
+    Args:
+        placement: what is to be live, in the formats that its receipt names.
+        building: has the trees that are published with it.
+        tree: what is published already.
+        live: the receipt of what the name leads to now.
+    """
+    yield from _documents(placement, live)
+    platforms = [image.platform for image in placement.images]
+    for each in formats.FORMATS:
+        if each.name in placement.receipt.formats:
+            yield from each.steps(placement, building, tree)
+        else:
+            yield from each.withdraw(placement.reference, platforms, live)
+
+
+def _documents(placement: Placement, live: Receipt) -> Iterator[Step]:
+    """Yield what lies beside the name: manifest, config and receipt."""
+    reference, images = placement.reference, placement.images
+    current = [image.platform for image in images] if placement.is_multiarch else []
+    for platform in live.platforms:
+        if platform not in current:
+            path = platform_path(reference, platform)
+            yield RemoveAt(path)
+            yield RemoveAt(METADATA + path)
+    if placement.is_multiarch:
+        for image in images:
+            folder = METADATA + platform_path(reference, image.platform)
+            yield from ImageDocuments.of(image).files(folder)
+    folder = metadata_path(reference)
+    yield from ImageDocuments.of(default(images)).files(folder)
+    yield FileAt(folder + b"/" + RECEIPT, placement.receipt.document())

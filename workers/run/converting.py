@@ -1,37 +1,21 @@
-"""From the layers of an image to the trees to publish, their content stored.
+"""The layers of an image, read side by side, their content stored.
 
 A layer that the repository holds is read back from its catalog. The others are fetched
 side by side, each streamed once: verified, decompressed, its files stored on the way.
 Nothing is unpacked onto a disk of ours.
 """
 
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from threading import Event, Lock
 
-from workers.cvmfs import StreamedTree
-from workers.formats.flat_record import RECORD_PATH, FlatRecord
-from workers.formats.layers import (
-    NotOurLayer,
-    layer_path,
-    publishable,
-    read_layer_tree,
-    record_path,
-    unwrapped,
-)
-from workers.formats.opaque_root import with_root_deleted
-from workers.formats.paths import flat_path
-from workers.formats.singularity import add_singularity
+from workers.formats.format import ConvertedImage
 from workers.images.layers.budget import Budget, check_layers
 from workers.images.layers.content import ContentPool
 from workers.images.layers.layer_tree import LayerTree
-from workers.images.layers.merge import Merger
 from workers.images.layers.read import read_layer
-from workers.images.layers.verify import verify, verify_layer
 from workers.images.manifest import Descriptor
 from workers.images.rejected import ImageRejected
 from workers.images.resolved import ResolvedImage
@@ -39,11 +23,9 @@ from workers.images.tar.decompress import DamagedLayer
 from workers.images.tar.exact_reader import ByteStream, CutShort
 from workers.images.tar.fields import DamagedTar
 from workers.ledger import Progress
-from workers.policy import Rule
-from workers.publishing.plan import Publisher, TreeAt
+from workers.policy import ImageLimits
+from workers.publishing.publisher import ContentSink
 from workers.registry import RegistryClient
-
-log = logging.getLogger(__name__)
 
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
@@ -119,21 +101,21 @@ class _Meter:
 def convert(
     client: RegistryClient,
     image: ResolvedImage,
-    publisher: Publisher,
+    sink: ContentSink,
     shelf: Shelf,
-    rule: Rule,
+    limits: ImageLimits,
     tell: Callable[[Progress], None],
-) -> list[TreeAt]:
-    """Return the trees that make an image, all their content stored.
+) -> ConvertedImage:
+    """Return the layers of an image, all their content stored.
 
     What the repository holds is neither fetched nor written again.
 
     Args:
         client: fetches the layers.
         image: pinned by digest.
-        publisher: takes the content.
+        sink: takes the content.
         shelf: has the layers that need not be made again.
-        rule: of the policy; its limits and formats count.
+        limits: of the rule that decided.
         tell: called often with the progress, from several threads; what it raises
             stops the conversion, and is raised here.
 
@@ -141,11 +123,10 @@ def convert(
         ImageRejected: a layer is not what its image says, or a limit is exceeded.
     """
     descriptors = image.manifest.layers
-    limits = rule.limits
     check_layers(len(descriptors), limits.layers)
     budget = Budget(limits.size_bytes, limits.files)
     with (
-        ContentPool(publisher.sink, os.cpu_count() or 1) as pool,
+        ContentPool(sink, os.cpu_count() or 1) as pool,
         ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as executor,
     ):
         meter = _Meter(descriptors, tell)
@@ -156,82 +137,16 @@ def convert(
             # Whatever happened here, those who still read find out at their next block.
             reader.meter.stop.set()
             executor.shutdown(wait=False, cancel_futures=True)
-    formats = frozenset(rule.formats)
-    return list(_trees(image, found, publisher, formats, is_large=budget.is_large))
-
-
-def published_layers(publisher: Publisher) -> Published:
-    """Return what looks up the layers that a repository holds."""
-
-    def layer(digest: str) -> LayerTree | None:
-        # Not to be read whole in vain, nor to be stumbled over.
-        if not publisher.has(record_path(digest)):
-            return None
-        tree = publisher.tree(layer_path(digest))
-        if tree is None:
-            return None
-        try:
-            return read_layer_tree(tree, publisher.content)
-        except NotOurLayer as error:
-            log.info("digest=%s is fetched again: %s", digest, error)
-            return None
-
-    return layer
+    return ConvertedImage(
+        image,
+        [layer for layer, _ in found],
+        [is_new for _, is_new in found],
+        budget.is_large,
+    )
 
 
 def no_layers(_digest: str) -> None:
     """Have no layer: for who wants everything made again."""
-
-
-def _trees(
-    image: ResolvedImage,
-    found: Sequence[_Found],
-    publisher: Publisher,
-    formats: frozenset[str],
-    *,
-    is_large: bool,
-) -> Iterator[TreeAt]:
-    """Yield the tree of each layer that was made now, then the whole image's."""
-    merger = Merger()
-    done = set()
-    layers = [layer for layer, _ in found]
-    for descriptor, (layer, is_new) in zip(image.manifest.layers, found, strict=True):
-        path = layer_path(descriptor.digest)
-        if "layers" in formats and is_new and path not in done:
-            done.add(path)
-            shown = with_root_deleted(layer, merger.tree)
-            yield TreeAt(
-                path,
-                publishable(shown, merger.tree, publisher.sink.put_bytes),
-                partial(_verify_layer, shown, publisher),
-            )
-        merger.put(layer)
-    if "flat" in formats:
-        tree = merger.tree
-        record = FlatRecord(
-            tuple(layer.digest for layer in image.manifest.layers),
-            sum(layer.size for layer in layers),
-            sum(layer.entries for layer in layers),
-        )
-        added = add_singularity(
-            tree,
-            image.config,
-            publisher.sink.put_bytes,
-            {RECORD_PATH: record.document()},
-        )
-        if is_large:
-            tree.directories.pack()
-        yield TreeAt(
-            flat_path(image.manifest.config.digest),
-            tree,
-            lambda written: verify(written, layers, added),
-        )
-
-
-def _verify_layer(
-    layer: LayerTree, publisher: Publisher, written: StreamedTree
-) -> None:
-    verify_layer(unwrapped(written, layer, publisher.content), layer)
 
 
 def _read_all(

@@ -1,14 +1,14 @@
 """Removing a tag because its rule keeps only the newest ones."""
 
+from workers.ledger import RunResult
 from workers.policy.keeping import surplus
 from workers.registry import ImageNotFound
-from workers.run.heartbeat import Ending
 from workers.run.publish import publish
 from workers.run.remove import remove
 from workers.run.run import Run
 
 
-def expire(run: Run) -> Ending:
+def expire(run: Run) -> RunResult:
     """Remove a tag that is more than its rule keeps; if it is not, see to it as ever.
 
     Whoever asked for this saw to it that its grace time is over; meanwhile there may

@@ -8,8 +8,7 @@ does not stop them. Where an answer is needed to go on, it is waited for.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from threading import Event, Thread
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,8 +18,8 @@ from workers.ledger import (
     Lease,
     Ledger,
     LedgerUnavailable,
-    Outcome,
     Progress,
+    RunResult,
     State,
 )
 
@@ -42,21 +41,6 @@ class Overtaken(Exception):
 
 class LeaseLost(Exception):
     """Somebody else may work on the reference now; nothing may be published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended; see ``Ledger.finish``."""
-
-    outcome: Outcome
-    digest: str | None = None
-    reason: str | None = None
-    revision: int | None = None
-    repository: str | None = None
-    places: Mapping[str, str] | None = None
-    next_try: float | None = None
-    held: str | None = None
-    gone_since: float | None = None
 
 
 class Heartbeat:
@@ -132,28 +116,13 @@ class Heartbeat:
 
         self._patiently(say)
 
-    def finish(self, ending: Ending) -> Accepted | None:
+    def finish(self, result: RunResult) -> Accepted | None:
         """End the run and give the lease back; raises LedgerUnavailable.
 
         Returns:
             A job to enqueue at once, because the reference is wanted again.
         """
-
-        def say() -> Accepted | None:
-            return self._ledger.finish(
-                self._lease,
-                ending.outcome,
-                reason=ending.reason,
-                digest=ending.digest,
-                revision=ending.revision,
-                repository=ending.repository,
-                places=ending.places,
-                next_try=ending.next_try,
-                held=ending.held,
-                gone_since=ending.gone_since,
-            )
-
-        return self._patiently(say)
+        return self._patiently(lambda: self._ledger.finish(self._lease, result))
 
     def _ask(self) -> type[Overtaken | LeaseLost] | None:
         if not self._ledger.keep_alive(self._lease):

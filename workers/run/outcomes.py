@@ -4,10 +4,10 @@ import logging
 
 from workers.errors import WorkerError
 from workers.jobqueue import JOB_SECONDS, OutOfTime
-from workers.ledger import LedgerUnavailable, Outcome, orders
+from workers.ledger import LedgerUnavailable, Outcome, RunResult, orders
 from workers.run.admitting import Refused
 from workers.run.expire import expire
-from workers.run.heartbeat import Ending, LeaseLost, Overtaken
+from workers.run.heartbeat import LeaseLost, Overtaken
 from workers.run.publish import publish
 from workers.run.remove import remove
 from workers.run.restore import restore
@@ -17,7 +17,7 @@ from workers.run.run import Run
 log = logging.getLogger(__name__)
 
 
-def end(run: Run) -> Ending:
+def end(run: Run) -> RunResult:
     """Do the work; turn whatever happens into an ending.
 
     Raises:
@@ -30,15 +30,15 @@ def end(run: Run) -> Ending:
         raise
     except Overtaken:
         reason = "a newer push was waiting"
-        return Ending(Outcome.SUPERSEDED, run.digest, reason)
+        return RunResult(Outcome.SUPERSEDED, run.digest, reason)
     except Refused as error:
-        return Ending(Outcome.REFUSED, run.digest, str(error))
+        return RunResult(Outcome.REFUSED, run.digest, str(error))
     except WorkerError as error:
         return after_error(error, run.digest, run.lease.attempt)
     except OutOfTime:
         hours = JOB_SECONDS // 3600
         reason = f"it took longer than {hours} hours; push a smaller image"
-        return Ending(Outcome.FAILED, run.digest, reason)
+        return RunResult(Outcome.FAILED, run.digest, reason)
     except Exception as error:  # a mistake of ours must not lose the image
         log.exception("reference=%s", run.reference)
         kind = type(error).__name__
@@ -46,7 +46,7 @@ def end(run: Run) -> Ending:
         return after_mistake(reason, run.digest, run.lease.attempt)
 
 
-def _answer(run: Run) -> Ending:
+def _answer(run: Run) -> RunResult:
     if run.lease.order == orders.REMOVE:
         return remove(run, "removed by hand")
     if run.lease.order == orders.EXPIRE:

@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 
-from workers.formats.receipt import HELD, digest_of, read_receipt
-from workers.formats.thin import keep_thin, thin_entries
+from workers.formats.documents import read_receipt
+from workers.formats.formats import noted, settle
 from workers.images.platforms import Platform
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_labels, check_private, decide
-from workers.run.assemble import place, receipt_for
-from workers.run.heartbeat import Ending
+from workers.run.assemble import assemble, receipt_for
 from workers.run.remove import gone
 from workers.run.resolving import fetch_images, resolve_digest
 from workers.run.run import Run
 
 
-def publish(run: Run) -> Ending:
+def publish(run: Run) -> RunResult:
     """Publish what the registry has, unless that is live already.
 
     Raises:
@@ -36,16 +35,14 @@ def publish(run: Run) -> Ending:
     run.digest = descriptor.digest
     heartbeat.stage(State.FETCHING, digest=run.digest)
     platforms = [Platform.parse(platform) for platform in rule.platforms]
-    receipt = receipt_for(run.digest, platforms, rule)
-    live = read_receipt(publisher, reference)
-    receipt |= thin_entries(run.outside(fqrn), rule, live)
+    live, outside = read_receipt(publisher.published(), reference), run.outside(fqrn)
+    receipt = noted(receipt_for(run.digest, platforms, rule), live, outside)
     if live == receipt and not lease.forced:
-        told = keep_thin(run.outside(fqrn), live)
-        return run.unchanged(rule, told)
-    if live.get(HELD) == run.digest and not lease.forced:
-        held, run.digest = run.digest, digest_of(live)
-        told = keep_thin(run.outside(fqrn), live)
-        return replace(run.unchanged(rule, told), held=held)
+        return run.unchanged(rule, settle(outside, live))
+    if live.restored_instead_of == run.digest and not lease.forced:
+        instead_of, run.digest = run.digest, live.digest
+        result = run.unchanged(rule, settle(outside, live))
+        return replace(result, restored_instead_of=instead_of)
     check_private(client, reference, rule)
     images, missing = fetch_images(client, reference, descriptor, platforms)
     # Again, of what will be published: the tag may have moved meanwhile.
@@ -53,14 +50,14 @@ def publish(run: Run) -> Ending:
     for image in images:
         check_labels(image, rule)
     heartbeat.check()
-    publication = place(run, rule, images, receipt, live)
-    told = keep_thin(run.outside(fqrn), receipt)
-    return Ending(
+    publication = assemble(run, rule, images, receipt, live)
+    told = settle(outside, receipt)
+    return RunResult(
         Outcome.PUBLISHED,
         run.digest,
         # A layer on its own and as a part of the whole loses the same.
         "; ".join(dict.fromkeys((*publication.losses, *missing, *told))) or None,
-        publication.revision,
-        publication.repository,
-        run.places(rule),
+        revision=publication.revision,
+        repository=publication.repository,
+        places=run.places(rule),
     )

@@ -1,18 +1,21 @@
 """Taking a name away: because somebody says so, or its registry has it no more."""
 
 import time
+from collections.abc import Iterator
 
 from workers.errors import PermanentError, TransientError, WorkerError
-from workers.formats.history import removals
-from workers.formats.paths import image_path, metadata_path
-from workers.formats.podman import forget_podman
-from workers.formats.receipt import digest_of, platforms_of, read_receipt, remember
-from workers.formats.thin import delete_thin, thin_names
-from workers.ledger import Outcome, State
+from workers.formats import formats
+from workers.formats.documents import read_receipt
+from workers.formats.history import remember
+from workers.formats.multiarch import platform_path
+from workers.formats.paths import METADATA, image_path, metadata_path
+from workers.formats.receipt import Receipt
+from workers.ledger import Outcome, RunResult, State
 from workers.policy import Rule
-from workers.publishing.plan import Plan, Step
+from workers.publishing.plan import Plan, RemoveAt, Step
+from workers.publishing.publisher import PublishedTree, publish
+from workers.reference import Reference
 from workers.registry import ImageNotFound
-from workers.run.heartbeat import Ending
 from workers.run.retrying import is_last
 from workers.run.run import Run
 
@@ -21,7 +24,7 @@ class TagAppears(TransientError):
     """A registry that contradicts itself; it may be in the middle of something."""
 
 
-def remove(run: Run, reason: str) -> Ending:
+def remove(run: Run, reason: str) -> RunResult:
     """Take the name away wherever it is, with its thin image.
 
     Trees stay, as others may use them.
@@ -37,28 +40,27 @@ def remove(run: Run, reason: str) -> Ending:
     told = WorkerError if is_last(run.lease.attempt) else PermanentError
     stays: list[str] = []
     for fqrn, publisher in services.publishers.items():
-        live = read_receipt(publisher, reference)
+        tree = publisher.published()
+        live = read_receipt(tree, reference)
         places = (image_path(reference), metadata_path(reference))
-        if not any(publisher.has(place) for place in places):
+        if all(tree.lookup(place) is None for place in places):
             continue
         run.heartbeat.stage(State.PUBLISHING)
         run.heartbeat.check()
         # Before the receipt goes, which alone says where it is: what fails here is then
         # found again by the next try.
         outside = run.outside(fqrn)
-        stays += delete_thin(outside, thin_names(outside, live), told=told)
-        steps: tuple[Step, ...] = (
-            *remember(publisher, reference, live),
-            *forget_podman(reference, live),
-            *removals(reference, platforms_of(live)),
-        )
-        plan = Plan(str(reference), steps)
-        publication = publisher.publish([plan], run.fence())
-        digest, revision = digest_of(live) or digest, publication.revision
-    return Ending(Outcome.REMOVED, digest, "; ".join((reason, *stays)), revision)
+        for each in formats.FORMATS:
+            stays += each.retire(outside, live, told)
+        plan = Plan(str(reference), tuple(_removal(tree, reference, live)))
+        publication = publish(publisher, [plan], run.fence())
+        digest, revision = live.digest or digest, publication.revision
+    return RunResult(
+        Outcome.REMOVED, digest, "; ".join((reason, *stays)), revision=revision
+    )
 
 
-def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:
+def gone(run: Run, rule: Rule, error: ImageNotFound) -> RunResult:
     """Say that the registry has an image no more; remove it if its rule says so.
 
     Only after the grace time, and only if the registry lists the repository
@@ -75,8 +77,9 @@ def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:
     """
     reference, now = run.reference, run.services.front.ledger.now()
     known = run.services.front.ledger.image(str(reference))
-    is_live = known is not None and known.live_digest and known.held is None
-    if rule.keep is None or known is None or not is_live:
+    if rule.keep is None or known is None or known.live_digest is None:
+        raise error
+    if known.restored_instead_of is not None:
         raise error
     if reference.tag in set(run.services.registry.tags(reference)):
         raise TagAppears(f"{reference}: the registry lists the tag and has no image")
@@ -86,4 +89,16 @@ def gone(run: Run, rule: Rule, error: ImageNotFound) -> Ending:
         return remove(run, f"its registry has it no more, and {rule} says keep")
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
     reason = f"its registry has it no more; removed on {day} unless it comes back"
-    return Ending(Outcome.FAILED, None, reason, next_try=until + 1, gone_since=since)
+    return RunResult(Outcome.FAILED, None, reason, next_try=until + 1, gone_since=since)
+
+
+def _removal(
+    tree: PublishedTree, reference: Reference, live: Receipt
+) -> Iterator[Step]:
+    """Yield what takes a name away, with all that is said of it."""
+    yield from remember(tree, reference, live)
+    for each in formats.FORMATS:
+        yield from each.withdraw(reference, live.platforms, live)
+    yield RemoveAt(metadata_path(reference))
+    for platform in live.platforms:
+        yield RemoveAt(METADATA + platform_path(reference, platform))

@@ -4,15 +4,14 @@ import logging
 from dataclasses import replace
 
 from workers.errors import PermanentError, WorkerError
-from workers.formats.receipt import HELD, read_receipt, remembered
-from workers.formats.thin import keep_thin, thin_entries
+from workers.formats.documents import read_receipt
+from workers.formats.formats import missing, noted, settle
+from workers.formats.history import remembered
 from workers.images.platforms import Platform
-from workers.ledger import Outcome, State
-from workers.published.reusable import wanted
+from workers.ledger import Outcome, RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_private, decide
-from workers.run.assemble import place, receipt_for
-from workers.run.heartbeat import Ending
+from workers.run.assemble import assemble, receipt_for
 from workers.run.resolving import fetch_images
 from workers.run.run import Run
 
@@ -23,7 +22,7 @@ class NotRestorable(PermanentError):
     """What was live once can be had from nowhere any more."""
 
 
-def restore(run: Run, digest: str) -> Ending:
+def restore(run: Run, digest: str) -> RunResult:
     """Publish what was live before; what the registry has waits for a new push.
 
     Raises:
@@ -36,43 +35,44 @@ def restore(run: Run, digest: str) -> Ending:
     heartbeat.stage(State.RESOLVING)
     # What cannot be restored leaves the state as it was.
     run.digest = upstream = _upstream_digest(run)
-    held = None if upstream == digest else upstream
+    instead_of = None if upstream == digest else upstream
     platforms = [Platform.parse(platform) for platform in rule.platforms]
-    receipt = receipt_for(digest, platforms, rule)
-    if held is not None:
-        receipt[HELD] = held
-    live = read_receipt(publisher, reference)
-    receipt |= thin_entries(run.outside(fqrn), rule, live)
+    tree, outside = publisher.published(), run.outside(fqrn)
+    live = read_receipt(tree, reference)
+    receipt = replace(
+        receipt_for(digest, platforms, rule), restored_instead_of=instead_of
+    )
+    receipt = noted(receipt, live, outside)
     if live == receipt and not run.lease.forced:
         run.digest = digest
-        told = keep_thin(run.outside(fqrn), live)
-        return replace(run.unchanged(rule, told), held=held)
+        result = run.unchanged(rule, settle(outside, live))
+        return replace(result, restored_instead_of=instead_of)
     heartbeat.stage(State.FETCHING, digest=upstream)
     pinned = replace(reference, tag=None, digest=digest)
     try:
-        images = remembered(publisher, reference, digest, platforms)
+        images = remembered(tree, reference, digest, platforms)
         if not images:
             descriptor = services.registry.resolve(pinned)
             images, _ = fetch_images(
                 services.registry, reference, descriptor, platforms
             )
-        if wanted(images, publisher, rule):
+        if missing(images, tree, rule.formats, rule.limits):
             check_private(services.registry, pinned, rule)
-        publication = place(run, rule, images, receipt, live)
+        publication = assemble(run, rule, images, receipt, live)
     except ImageNotFound as error:
         raise NotRestorable(
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
             f" more and the registry has lost it; push it again ({error})"
         ) from error
-    told = keep_thin(run.outside(fqrn), receipt)
-    return Ending(
+    told = settle(outside, receipt)
+    return RunResult(
         Outcome.PUBLISHED,
         digest,
         "; ".join(("restored by hand", *told)),
-        publication.revision,
-        publication.repository,
-        run.places(rule),
-        held=held,
+        revision=publication.revision,
+        repository=publication.repository,
+        places=run.places(rule),
+        restored_instead_of=instead_of,
     )
 
 

@@ -6,9 +6,8 @@ The ledger keeps the moment; a sweep starts the job then.
 import time
 
 from workers.errors import TransientError, WorkerError
-from workers.ledger import Outcome
+from workers.ledger import Outcome, RunResult
 from workers.registry import DigestMismatch
-from workers.run.heartbeat import Ending
 
 # The pauses between the attempts add up to two hours: a registry's maintenance passes
 # meanwhile, and an operator makes room on a disk.
@@ -28,7 +27,7 @@ def is_last(attempt: int) -> bool:
     return attempt >= MAX_ATTEMPTS
 
 
-def after_error(error: WorkerError, digest: str | None, attempt: int) -> Ending:
+def after_error(error: WorkerError, digest: str | None, attempt: int) -> RunResult:
     """Return how a run ends that met an error of ours.
 
     Args:
@@ -37,13 +36,13 @@ def after_error(error: WorkerError, digest: str | None, attempt: int) -> Ending:
         attempt: number of this run, from 1.
     """
     if not isinstance(error, TransientError):
-        return Ending(Outcome.FAILED, digest, str(error))
+        return RunResult(Outcome.FAILED, digest, str(error))
     is_costly = isinstance(error, DigestMismatch)
     most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
     return _try_again(str(error), digest, attempt, most, error.retry_after)
 
 
-def after_mistake(reason: str, digest: str | None, attempt: int) -> Ending:
+def after_mistake(reason: str, digest: str | None, attempt: int) -> RunResult:
     """Return how a run ends that a mistake of ours has stopped."""
     return _try_again(reason, digest, attempt, _MAX_COSTLY_ATTEMPTS)
 
@@ -54,12 +53,12 @@ def _try_again(
     attempt: int,
     most: int,
     retry_after: float | None = None,
-) -> Ending:
+) -> RunResult:
     """Return a failure that the ledger retries, unless it has been tried enough."""
     if attempt >= most:
         reason = f"{reason} (given up after {attempt} attempts)"
-        return Ending(Outcome.FAILED, digest, reason)
+        return RunResult(Outcome.FAILED, digest, reason)
     delay = min(_FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS)
     if retry_after is not None:
         delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER_SECONDS))
-    return Ending(Outcome.FAILED, digest, reason, next_try=time.time() + delay)
+    return RunResult(Outcome.FAILED, digest, reason, next_try=time.time() + delay)

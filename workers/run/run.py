@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from workers.formats.history import MANIFEST
+from workers.formats.documents import read_manifest, read_receipt
+from workers.formats.format import Outside
+from workers.formats.formats import shown
 from workers.formats.paths import metadata_path
-from workers.formats.receipt import read_receipt, thin_of
-from workers.formats.shown_paths import places
-from workers.formats.thin import Outside
-from workers.images.manifest import parse_manifest
-from workers.ledger import Lease, Outcome
+from workers.ledger import Lease, Outcome, RunResult
 from workers.policy import Rule
-from workers.publishing.plan import Fence
+from workers.publishing.publisher import Fence
 from workers.publishing.ready_queue import fence_token
 from workers.reference import Reference
-from workers.run.heartbeat import Ending, Heartbeat
+from workers.run.heartbeat import Heartbeat
 from workers.wiring import Services
 
 
@@ -61,28 +59,22 @@ class Run:
     def places(self, rule: Rule) -> dict[str, str]:
         """Return where the image is, once it is published as its rule says."""
         _, publisher = self.services.publisher(rule)
-        thin = config_digest = None
-        if "thin" in rule.formats:
-            thin = thin_of(read_receipt(publisher, self.reference))
-        if "image" in rule.formats:
-            path = metadata_path(self.reference) + b"/" + MANIFEST
-            if manifest := publisher.read(path):
-                config_digest = parse_manifest(manifest).config.digest
-        return places(
-            self.reference,
-            rule.formats,
-            config_digest=config_digest,
-            thin=thin,
-        )
+        tree = publisher.published()
 
-    def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> Ending:
+        def config_digest() -> str | None:
+            manifest = read_manifest(tree, metadata_path(self.reference))
+            return None if manifest is None else manifest.config.digest
+
+        return shown(self.reference, read_receipt(tree, self.reference), config_digest)
+
+    def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> RunResult:
         """Return the end of a run that found its image live; ``told`` is said of it."""
         fqrn, publisher = self.services.publisher(rule)
         known = self.services.front.ledger.image(str(self.reference))
         is_known = known is not None and known.live_digest == self.digest
         # Published by a run that was killed before it could say so: by then it was in.
-        revision = None if is_known else publisher.revision()
-        return Ending(
+        revision = None if is_known else publisher.published().revision
+        return RunResult(
             Outcome.UNCHANGED,
             self.digest,
             "; ".join(told) or None,

@@ -12,7 +12,7 @@ from tests.support.harness.web_app import WebApp
 from tests.support.images.oci import Image, tar_of
 from webhook.cli import main
 from workers.jobs import run_job
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, RunResult, State
 from workers.reference import Reference
 
 NAME = "atlas/analysis:v1"
@@ -175,7 +175,9 @@ def test_the_page_of_what_was_restored_says_so(web: WebApp) -> None:
     web.driver.make_live(D2)
     web.driver.push(D2)
     lease = web.driver.begin()
-    web.driver.ledger.finish(lease, Outcome.PUBLISHED, digest=D1, held=D2)
+    web.driver.ledger.finish(
+        lease, RunResult(Outcome.PUBLISHED, digest=D1, restored_instead_of=D2)
+    )
     page = web.client.get(f"/images/{REFERENCE}").text
     assert "Restored" in page
     assert D1 in page

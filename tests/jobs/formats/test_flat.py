@@ -3,8 +3,7 @@
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import digest_of, tar_of
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path, image_path
+from workers.formats.paths import flat_path, image_path, layer_path
 from workers.ledger import Outcome, State
 from workers.reference import Reference
 

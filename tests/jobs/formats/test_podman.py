@@ -12,9 +12,9 @@ from tests.support.harness.jobs import JobRunner, PublisherWithHooks, open_job_r
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import build_image, digest_of, tar_of
 from workers.cvmfs import Snapshot
-from workers.formats.layers import layer_path
+from workers.formats.paths import layer_path
 from workers.ledger import Outcome
-from workers.publishing.plan import Publisher
+from workers.publishing.publisher import Publisher
 
 NAME = "atlas/analysis"
 LAYERS = [tar_of({"a": b"1"}), tar_of({"b": b"22"})]

@@ -14,8 +14,7 @@ from tests.support.images.oci import digest_of, tar_of
 from tests.support.registries.distribution import distribution_registry
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.tools.programs import free_port, require_program
-from workers.formats.layers import layer_path
-from workers.formats.paths import metadata_path
+from workers.formats.paths import layer_path, metadata_path
 from workers.ledger import Outcome
 from workers.reference import InvalidReference, Reference, ReferenceTemplate
 

@@ -1,5 +1,6 @@
 """Thin images that a run has left behind, and receipts that do not tell of them."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.harness.thin_images import (
     SAME_FOLDER,
     TEMPLATE,
     THIN,
+    damage_receipt,
     is_published,
     open_thin_job_runner,
     publish,
@@ -94,7 +96,7 @@ def test_an_old_one_that_could_not_be_deleted_for_a_while_goes_later(
     assert runner.run(NAME).outcome is Outcome.UNCHANGED
     assert not target.tags_of(THIN)
     assert runner.revision == revision + 1  # in which the receipt forgets it
-    assert "former_thin" not in receipt(runner)
+    assert not receipt(runner).former_thin
 
 
 def test_a_removal_takes_along_what_was_left_behind(
@@ -195,7 +197,7 @@ def test_killed_at_any_word_about_thin_images_nothing_is_left_behind(
         left = set() if is_removed else {"v1-thin"}
         assert set(target.tags_of(THIN)) == left, at
         assert is_published(runner) is not is_removed, at
-        assert "former_thin" not in receipt(runner), at
+        assert not receipt(runner).former_thin, at
     assert at > (6 if is_removed else 10)
 
 
@@ -235,8 +237,8 @@ def test_a_receipt_that_does_not_say_has_it_by_todays_template(
 ) -> None:
     publish(runner, FIRST)
     said = receipt(runner)
-    assert said.pop("thin") == f"{target.host}/{THIN}:v1"
-    rewrite_receipt(runner, said)
+    assert str(said.thin) == f"{target.host}/{THIN}:v1"
+    rewrite_receipt(runner, dataclasses.replace(said, thin=None))
     assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert not target.tags_of(THIN)
 
@@ -246,10 +248,9 @@ def test_a_receipt_that_does_not_say_says_it_after_the_next_look(
 ) -> None:
     publish(runner, FIRST)
     said = receipt(runner)
-    del said["thin"]
-    rewrite_receipt(runner, said)
+    rewrite_receipt(runner, dataclasses.replace(said, thin=None))
     run_push(runner)
-    assert receipt(runner)["thin"] == f"{target.host}/{THIN}:v1"
+    assert str(receipt(runner).thin) == f"{target.host}/{THIN}:v1"
     assert "v1" in target.tags_of(THIN)
     assert not target.seen("DELETE")
 
@@ -259,8 +260,7 @@ def test_without_a_template_a_receipt_that_does_not_say_names_none(
 ) -> None:
     publish(runner, FIRST)
     said = receipt(runner)
-    del said["thin"]
-    rewrite_receipt(runner, said)
+    rewrite_receipt(runner, dataclasses.replace(said, thin=None))
     set_thin_template(runner, None)
     assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED
     assert "v1" in target.tags_of(THIN)
@@ -271,10 +271,8 @@ def test_a_damaged_receipt_only_costs_a_publication(
     runner: JobRunner, target: FakeRegistry, damage: object
 ) -> None:
     publish(runner, FIRST)
-    rewrite_receipt(
-        runner, {**receipt(runner), "thin": damage, "former_thin": [damage]}
-    )
+    damage_receipt(runner, thin=damage, former_thin=[damage])
     assert run_push(runner).outcome is Outcome.PUBLISHED
-    assert receipt(runner)["thin"] == f"{target.host}/{THIN}:v1"
-    rewrite_receipt(runner, {**receipt(runner), "thin": damage, "former_thin": damage})
+    assert str(receipt(runner).thin) == f"{target.host}/{THIN}:v1"
+    damage_receipt(runner, thin=damage, former_thin=damage)
     assert run_order(runner, orders.REMOVE).outcome is Outcome.REMOVED

@@ -151,7 +151,7 @@ def test_a_rule_without_thin_images_any_more_takes_them_out(
     runner.allow(formats="[layers]")
     assert run_push(runner).outcome is Outcome.PUBLISHED
     assert not target.tags_of(THIN)
-    assert not {"thin", "former_thin"} & set(receipt(runner))
+    assert (receipt(runner).thin, receipt(runner).former_thin) == (None, ())
     asked, revision = len(target.seen()), runner.revision
     assert run_push(runner).outcome is Outcome.UNCHANGED
     assert (len(target.seen()), runner.revision) == (asked, revision)
@@ -172,11 +172,11 @@ def test_the_old_one_goes_after_the_new_one_is_there(
     target.spoil("DELETE", "/manifests/sha256:", note)
     assert run_push(runner).outcome is Outcome.PUBLISHED
     ((said, tags),) = seen
-    assert said["digest"] == image.digest
-    assert said["thin"] == f"{target.host}/elsewhere/{NAME}"
-    assert said["former_thin"] == [f"{target.host}/{THIN}:v1"]
+    assert said.digest == image.digest
+    assert str(said.thin) == f"{target.host}/elsewhere/{NAME}"
+    assert list(map(str, said.former_thin)) == [f"{target.host}/{THIN}:v1"]
     assert "v1" in tags
-    assert "former_thin" not in receipt(runner)
+    assert not receipt(runner).former_thin
 
 
 def test_an_old_one_stays_where_a_new_one_cannot_be_pushed(

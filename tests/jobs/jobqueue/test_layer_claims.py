@@ -11,7 +11,7 @@ from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import Image, Layer, digest_of, gzip_layer, tar_of
-from workers.formats.layers import layer_path
+from workers.formats.paths import layer_path
 from workers.images.layers.verify import VerificationFailed
 from workers.jobqueue.layer_claims import LayerClaims
 from workers.ledger import Outcome
@@ -151,7 +151,7 @@ def test_nothing_is_published_that_does_not_read_back_as_it_was_pushed(
     def lie(*_: object) -> None:
         raise VerificationFailed("the published tree is not what was pushed")
 
-    monkeypatch.setattr("workers.run.converting.verify", lie)
+    monkeypatch.setattr("workers.formats.flat.verify", lie)
     run = runner.run(FIRST)
     assert run.outcome is Outcome.FAILED
     assert "not what was pushed" in (run.reason or "")

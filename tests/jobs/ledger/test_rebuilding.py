@@ -6,7 +6,7 @@ from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.images.oci import tar_of
 from webhook.cli import main
-from workers.ledger import Change, Outcome, Published, Rebuilder, State
+from workers.ledger import Change, Outcome, Published, Rebuilder, RunResult, State
 
 NAME = "registry.example.org/atlas/analysis:v1"
 OTHER = "registry.example.org/atlas/analysis:v2"
@@ -124,7 +124,10 @@ def test_a_run_under_way_ends_as_it_would_have(driver: LedgerDriver) -> None:
     assert driver.image().state is State.CONVERTING
     assert driver.ledger.keep_alive(lease)
     driver.ledger.finish(
-        lease, Outcome.PUBLISHED, digest=D2, revision=10, repository=FQRN, places=PLACES
+        lease,
+        RunResult(
+            Outcome.PUBLISHED, digest=D2, revision=10, repository=FQRN, places=PLACES
+        ),
     )
     image = driver.image()
     assert (image.state, image.live_digest, image.revision) == (State.LIVE, D2, 10)

@@ -42,5 +42,5 @@ def test_a_rebuilt_ledger_knows_of_a_restoration(runner: JobRunner) -> None:
     dict(rebuilder.rebuild(FQRN, snapshot.revision, found.images))
     record = runner.image(NAME)
     assert (record.state, record.live_digest) == (State.LIVE, first.digest)
-    assert (record.digest, record.held) == (second.digest, second.digest)
+    assert (record.digest, record.restored_instead_of) == (second.digest, second.digest)
     assert not found.unreadable

@@ -21,8 +21,7 @@ from workers.cvmfs import (
     collect_garbage,
 )
 from workers.formats.history import former_path
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path, squashed_path
+from workers.formats.paths import flat_path, layer_path, squashed_path
 from workers.images.manifest import parse_manifest
 from workers.ledger import Outcome, State, orders
 from workers.published.unused import NotUnderstood, TooBusy, find_unused, prune
@@ -85,7 +84,7 @@ def test_what_only_a_removed_name_used_goes_and_what_others_use_stays(
     first, second = publish(runner, FIRST), publish(runner, SECOND, OTHER)
     remove(runner)
 
-    found, revision = prune(runner.repository, FQRN, since=LATER)
+    found, revision = prune(runner.services.publishers[FQRN], FQRN, since=LATER)
 
     assert revision == runner.revision == found.revision + 1
     assert held(runner, first) == [False, True, False]
@@ -100,7 +99,7 @@ def test_a_squashfs_file_goes_with_its_tree(runner: JobRunner) -> None:
     files = [squashed_path(image.config_digest) for image in (gone, kept)]
     commit(runner, *(PutFile(path, content) for path in files))
     remove(runner)
-    prune(runner.repository, FQRN, since=LATER)
+    prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     snapshot = runner.repository.read()
     assert [snapshot.lookup(path) is not None for path in files] == [False, True]
 
@@ -125,7 +124,7 @@ def test_what_was_live_too_long_ago_is_forgotten_with_its_trees(
 ) -> None:
     first = publish(runner, FIRST)
     publish(runner, SECOND)
-    prune(runner.repository, FQRN, since=LATER)
+    prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     reference = Reference.parse(runner.reference(NAME))
     assert runner.repository.read().lookup(former_path(reference, first.digest)) is None
     assert held(runner, first) == [False, True, False]
@@ -145,9 +144,9 @@ def test_nothing_goes_in_a_dry_run(runner: JobRunner) -> None:
 def test_pruning_again_changes_nothing(runner: JobRunner) -> None:
     publish(runner, FIRST)
     remove(runner)
-    prune(runner.repository, FQRN, since=LATER)
+    prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     revision = runner.revision
-    assert prune(runner.repository, FQRN, since=LATER)[1] == revision
+    assert prune(runner.services.publishers[FQRN], FQRN, since=LATER)[1] == revision
 
 
 def test_trees_of_all_platforms_are_in_use(runner: JobRunner) -> None:
@@ -158,7 +157,7 @@ def test_trees_of_all_platforms_are_in_use(runner: JobRunner) -> None:
     ]
     runner.registry.push_index("atlas/analysis", "v1", images)
     runner.publish(NAME)
-    assert prune(runner.repository, FQRN, since=LATER)[0].unused == ()
+    assert prune(runner.services.publishers[FQRN], FQRN, since=LATER)[0].unused == ()
 
 
 def test_a_link_that_somebody_else_made_counts(runner: JobRunner) -> None:
@@ -169,7 +168,7 @@ def test_a_link_that_somebody_else_made_counts(runner: JobRunner) -> None:
     ):
         commit(runner, PutLink(path, target))
     remove(runner)
-    prune(runner.repository, FQRN, since=LATER)
+    prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     assert held(runner, first) == [True, False, True]
 
 
@@ -181,7 +180,7 @@ def test_a_tree_of_another_tool_stays(runner: JobRunner) -> None:
     for path in (b"/.flat/aa/" + b"a" * 64, b"/.layers/bb/" + b"b" * 64):
         commit(runner, PutFile(path + b"/file", content))
     commit(runner, RemovePath(flat + b"/.singularity.d"))
-    found, _ = prune(runner.repository, FQRN, since=LATER)
+    found, _ = prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     assert found.foreign == 3
     assert held(runner, first) == [True, False, False]
 
@@ -195,7 +194,7 @@ def test_a_manifest_that_nobody_understands_stops_everything(
     content = runner.repository.sink.put_bytes(b"what is this?")
     commit(runner, PutFile(b"/.metadata/registry.example.org" + name, content))
     with pytest.raises(NotUnderstood, match=r"manifest\.json.*nothing is pruned"):
-        prune(runner.repository, FQRN, since=LATER)
+        prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     assert command(runner).exit_code == 1
     assert all(held(runner, first))
 
@@ -203,16 +202,11 @@ def test_a_manifest_that_nobody_understands_stops_everything(
 def test_what_is_published_while_it_is_found_out_stays(runner: JobRunner) -> None:
     first = publish(runner, FIRST)
     remove(runner)
-    repository = runner.repository
-    real = repository.commit
-
-    def late(*arguments: Any, **named: Any) -> Any:
-        repository.commit = real  # type: ignore[method-assign] # once only
-        runner.publish(NAME)
-        return real(*arguments, **named)
-
-    repository.commit = late  # type: ignore[method-assign] # publishes in between
-    found, _ = prune(repository, FQRN, since=LATER)
+    late = [lambda: runner.publish(NAME)]
+    publisher = PublisherWithHooks(
+        runner.services.publishers[FQRN], before_publish=lambda: late and late.pop()()
+    )
+    found, _ = prune(publisher, FQRN, since=LATER)
     assert found.unused == ()
     assert all(held(runner, first))
     assert runner.file(NAME, "etc/motd") == b"first"
@@ -221,17 +215,15 @@ def test_what_is_published_while_it_is_found_out_stays(runner: JobRunner) -> Non
 def test_who_is_always_overtaken_gives_up_and_says_so(runner: JobRunner) -> None:
     first = publish(runner, FIRST)
     remove(runner)
-    repository = runner.repository
-    real = repository.commit
     numbers = iter(range(100))
-
-    def late(*arguments: Any, **named: Any) -> Any:
-        commit(runner, PutLink(b"/link%d" % next(numbers), b"nowhere"))
-        return real(*arguments, **named)
-
-    repository.commit = late  # type: ignore[method-assign] # publishes in between
+    publisher = PublisherWithHooks(
+        runner.services.publishers[FQRN],
+        before_publish=lambda: commit(
+            runner, PutLink(b"/link%d" % next(numbers), b"nowhere")
+        ),
+    )
     with pytest.raises(TooBusy, match="quieter"):
-        prune(repository, FQRN, since=LATER)
+        prune(publisher, FQRN, since=LATER)
     assert all(held(runner, first))
 
 
@@ -241,7 +233,7 @@ def test_a_job_that_relies_on_what_goes_makes_it_again(runner: JobRunner) -> Non
     publisher = runner.services.publishers[FQRN]
 
     def go() -> None:
-        prune(runner.repository, FQRN, since=LATER)
+        prune(publisher, FQRN, since=LATER)
         runner.replace_publisher(lambda _: publisher)
 
     runner.replace_publisher(lambda real: PublisherWithHooks(real, before_publish=go))
@@ -268,7 +260,7 @@ def test_objects_of_what_went_are_deleted_by_the_garbage_collection(
     assert digest is not None
     stored = ContentHash(digest).path(Kind.BULK)
     remove(runner)
-    found, _ = prune(repository, FQRN, since=LATER)
+    found, _ = prune(runner.services.publishers[FQRN], FQRN, since=LATER)
     assert len(found.unused) == 2
     # The revision before the present one is kept, too.
     commit(runner, PutLink(b"/link", b"nowhere"))

@@ -6,7 +6,7 @@ from tests.support.harness.jobs import JobRunner
 from tests.support.harness.reconciler import NAME, ReconcilerDriver
 from tests.support.images.oci import build_image, tar_of
 from tests.support.registries.misbehaving_server import Reply
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, RunResult, State
 
 
 def test_what_comes_to_nothing_is_not_asked_for_at_each_look(
@@ -162,7 +162,7 @@ def test_what_is_published_during_a_look_is_not_taken_for_what_was_there_before(
         runner.want(f"{NAME}:v1", moved.digest)
         lease = runner.ledger.begin(runner.reference(f"{NAME}:v1"), worker="another")
         assert lease is not None
-        runner.ledger.finish(lease, Outcome.PUBLISHED, digest=moved.digest)
+        runner.ledger.finish(lease, RunResult(Outcome.PUBLISHED, digest=moved.digest))
 
     runner.when_registry_is_asked("/manifests/v1", meanwhile, method="HEAD")
     assert watch.found().pushed == ()

@@ -8,9 +8,11 @@ from tests.support.harness.jobs import FQRN, JobRunner, PublisherWithHooks
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
 from workers import jobs
-from workers.formats.flat import RECEIPT
+from workers.formats.documents import RECEIPT
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome, State
+from workers.publishing.plan import FileAt, Plan
+from workers.publishing.publisher import Fence, publish
 from workers.reference import Reference
 
 FIRST = [tar_of({"etc/motd": b"first"})]
@@ -30,14 +32,11 @@ def test_a_damaged_receipt_only_costs_a_publication(runner: JobRunner) -> None:
     runner.publish(NAME)
     publisher = runner.services.publishers[FQRN]
 
-    class Garbled(PublisherWithHooks):
-        def read(self, path: bytes) -> bytes | None:
-            return b"[1, 2]" if super().read(path) else None
-
-    runner.replace_publisher(Garbled)
+    path = metadata_path(Reference.parse(runner.reference(NAME))) + b"/" + RECEIPT
+    plan = Plan(NAME, (FileAt(path, b"[1, 2]"),))
+    publish(publisher, [plan], Fence(lambda: None))
     runner.want(NAME)
     assert runner.run(NAME).outcome is Outcome.PUBLISHED
-    assert publisher.read(b"/nowhere") is None
 
 
 def test_an_index_is_known_by_its_own_digest_and_kept_by_its_platforms(

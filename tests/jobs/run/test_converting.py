@@ -18,8 +18,9 @@ from tests.support.images.oci import (
     plain_layer,
     tar_of,
 )
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path
+from workers.formats.format import Building
+from workers.formats.formats import formats_named
+from workers.formats.paths import flat_path, layer_path
 from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
 from workers.ledger import Progress
@@ -59,7 +60,7 @@ def converted(
     *,
     limits: ImageLimits | None = None,
 ) -> list[TreeAt]:
-    """Convert an image of these layers; nothing is published."""
+    """Convert an image of these layers, and build it; nothing is published."""
     runner.registry.push_image("atlas/analysis", "v1", layers)
     client = runner.services.registry
     reference = Reference.parse(runner.reference(NAME))
@@ -67,9 +68,15 @@ def converted(
     [image], _ = fetch_images(client, reference, found, [Platform("linux", "amd64")])
     rule = runner.services.policy.current().decide(reference).rule
     assert rule is not None
-    rule = dataclasses.replace(rule, limits=limits or rule.limits)
-    publisher = runner.services.publishers[FQRN]
-    return convert(client, image, publisher, Shelf(no_layers), rule, told or Told())
+    sink, limits = runner.services.publishers[FQRN].sink, limits or rule.limits
+    whole = convert(client, image, sink, Shelf(no_layers), limits, told or Told())
+    building = Building(sink, runner.services.config.state)
+    return [
+        step
+        for each in formats_named(rule.formats)
+        for step in each.build(whole, building)
+        if isinstance(step, TreeAt)
+    ]
 
 
 def drip(runner: JobRunner, layer: Layer) -> None:

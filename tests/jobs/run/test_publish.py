@@ -7,7 +7,7 @@ import pytest
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
-from workers.formats.flat import RECEIPT
+from workers.formats.documents import RECEIPT
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome, State
 from workers.reference import Reference

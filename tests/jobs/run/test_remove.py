@@ -16,8 +16,7 @@ from tests.support.harness.steering import (
     remove,
 )
 from tests.support.images.oci import build_image, tar_of
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path, image_path, metadata_path
+from workers.formats.paths import flat_path, image_path, layer_path, metadata_path
 from workers.images.manifest import parse_manifest
 from workers.jobs import run_job
 from workers.ledger import Outcome, State, orders

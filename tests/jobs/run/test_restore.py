@@ -60,7 +60,7 @@ def test_what_was_live_before_is_restored_without_a_download(runner: JobRunner) 
     assert len(runner.registry.seen("GET")) == asked
     record = runner.image(NAME)
     assert (record.state, record.live_digest) == (State.LIVE, first.digest)
-    assert (record.digest, record.held) == (second.digest, second.digest)
+    assert (record.digest, record.restored_instead_of) == (second.digest, second.digest)
     assert "restored" in (record.reason or "")
 
 
@@ -78,7 +78,7 @@ def test_what_the_registry_had_already_does_not_undo_a_restoration(
     assert runner.file(NAME, "etc/motd") == b"first"
     record = runner.image(NAME)
     assert (record.state, record.live_digest) == (State.LIVE, first.digest)
-    assert record.held == second.digest
+    assert record.restored_instead_of == second.digest
 
 
 def test_a_really_new_push_replaces_what_was_restored(runner: JobRunner) -> None:
@@ -87,7 +87,7 @@ def test_a_really_new_push_replaces_what_was_restored(runner: JobRunner) -> None
     restore(runner, first)
     third = publish(runner, THIRD)
     record = runner.image(NAME)
-    assert (record.live_digest, record.held) == (third.digest, None)
+    assert (record.live_digest, record.restored_instead_of) == (third.digest, None)
     assert record.reason is None
     # Nor does the digest that the restoration stood against stay away for ever.
     publish(runner, SECOND)
@@ -109,7 +109,7 @@ def test_restoring_what_the_registry_has_ends_a_restoration(runner: JobRunner) -
     restore(runner, first)
     restore(runner, second)
     record = runner.image(NAME)
-    assert (record.live_digest, record.held) == (second.digest, None)
+    assert (record.live_digest, record.restored_instead_of) == (second.digest, None)
     assert runner.file(NAME, "etc/motd") == b"second"
 
 
@@ -132,7 +132,7 @@ def test_a_removed_name_comes_back_with_what_it_was(runner: JobRunner) -> None:
     restore(runner, image)
     assert runner.file(NAME, "etc/motd") == b"first"
     assert has(runner, metadata_path(name_of(runner)) + b"/config.json")
-    assert runner.image(NAME).held is None
+    assert runner.image(NAME).restored_instead_of is None
 
 
 def test_what_nobody_has_any_more_is_an_error_that_says_so(runner: JobRunner) -> None:

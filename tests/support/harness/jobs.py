@@ -28,7 +28,13 @@ from workers.cvmfs import Content, Dirent, Repository
 from workers.formats.paths import flat_path, image_path
 from workers.jobs import run_job
 from workers.ledger import Accepted, Hint, ImageRecord, Ledger, Outcome, RunRecord
-from workers.publishing.plan import Fence, Plan, Publication, Publisher
+from workers.publishing.publisher import (
+    Fence,
+    Prepared,
+    Publication,
+    PublishedTree,
+    Publisher,
+)
 from workers.reference import Reference
 from workers.wiring import Services, open_repository
 
@@ -186,19 +192,15 @@ class PublisherWithHooks:
         self._before_read = before_read
         self.sink = publisher.sink
         self.holds_whiteouts = publisher.holds_whiteouts
-        self.has = publisher.has
-        self.tree = publisher.tree
-        self.content = publisher.content
-        self.pieces = publisher.pieces
-        self.revision = publisher.revision
+        self.prepare = publisher.prepare
 
-    def read(self, path: bytes) -> bytes | None:
+    def published(self) -> PublishedTree:
         self._before_read()
-        return self._publisher.read(path)
+        return self._publisher.published()
 
-    def publish(self, plans: Sequence[Plan], fence: Fence) -> Publication:
+    def commit(self, prepared: Sequence[Prepared], fence: Fence) -> Publication:
         self._before_publish()
-        publication = self._publisher.publish(plans, fence)
+        publication = self._publisher.commit(prepared, fence)
         self._after_publish()
         return publication
 

@@ -15,6 +15,7 @@ from workers.ledger import (
     Lease,
     Ledger,
     Outcome,
+    RunResult,
     Verdict,
     Wanted,
 )
@@ -86,18 +87,20 @@ class LedgerDriver:
         """End a run as a publication of ``digest``."""
         return self.ledger.finish(
             lease,
-            Outcome.PUBLISHED,
-            digest=digest,
-            revision=revision,
-            repository="unpacked.example.org",
-            places={"flat": "/registry.example.org/atlas/analysis:v1"},
+            RunResult(
+                Outcome.PUBLISHED,
+                digest=digest,
+                revision=revision,
+                repository="unpacked.example.org",
+                places={"flat": "/registry.example.org/atlas/analysis:v1"},
+            ),
         )
 
     def fail(self, reference: str = REFERENCE, reason: str = REASON) -> None:
         """Push, and end the run as a failure."""
         self.push(D1, reference)
         lease = self.begin(reference=reference)
-        self.ledger.finish(lease, Outcome.FAILED, reason=reason)
+        self.ledger.finish(lease, RunResult(Outcome.FAILED, reason=reason))
 
     def make_live(self, digest: str = D1, reference: str = REFERENCE) -> None:
         """Push and publish."""

@@ -14,7 +14,9 @@ from workers.cvmfs.storage.storage import WHITELIST
 from workers.ledger import Lease, Ledger
 from workers.publishing.group import ReadyQueue
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import Fence, Plan, Step
+from workers.publishing.plan import Plan, Step
+from workers.publishing.publisher import Fence
+from workers.publishing.publisher import publish as publish_plans
 from workers.publishing.ready_queue import ReadyBatches, fence_token
 
 ROOT = Dirent(stat.S_IFDIR | 0o755)
@@ -42,7 +44,7 @@ class NativeParts:
         return Repository.open(FQRN, self.storage, self.keys)
 
     def publish(self, *steps: Step) -> int:
-        return self.publisher.publish([Plan("reference", steps)], GO_ON).revision
+        return publish_plans(self.publisher, [Plan("reference", steps)], GO_ON).revision
 
     def tree(self, **files: bytes) -> Tree:
         """Store files; return a tree of them."""

@@ -10,12 +10,14 @@ from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import Image, digest_of, tar_of
 from tests.support.registries.fake_registry import FakeRegistry
-from workers.formats.flat import RECEIPT
+from workers.formats.documents import RECEIPT, read_receipt
 from workers.formats.paths import metadata_path
-from workers.formats.receipt import Receipt, read_receipt, receipt_bytes
+from workers.formats.receipt import Receipt
 from workers.formats.thin_manifest import read_thin
 from workers.ledger import RunRecord
-from workers.publishing.plan import Fence, FileAt, Plan
+from workers.publishing.plan import FileAt, Plan
+from workers.publishing.publisher import Fence
+from workers.publishing.publisher import publish as publish_plans
 from workers.reference import Reference, ReferenceTemplate
 from workers.registry import RegistryAccess, RegistryClient
 
@@ -87,14 +89,25 @@ def reference(runner: JobRunner) -> Reference:
 
 
 def receipt(runner: JobRunner) -> Receipt:
-    return read_receipt(runner.services.publishers[FQRN], reference(runner))
+    tree = runner.services.publishers[FQRN].published()
+    return read_receipt(tree, reference(runner))
 
 
 def rewrite_receipt(runner: JobRunner, said: Receipt) -> None:
     """Replace a receipt, as if another version of ours had written it."""
+    _write_receipt(runner, said.document())
+
+
+def damage_receipt(runner: JobRunner, **damage: object) -> None:
+    """Replace values in a receipt, whatever they are."""
+    said = {**json.loads(receipt(runner).document()), **damage}
+    _write_receipt(runner, json.dumps(said).encode())
+
+
+def _write_receipt(runner: JobRunner, document: bytes) -> None:
     path = metadata_path(reference(runner)) + b"/" + RECEIPT
-    plan = Plan(NAME, (FileAt(path, receipt_bytes(said)),))
-    runner.services.publishers[FQRN].publish([plan], Fence(lambda: None))
+    plan = Plan(NAME, (FileAt(path, document),))
+    publish_plans(runner.services.publishers[FQRN], [plan], Fence(lambda: None))
 
 
 def is_published(runner: JobRunner) -> bool:

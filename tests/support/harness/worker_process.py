@@ -21,7 +21,14 @@ from tests.support.tools.waiting import wait_until
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue import JobQueue, run_worker, worker_name
 from workers.jobqueue.connection import connect_url
-from workers.ledger import Lease, Ledger, LedgerUnavailable, Outcome, State
+from workers.ledger import (
+    Lease,
+    Ledger,
+    LedgerUnavailable,
+    Outcome,
+    RunResult,
+    State,
+)
 
 _URL, _FOLDER = "TEST_QUEUE_URL", "TEST_FOLDER"
 LEASE_SECONDS = 2.0
@@ -145,7 +152,7 @@ def publish(reference: str) -> str:
                 return "lost"
         except LedgerUnavailable:
             continue
-    again = ledger.finish(lease, Outcome.PUBLISHED, digest=D1, revision=1)
+    again = ledger.finish(lease, RunResult(Outcome.PUBLISHED, digest=D1, revision=1))
     queue.enqueue_accepted([again] if again else [])
     return "published"
 
@@ -155,9 +162,9 @@ def fail_once(reference: str) -> str:
     ledger, lease, _ = _begin(reference)
     if lease.attempt == 1:
         at = time.time() + 1
-        ledger.finish(lease, Outcome.FAILED, reason="503", next_try=at)
+        ledger.finish(lease, RunResult(Outcome.FAILED, reason="503", next_try=at))
         return "failed"
-    ledger.finish(lease, Outcome.PUBLISHED, digest=D1, revision=1)
+    ledger.finish(lease, RunResult(Outcome.PUBLISHED, digest=D1, revision=1))
     return "published"
 
 
@@ -166,7 +173,7 @@ def raise_once(reference: str) -> str:
     ledger, lease, _ = _begin(reference)
     if lease.attempt == 1:
         raise RuntimeError("a mistake")
-    ledger.finish(lease, Outcome.PUBLISHED, digest=D1, revision=1)
+    ledger.finish(lease, RunResult(Outcome.PUBLISHED, digest=D1, revision=1))
     return "published"
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from workers.cvmfs import Chunk, Content
-from workers.publishing.plan import ContentSink
+from workers.publishing.publisher import ContentSink
 
 P = ParamSpec("P")
 Result = TypeVar("Result")

@@ -1,9 +1,8 @@
--- ARGV: clock, reference, token, outcome, reason, digest, live digest, revision,
--- repository, places, next try, the registry's digest where another was restored in its
--- place, since when the registry has it no more; '' where there is none.
--- Returns the job to enqueue or ''.
+-- ARGV: clock, reference, token, result: a RunResult of records.py as JSON, without what
+-- is None. Returns the job to enqueue or ''.
 
-local reference, token, outcome, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local reference, token, result = ARGV[2], ARGV[3], cjson.decode(ARGV[4])
+local outcome, reason = result.outcome, result.reason or ''
 local record = image(reference)
 local fields = record.fields
 
@@ -23,12 +22,12 @@ if fields.lease ~= token then
   return ''
 end
 
-local held = ARGV[12] ~= '' and ARGV[12] or nil
-if ARGV[6] ~= '' then
+local held = result.restored_instead_of
+if result.digest then
   if outcome ~= 'removed' then
-    put(record, 'digest', held or ARGV[6])
+    put(record, 'digest', held or result.digest)
   end
-  put(record, 'run_digest', ARGV[6])
+  put(record, 'run_digest', result.digest)
 end
 local is_good = outcome == 'published' or outcome == 'unchanged'
 local was_live = fields.live_digest
@@ -36,13 +35,13 @@ if is_good or outcome == 'removed' then
   begin_lives(record)
   put(record, 'held', held)
   put(record, 'gone_since', nil)
-elseif ARGV[13] ~= '' then
-  put(record, 'gone_since', stamp(tonumber(ARGV[13])))
+elseif result.gone_since then
+  put(record, 'gone_since', stamp(result.gone_since))
 elseif fields.run_digest then
   put(record, 'gone_since', nil)
 end
 if is_good then
-  local live = ARGV[7] ~= '' and ARGV[7] or fields.run_digest
+  local live = result.live_digest or fields.run_digest
   if live ~= fields.live_digest or outcome == 'published' then
     put(record, 'live_since', stamp(now))
   end
@@ -50,9 +49,9 @@ if is_good then
     put(record, 'moved_since', stamp(now))
   end
   put(record, 'live_digest', live)
-  for i, name in pairs({[8] = 'revision', [9] = 'repository', [10] = 'places'}) do
-    if ARGV[i] ~= '' then
-      put(record, name, ARGV[i])
+  for _, name in ipairs(LIVE_FIELDS) do
+    if result[name] ~= nil then
+      put(record, name, result[name])
     end
   end
 elseif outcome == 'removed' then
@@ -64,13 +63,13 @@ if fields.live_digest ~= was_live then
   note_live(record)
 end
 if outcome == 'removed' then
-  for _, name in ipairs({'revision', 'repository', 'places'}) do
+  for _, name in ipairs(LIVE_FIELDS) do
     put(record, name, nil)
   end
 end
 
 local lease_number = number(record, 'lease_number')
-local next_try = tonumber(ARGV[11])
+local next_try = result.next_try
 local is_final = outcome ~= 'superseded' and not next_try
 end_run(record, outcome, reason ~= '' and reason or nil, next_try)
 put(record, 'ended', token)

@@ -24,6 +24,8 @@
 -- in the sorted set "owed", whose score is the time at which a sweep looks after it.
 
 local PREFIX = 'cvmfs-webhook:'
+-- What is said of what is live, by the publication that made it so; goes with it.
+local LIVE_FIELDS = {'revision', 'repository', 'places'}
 local EVENTS_KEPT = 10000
 local RUNS_KEPT = 50
 local LIVES_KEPT = 100

@@ -1,17 +1,17 @@
 -- What a repository itself says of a reference becomes what the ledger says.
--- ARGV: clock, reference, repository, its revision, live digest or '' where nothing is
--- published, places, time of publication, the registry's digest that it was restored in
--- place of or ''.
+-- ARGV: clock, reference, repository, its revision, image: a Published of rebuilding.py
+-- as JSON, without what is None; '' where nothing is published.
 -- Returns 'live', 'gone', 'other' (published, but not what the registry has),
 -- 'same' where nothing changed, 'newer' where the ledger knows of a later revision, and
 -- 'elsewhere' where another repository has it.
 
 local reference, repository, revision = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local live, places, published, held = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local there = ARGV[5] ~= '' and cjson.decode(ARGV[5]) or {}
+local live = there.digest
 local record = image(reference)
 local fields = record.fields
 
-if live == '' and not fields.live_digest then
+if not live and not fields.live_digest then
   return 'same'
 end
 if fields.live_digest and fields.repository ~= repository then
@@ -26,21 +26,26 @@ put(record, 'done', number(record, 'done'))
 begin_lives(record)
 local is_other = fields.live_digest ~= live
 local was_live = fields.live_digest
-if live == '' then
-  for _, name in ipairs({'live_digest', 'live_since', 'moved_since', 'revision', 'places',
-    'held'}) do
+if not live then
+  for _, name in ipairs({'live_digest', 'live_since', 'moved_since', 'held'}) do
     put(record, name, nil)
+  end
+  for _, name in ipairs(LIVE_FIELDS) do
+    -- Where it was shows to whom "gone" is told again.
+    if name ~= 'repository' then
+      put(record, name, nil)
+    end
   end
 elseif is_other then
   put(record, 'live_digest', live)
-  put(record, 'live_since', stamp(tonumber(published)))
-  put(record, 'moved_since', stamp(tonumber(published)))
+  put(record, 'live_since', stamp(there.published))
+  put(record, 'moved_since', stamp(there.published))
   put(record, 'repository', repository)
   put(record, 'revision', revision)
 end
-if live ~= '' then
-  put(record, 'held', held)
-  put(record, 'places', places)
+if live then
+  put(record, 'held', there.restored_instead_of)
+  put(record, 'places', there.places)
 end
 if fields.live_digest ~= was_live then
   note_live(record)
@@ -74,7 +79,7 @@ if not next(record.changed) then
   return 'same'
 end
 save(record)
-if live == '' then
+if not live then
   return 'gone'
 end
 if not is_other and fields.state ~= 'live' then

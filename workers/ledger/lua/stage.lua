@@ -1,25 +1,26 @@
--- ARGV: clock, reference, token, stage or '' for progress alone, digest or '',
--- progress JSON or ''. Changes nothing when the lease is lost.
+-- ARGV: clock, reference, token, said: JSON with any of stage (without it, progress
+-- alone), digest and progress. Changes nothing when the lease is lost.
 
-local stage, digest, progress = ARGV[4], ARGV[5], ARGV[6]
+local said = cjson.decode(ARGV[4])
+local stage = said.stage
 local record = image(ARGV[2])
 local fields = record.fields
 if fields.lease ~= ARGV[3] then
   return 0
 end
-if digest ~= '' then
-  put(record, 'digest', digest)
-  put(record, 'run_digest', digest)
+if said.digest then
+  put(record, 'digest', said.digest)
+  put(record, 'run_digest', said.digest)
 end
-if progress ~= '' then
-  put(record, 'progress', progress)
+if said.progress then
+  put(record, 'progress', said.progress)
 end
-if stage ~= '' and fields.stage ~= stage then
+if stage and fields.stage ~= stage then
   leave_stage(record)
   put(record, 'stage', stage)
   put(record, 'stage_since', stamp(now))
 end
-if stage ~= '' then
+if stage then
   -- A look at what is live, or a rebuild of it, does not make it less live.
   local is_live
   if fields.run_digest then

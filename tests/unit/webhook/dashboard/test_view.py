@@ -7,7 +7,7 @@ import pytest
 from tests.support.harness.ledger import D1, D2, REFERENCE
 from tests.support.harness.web_app import FQRN, OPERATOR, WebApp
 from webhook.dashboard import words
-from workers.ledger import Outcome, Progress, State
+from workers.ledger import Outcome, Progress, RunResult, State
 
 PAGE = f"/images/{REFERENCE}"
 
@@ -34,11 +34,9 @@ def test_an_image_in_other_formats_is_found_there_too(web: WebApp) -> None:
     }
     web.driver.ledger.finish(
         web.driver.begin(),
-        Outcome.PUBLISHED,
-        digest=D1,
-        revision=1,
-        repository=FQRN,
-        places=places,
+        RunResult(
+            Outcome.PUBLISHED, digest=D1, revision=1, repository=FQRN, places=places
+        ),
     )
     page = web.client.get(PAGE).text
     assert f"/cvmfs/{FQRN}/.images/11/11.sqfs" in page
@@ -56,11 +54,13 @@ def test_an_image_of_layers_alone_is_not_nowhere(web: WebApp) -> None:
     web.driver.push(D1)
     web.driver.ledger.finish(
         web.driver.begin(),
-        Outcome.PUBLISHED,
-        digest=D1,
-        revision=1,
-        repository=FQRN,
-        places={"layers": "/.layers"},
+        RunResult(
+            Outcome.PUBLISHED,
+            digest=D1,
+            revision=1,
+            repository=FQRN,
+            places={"layers": "/.layers"},
+        ),
     )
     page = web.client.get(PAGE).text
     assert "containerd" in page
@@ -82,7 +82,9 @@ def test_a_failed_image_says_no_and_why_and_what_is_live_meanwhile(web: WebApp) 
     web.driver.push(D2)
     lease = web.driver.begin()
     web.driver.ledger.stage(lease, State.FETCHING, digest=D2)
-    web.driver.ledger.finish(lease, Outcome.FAILED, reason="layer 3 is cut short")
+    web.driver.ledger.finish(
+        lease, RunResult(Outcome.FAILED, reason="layer 3 is cut short")
+    )
     page = web.client.get(PAGE).text
     assert "No. It could not be published." in page
     assert "layer 3 is cut short" in page
@@ -95,9 +97,11 @@ def test_a_failure_that_may_pass_says_when_it_is_tried_again(web: WebApp) -> Non
     web.driver.push(D1)
     web.driver.ledger.finish(
         web.driver.begin(),
-        Outcome.FAILED,
-        reason="the registry answers 503",
-        next_try=web.driver.clock() + 90,
+        RunResult(
+            Outcome.FAILED,
+            reason="the registry answers 503",
+            next_try=web.driver.clock() + 90,
+        ),
     )
     page = web.client.get(PAGE).text
     assert "Not yet. The last try failed." in page

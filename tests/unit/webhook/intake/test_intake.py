@@ -13,7 +13,7 @@ from webhook.intake.intake import DurabilityCheck, Intake, NotKept
 from webhook.senders.event import PushEvent
 from workers.errors import TransientError
 from workers.jobqueue import JobQueue
-from workers.ledger import Accepted, Ledger, Outcome, Verdict, orders
+from workers.ledger import Accepted, Ledger, Outcome, RunResult, Verdict, orders
 from workers.policy import PolicyFile
 
 NOW = 1_800_000_000.0
@@ -216,7 +216,7 @@ def make_live(parts: IntakeParts, tag: str, digest: str) -> None:
     parts.intake.receive("local", [event(tag=tag, digest=digest)])
     lease = parts.ledger.begin(f"a.b/team/web:{tag}", worker="w")
     assert lease is not None
-    parts.ledger.finish(lease, Outcome.PUBLISHED, digest=digest)
+    parts.ledger.finish(lease, RunResult(Outcome.PUBLISHED, digest=digest))
 
 
 def test_a_deleted_tag_is_looked_for_and_what_was_never_there_is_not(

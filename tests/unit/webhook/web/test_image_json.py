@@ -4,7 +4,7 @@ import json
 
 from tests.support.harness.ledger import D1, D2, REFERENCE
 from tests.support.harness.web_app import FQRN, WebApp
-from workers.ledger import Outcome, Progress, State
+from workers.ledger import Outcome, Progress, RunResult, State
 
 IMAGE = f"/api/v1/images/{REFERENCE}"
 
@@ -53,9 +53,11 @@ def test_a_failed_image_says_why_and_when_it_is_tried_again(web: WebApp) -> None
     web.driver.push(D1)
     web.driver.ledger.finish(
         web.driver.begin(),
-        Outcome.FAILED,
-        reason="the registry answers 503",
-        next_try=web.driver.clock() + 60,
+        RunResult(
+            Outcome.FAILED,
+            reason="the registry answers 503",
+            next_try=web.driver.clock() + 60,
+        ),
     )
     image = web.client.get(IMAGE).get_json()
     assert (image["state"], image["reason"]) == ("failed", "the registry answers 503")

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.harness.ledger import D1
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import OPERATOR, WebApp, open_web_app
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, RunResult, State
 
 
 def scrape(web: WebApp) -> dict[str, float]:
@@ -67,7 +67,9 @@ def test_runs_are_counted_by_outcome_and_timed_by_stage(web: WebApp) -> None:
     web.driver.clock.passes(30)
     web.driver.publish(lease)
     web.driver.push(D1)
-    web.driver.ledger.finish(web.driver.begin(), Outcome.FAILED, reason="broken")
+    web.driver.ledger.finish(
+        web.driver.begin(), RunResult(Outcome.FAILED, reason="broken")
+    )
     found = scrape(web)
     assert found["runs_total{outcome=published}"] == 1
     assert found["runs_total{outcome=failed}"] == 1

@@ -18,7 +18,6 @@ from workers.archives.entries import (
     linked,
     prepared,
     published,
-    reader,
 )
 from workers.cvmfs import Content, GraftTree, Tree
 
@@ -34,7 +33,7 @@ def test_a_published_tree_is_told_as_it_was_before_it_was_published(
     graft = GraftTree(PLACE, repository.prepare(PLACE, tree))
     repository.commit([graft], now=NOW)
     before = list(prepared(tree))
-    after = list(published(repository.read(), PLACE))
+    after = list(published(repository.read().walk(PLACE), PLACE))
     assert [(one.path, one.first) for one in after] == [
         (one.path, one.first) for one in before
     ]
@@ -89,12 +88,3 @@ def test_an_attribute_that_no_catalog_holds_is_not_in_an_archive_either() -> Non
     }
     told = list(prepared(Tree(directory(), {b"": entries})))
     assert [one.dirent.xattrs for one in told] == [(), (small,), ()]
-
-
-def test_contents_are_read_block_by_block(tmp_path: Path) -> None:
-    repository = new_repository(tmp_path)
-    data = bytes(1 << 18) + b"the rest"
-    content = repository.sink.put_bytes(data)
-    blocks = list(reader(repository.read())(file(content)))
-    assert b"".join(blocks) == data
-    assert len(blocks) == 2

@@ -6,6 +6,7 @@ import pytest
 from tests.support.repositories.repository_builders import (
     NOW,
     directory,
+    file,
     link,
     new_repository,
     small_tree,
@@ -220,3 +221,12 @@ def test_damage_to_a_catalog_is_noticed(repository: Repository, tmp_path: Path) 
         repository.read().catalog(
             repository.read().root_catalog.nested()[0]._replace(path=b"/else")
         )
+
+
+def test_contents_are_read_block_by_block(tmp_path: Path) -> None:
+    repository = new_repository(tmp_path)
+    data = bytes(1 << 18) + b"the rest"
+    content = repository.sink.put_bytes(data)
+    blocks = list(repository.read().pieces(file(content)))
+    assert b"".join(blocks) == data
+    assert len(blocks) == 2

@@ -19,6 +19,7 @@ from workers.ledger import (
     Ledger,
     Outcome,
     Progress,
+    RunResult,
     State,
     Verdict,
     Wanted,
@@ -294,7 +295,7 @@ def test_work_is_overtaken_by_a_newer_push_twice_and_then_completes(
         assert not driver.ledger.is_overtaken(lease)
         driver.push(D2)
         assert driver.ledger.is_overtaken(lease)
-        assert driver.ledger.finish(lease, Outcome.SUPERSEDED) is not None
+        assert driver.ledger.finish(lease, RunResult(Outcome.SUPERSEDED)) is not None
     lease = driver.begin()
     driver.push(D3)
     assert not driver.ledger.is_overtaken(lease)
@@ -307,7 +308,7 @@ def test_a_run_that_finds_the_tag_moved_is_followed_by_another(
     driver: LedgerDriver,
 ) -> None:
     driver.push()
-    again = driver.ledger.finish(driver.begin(), Outcome.SUPERSEDED)
+    again = driver.ledger.finish(driver.begin(), RunResult(Outcome.SUPERSEDED))
     assert again is not None
     assert driver.begin().number == 2
 
@@ -327,7 +328,7 @@ def test_a_live_image_stays_live_while_a_look_finds_it_unchanged(
     states.append(driver.image().state)
     driver.ledger.stage(lease, State.FETCHING, digest=D1)
     states.append(driver.image().state)
-    driver.ledger.finish(lease, Outcome.UNCHANGED)
+    driver.ledger.finish(lease, RunResult(Outcome.UNCHANGED))
     states.append(driver.image().state)
     assert set(states) == {State.LIVE}
     assert driver.image().since == since
@@ -342,7 +343,7 @@ def test_an_unchanged_image_is_live_since_it_was_published(
     driver.push(None)
     assert driver.image().state is State.QUEUED
     lease = driver.begin()
-    driver.ledger.finish(lease, Outcome.UNCHANGED, digest=D1)
+    driver.ledger.finish(lease, RunResult(Outcome.UNCHANGED, digest=D1))
     image = driver.image()
     assert (image.state, image.since) == (State.LIVE, published)
     assert image.revision == 1
@@ -391,7 +392,9 @@ def test_a_failed_run_after_a_newer_push_is_failed_though_the_old_is_live(
     driver.make_live(D1)
     driver.push(D2)
     lease = driver.begin()
-    driver.ledger.finish(lease, Outcome.FAILED, digest=D2, reason="no such layer")
+    driver.ledger.finish(
+        lease, RunResult(Outcome.FAILED, digest=D2, reason="no such layer")
+    )
     image = driver.image()
     assert (image.state, image.reason) == (State.FAILED, "no such layer")
     assert image.live_digest == D1
@@ -400,13 +403,17 @@ def test_a_failed_run_after_a_newer_push_is_failed_though_the_old_is_live(
 def test_a_failed_look_at_what_is_live_leaves_it_live(driver: LedgerDriver) -> None:
     driver.make_live(D1)
     driver.push(D1)
-    driver.ledger.finish(driver.begin(), Outcome.FAILED, reason="registry down")
+    driver.ledger.finish(
+        driver.begin(), RunResult(Outcome.FAILED, reason="registry down")
+    )
     assert driver.image().state is State.LIVE
 
 
 def test_the_worker_may_refuse_what_the_front_allowed(driver: LedgerDriver) -> None:
     driver.push()
-    driver.ledger.finish(driver.begin(), Outcome.REFUSED, reason="private image")
+    driver.ledger.finish(
+        driver.begin(), RunResult(Outcome.REFUSED, reason="private image")
+    )
     image = driver.image()
     assert (image.state, image.reason) == (State.REFUSED, "private image")
     assert image.done == image.requested
@@ -417,7 +424,7 @@ def test_refused_before_the_registry_was_asked_what_is_live_stays_live(
 ) -> None:
     driver.make_live()
     driver.push(D2)
-    driver.ledger.finish(driver.begin(), Outcome.REFUSED, reason="no rule")
+    driver.ledger.finish(driver.begin(), RunResult(Outcome.REFUSED, reason="no rule"))
     assert driver.image().state is State.LIVE
 
 
@@ -431,7 +438,7 @@ def test_a_failure_that_may_pass_is_tried_again_at_its_time(
     lease = driver.begin()
     at = driver.clock() + 40
     finished = driver.ledger.finish(
-        lease, Outcome.FAILED, reason="registry answers 503", next_try=at
+        lease, RunResult(Outcome.FAILED, reason="registry answers 503", next_try=at)
     )
     assert finished is None
     image = driver.image()
@@ -453,7 +460,9 @@ def test_a_push_does_not_wait_for_the_retry_and_counts_from_one(
 ) -> None:
     driver.push(D1)
     at = driver.clock() + 4000
-    driver.ledger.finish(driver.begin(), Outcome.FAILED, reason="503", next_try=at)
+    driver.ledger.finish(
+        driver.begin(), RunResult(Outcome.FAILED, reason="503", next_try=at)
+    )
     assert driver.push(D2).job_id is not None
     assert driver.image().next_try is None
     assert driver.begin().attempt == 1
@@ -464,14 +473,16 @@ def test_a_push_during_a_run_that_fails_is_run_at_once(driver: LedgerDriver) -> 
     lease = driver.begin()
     driver.push(D2)
     at = driver.clock() + 4000
-    again = driver.ledger.finish(lease, Outcome.FAILED, reason="503", next_try=at)
+    again = driver.ledger.finish(
+        lease, RunResult(Outcome.FAILED, reason="503", next_try=at)
+    )
     assert again is not None
     assert driver.begin().attempt == 1
 
 
 def test_a_failure_that_does_not_pass_is_left_alone(driver: LedgerDriver) -> None:
     driver.push()
-    driver.ledger.finish(driver.begin(), Outcome.FAILED, reason="schema 1")
+    driver.ledger.finish(driver.begin(), RunResult(Outcome.FAILED, reason="schema 1"))
     assert driver.ledger.next_due() is None
     assert driver.image().next_try is None
 
@@ -521,7 +532,7 @@ def test_a_lost_lease_changes_nothing(driver: LedgerDriver) -> None:
     assert driver.ledger.is_overtaken(lost)
     driver.ledger.stage(lost, State.PUBLISHING, digest=D3)
     driver.ledger.progress(lost, Progress(9, 9, 9, 9))
-    assert driver.ledger.finish(lost, Outcome.FAILED, reason="x") is None
+    assert driver.ledger.finish(lost, RunResult(Outcome.FAILED, reason="x")) is None
     assert driver.image() == before
     assert driver.publish(held) is None
     assert driver.image().state is State.LIVE

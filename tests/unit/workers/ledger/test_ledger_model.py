@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
-from workers.ledger import Accepted, Lease, Outcome, State
+from workers.ledger import Accepted, Lease, Outcome, RunResult, State
 from workers.ledger.reading import as_text
 
 NAMES = ("docker.io/atlas/a:1", "docker.io/atlas/b:1")
@@ -115,7 +115,9 @@ class LedgerMachine(RuleBasedStateMachine):
         may_pass = outcome is Outcome.FAILED and pause is not None
         next_try = self.driver.clock() + (pause or 0) if may_pass else None
         self.enqueue(
-            self.ledger.finish(lease, outcome, digest=digest, next_try=next_try)
+            self.ledger.finish(
+                lease, RunResult(outcome, digest=digest, next_try=next_try)
+            )
         )
         self.let_go(lease)
 

@@ -7,7 +7,7 @@ import time
 
 from tests.support.harness.ledger import D1, open_ledger_driver
 from tests.support.harness.redis_server import DEADLINE_SECONDS, RedisServer
-from workers.ledger import Accepted, Ledger, Outcome, State
+from workers.ledger import Accepted, Ledger, Outcome, RunResult, State
 
 NAMES = ("docker.io/atlas/a:1", "docker.io/atlas/b:1", "docker.io/atlas/c:1")
 PUSHERS, PUSHES, WORKERS = 4, 60, 6
@@ -50,7 +50,9 @@ class Mill:
         self.ledger.stage(lease, State.FETCHING, digest=D1)
         self.answered[name] = max(self.answered[name], lease.number)
         self.running[name].release()
-        self.enqueue(self.ledger.finish(lease, Outcome.PUBLISHED, revision=1))
+        self.enqueue(
+            self.ledger.finish(lease, RunResult(Outcome.PUBLISHED, revision=1))
+        )
 
     def wait(self) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS

@@ -13,7 +13,7 @@ from tests.support.harness.ledger import (
 )
 from tests.support.harness.redis_server import RedisServer
 from workers.jobqueue import JobQueue
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, RunResult, State
 
 PROMISE_SECONDS = 60
 SWEEP_SECONDS = 10
@@ -177,7 +177,7 @@ def test_a_failure_between_deaths_ends_the_count(driver: LedgerDriver) -> None:
         driver.ledger.owed(set())
     lease = driver.begin("w")
     driver.ledger.finish(
-        lease, Outcome.FAILED, reason="503", next_try=driver.clock() + 1
+        lease, RunResult(Outcome.FAILED, reason="503", next_try=driver.clock() + 1)
     )
     driver.clock.passes(2)
     driver.ledger.owed(set())

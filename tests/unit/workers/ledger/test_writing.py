@@ -11,6 +11,7 @@ from workers.ledger import (
     Delivery,
     Hint,
     Outcome,
+    RunResult,
     Verdict,
     Wanted,
 )
@@ -39,7 +40,7 @@ def test_what_a_sender_writes_breaks_out_of_nothing(driver: LedgerDriver) -> Non
     assert len(event.actor) <= 256
     assert event.reason.isprintable()
     lease = driver.begin()
-    driver.ledger.finish(lease, Outcome.FAILED, reason=nasty)
+    driver.ledger.finish(lease, RunResult(Outcome.FAILED, reason=nasty))
     reason = driver.image().reason
     assert reason is not None
     assert reason.isprintable()

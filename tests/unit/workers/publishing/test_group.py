@@ -32,17 +32,14 @@ from workers.cvmfs.storage.storage import Storage
 from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import (
+from workers.publishing.plan import FileAt, LinkAt, Plan, Step, TreeAt
+from workers.publishing.publisher import (
     Fence,
-    FileAt,
-    LinkAt,
-    Plan,
     Publication,
     PublicationFailed,
     RepositoryUnavailable,
-    Step,
-    TreeAt,
 )
+from workers.publishing.publisher import publish as publish_plans
 from workers.publishing.ready_queue import ReadyBatches, fence_token
 
 READY = f"cvmfs-webhook:ready:{FQRN}"
@@ -144,7 +141,9 @@ class Site:
                     LinkAt(f"/registry/group/{name}".encode(), place),
                 ),
             )
-            return publisher.publish([plan], Fence(check or ask, fence_token(run)))
+            return publish_plans(
+                publisher, [plan], Fence(check or ask, fence_token(run))
+            )
 
     def is_live(self, name: str) -> bool:
         """Whether an image is there, whole; it is never there in part."""

@@ -19,13 +19,12 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.repository_builders import FQRN, keys
 from workers.cvmfs import Dirent, LocalStorage, Repository
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import (
+from workers.publishing.plan import FileAt, Plan, TreeAt
+from workers.publishing.publisher import (
     Fence,
-    FileAt,
-    Plan,
     PublicationFailed,
     RepositoryUnavailable,
-    TreeAt,
+    publish,
 )
 
 LOCK = "data/txn/publish.lock"
@@ -50,12 +49,14 @@ def test_a_publication_may_be_stopped_right_before_it_is_visible(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         raise Overtaken
 
-    before = parts.publisher.revision()
+    before = parts.publisher.published().revision
     with pytest.raises(Overtaken):
-        parts.publisher.publish(
-            [Plan("reference", (FileAt(b"/a", b""),))], Fence(stop, TOKEN)
+        publish(
+            parts.publisher,
+            [Plan("reference", (FileAt(b"/a", b""),))],
+            Fence(stop, TOKEN),
         )
-    assert parts.publisher.revision() == before
+    assert parts.publisher.published().revision == before
     parts.publish(FileAt(b"/a", b""))
 
 
@@ -65,7 +66,7 @@ def test_what_the_format_cannot_hold_is_told(parts: NativeParts) -> None:
     theirs = Dirent(stat.S_IFREG, content=content)
     image.directories.put(b"", b".cvmfscatalog", theirs)
     plan = Plan("reference", (TreeAt(b"/image", image, accept),))
-    publication = parts.publisher.publish([plan], GO_ON)
+    publication = publish(parts.publisher, [plan], GO_ON)
     assert publication.losses == ("1 reserved name .cvmfscatalog",)
 
 
@@ -83,8 +84,8 @@ def test_a_repository_is_opened_when_it_is_needed_and_not_before(
 
     publisher = NativePublisher(FQRN, open_it)
     assert not opened
-    assert publisher.revision() == 1
-    assert publisher.has(b"")
+    assert publisher.published().revision == 1
+    assert publisher.published().lookup(b"") is not None
     assert opened == [1]
 
 
@@ -95,9 +96,9 @@ def test_one_that_could_not_be_opened_is_opened_the_next_time(
     parts.keys.rename(aside)
     publisher = parts.new_publisher()
     with pytest.raises(RepositoryUnavailable, match=f"{FQRN}: .*restore the files"):
-        publisher.revision()
+        publisher.published()
     aside.rename(parts.keys)
-    assert publisher.revision() == 1
+    assert publisher.published().revision == 1
 
 
 def test_a_repository_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_repository_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> N
         FQRN, lambda: Repository.open(FQRN, storage, tmp_path / "keys")
     )
     with pytest.raises(RepositoryUnavailable, match="`repository init`"):
-        publisher.has(b"/x")
+        publisher.published().lookup(b"/x")
 
 
 def test_a_repository_that_others_commit_to_is_tried_again(parts: NativeParts) -> None:
@@ -123,7 +124,8 @@ def test_an_expired_whitelist_names_the_command_that_mends_it(
     parts.write_whitelist(int(time.time()) - 40 * 24 * 3600)
     with pytest.raises(RepositoryUnavailable, match=f"`repository resign {FQRN}`"):
         parts.publish(FileAt(b"/a", b""))
-    assert parts.publisher.has(b"")  # what is published is read all the same
+    # What is published is read all the same.
+    assert parts.publisher.published().lookup(b"") is not None
     parts.open().renew_whitelist(now=int(time.time()))
     parts.publish(FileAt(b"/a", b""))
 
@@ -141,4 +143,4 @@ def test_a_damaged_repository_is_no_passing_thing(parts: NativeParts) -> None:
     for catalog in (parts.root / "data").glob("*/*C"):
         catalog.write_bytes(b"damaged")
     with pytest.raises(PublicationFailed, match=FQRN):
-        parts.publisher.has(b"/x")
+        parts.publisher.published().lookup(b"/x")

@@ -7,9 +7,9 @@ import pytest
 from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
 from tests.support.tools.waiting import wait_until
-from workers.ledger import LedgerUnavailable, Outcome, Progress, State
+from workers.ledger import LedgerUnavailable, Outcome, Progress, RunResult, State
 from workers.run import heartbeat
-from workers.run.heartbeat import Ending, Heartbeat, LeaseLost, Overtaken
+from workers.run.heartbeat import Heartbeat, LeaseLost, Overtaken
 
 HALF = Progress(1, 2, 50, 100)
 
@@ -134,7 +134,7 @@ def test_a_queue_server_that_is_away_stops_nobody(
         said.join()
         beating.check()
         assert driver.image().state is State.CONVERTING
-        done = Ending(Outcome.PUBLISHED, D1, revision=7)
+        done = RunResult(Outcome.PUBLISHED, D1, revision=7)
         assert beating.finish(done) is None
     record = driver.image()
     assert (record.state, record.revision) == (State.LIVE, 7)
@@ -161,7 +161,9 @@ def test_the_end_says_what_is_wanted_next(driver: LedgerDriver) -> None:
     driver.push()
     with Heartbeat(driver.ledger, driver.begin()) as beating:
         driver.push()
-        again = beating.finish(Ending(Outcome.SUPERSEDED, reason="a newer one waits"))
+        again = beating.finish(
+            RunResult(Outcome.SUPERSEDED, reason="a newer one waits")
+        )
     assert again is not None
     assert again.reference == REFERENCE
     assert again.job_id

@@ -15,16 +15,16 @@ from tests.support.images.layer_trees import LayerStack, layer
 from tests.support.repositories.memory_sink import MemorySink
 from tests.support.repositories.repository_builders import streamed
 from workers.cvmfs import Dirent, Tree
-from workers.formats.layers import (
+from workers.formats.overlay_layer import (
     LAYERFS,
     METADATA,
     RECORD,
     NotOurLayer,
-    layer_path,
     publishable,
     read_layer_tree,
     unwrapped,
 )
+from workers.formats.paths import layer_path
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.merge import merge
 from workers.images.layers.verify import VerificationFailed, verify_layer

@@ -10,8 +10,7 @@ import pytest
 from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import Image, digest_of, gzip_layer, tar_of
 from workers.cvmfs import Change, PutFile
-from workers.formats.layers import layer_path
-from workers.formats.paths import flat_path
+from workers.formats.paths import flat_path, layer_path
 from workers.ledger import Outcome
 
 LAYER = gzip_layer(tar_of({"ours": b"ours"}))
