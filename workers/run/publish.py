@@ -5,7 +5,7 @@ from dataclasses import replace
 from workers.formats.documents import read_receipt
 from workers.formats.formats import noted, settle
 from workers.images.platforms import Platform
-from workers.ledger import Outcome, RunResult, State
+from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_labels, check_private, decide
 from workers.run.assemble import assemble, receipt_for
@@ -52,12 +52,6 @@ def publish(run: Run) -> RunResult:
     heartbeat.check()
     publication = assemble(run, rule, images, receipt, live)
     told = settle(outside, receipt)
-    return RunResult(
-        Outcome.PUBLISHED,
-        run.digest,
-        # A layer on its own and as a part of the whole loses the same.
-        "; ".join(dict.fromkeys((*publication.losses, *missing, *told))) or None,
-        revision=publication.revision,
-        repository=publication.repository,
-        places=run.places(rule),
-    )
+    # A layer on its own and as a part of the whole loses the same.
+    told = list(dict.fromkeys((*publication.losses, *missing, *told)))
+    return run.published(rule, publication, run.digest, told)

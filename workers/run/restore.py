@@ -8,7 +8,7 @@ from workers.formats.documents import read_receipt
 from workers.formats.formats import missing, noted, settle
 from workers.formats.history import remembered
 from workers.images.platforms import Platform
-from workers.ledger import Outcome, RunResult, State
+from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_private, decide
 from workers.run.assemble import assemble, receipt_for
@@ -64,16 +64,9 @@ def restore(run: Run, digest: str) -> RunResult:
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
             f" more and the registry has lost it; push it again ({error})"
         ) from error
-    told = settle(outside, receipt)
-    return RunResult(
-        Outcome.PUBLISHED,
-        digest,
-        "; ".join(("restored by hand", *told)),
-        revision=publication.revision,
-        repository=publication.repository,
-        places=run.places(rule),
-        restored_instead_of=instead_of,
-    )
+    told = ["restored by hand", *settle(outside, receipt)]
+    result = run.published(rule, publication, digest, told)
+    return replace(result, restored_instead_of=instead_of)
 
 
 def _upstream_digest(run: Run) -> str | None:

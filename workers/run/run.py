@@ -9,7 +9,7 @@ from workers.formats.formats import shown
 from workers.formats.paths import metadata_path
 from workers.ledger import Lease, Outcome, RunResult
 from workers.policy import Rule
-from workers.publishing.publisher import Fence
+from workers.publishing.publisher import Fence, Publication
 from workers.publishing.ready_queue import fence_token
 from workers.reference import Reference
 from workers.run.heartbeat import Heartbeat
@@ -66,6 +66,19 @@ class Run:
             return None if manifest is None else manifest.config.digest
 
         return shown(self.reference, read_receipt(tree, self.reference), config_digest)
+
+    def published(
+        self, rule: Rule, publication: Publication, digest: str, told: Sequence[str]
+    ) -> RunResult:
+        """Return the end of a run that made a digest live; ``told`` is said of it."""
+        return RunResult(
+            Outcome.PUBLISHED,
+            digest,
+            "; ".join(told) or None,
+            revision=publication.revision,
+            repository=publication.repository,
+            places=self.places(rule),
+        )
 
     def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> RunResult:
         """Return the end of a run that found its image live; ``told`` is said of it."""
