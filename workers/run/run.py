@@ -56,29 +56,18 @@ class Run:
             self.fence(),
         )
 
-    def places(self, rule: Rule) -> dict[str, str]:
-        """Return where the image is, once it is published as its rule says."""
-        _, publisher = self.services.publisher(rule)
-        tree = publisher.published()
-
-        def config_digest() -> str | None:
-            manifest = read_manifest(tree, metadata_path(self.reference))
-            return None if manifest is None else manifest.config.digest
-
-        return shown(self.reference, read_receipt(tree, self.reference), config_digest)
-
     def published(
         self, rule: Rule, publication: Publication, digest: str, told: Sequence[str]
     ) -> RunResult:
         """Return the end of a run that made a digest live; ``told`` is said of it."""
-        return RunResult(
+        result = RunResult(
             Outcome.PUBLISHED,
             digest,
             "; ".join(told) or None,
             revision=publication.revision,
             repository=publication.repository,
-            places=self.places(rule),
         )
+        return self._with_what_is_live(rule, result)
 
     def unchanged(self, rule: Rule, told: Sequence[str] = ()) -> RunResult:
         """Return the end of a run that found its image live; ``told`` is said of it."""
@@ -87,11 +76,23 @@ class Run:
         is_known = known is not None and known.live_digest == self.digest
         # Published by a run that was killed before it could say so: by then it was in.
         revision = None if is_known else publisher.published().revision
-        return RunResult(
+        result = RunResult(
             Outcome.UNCHANGED,
             self.digest,
             "; ".join(told) or None,
             revision=revision,
             repository=fqrn,
-            places=self.places(rule),
         )
+        return self._with_what_is_live(rule, result)
+
+    def _with_what_is_live(self, rule: Rule, result: RunResult) -> RunResult:
+        """Return a result with what the repository says of the name by now."""
+        _, publisher = self.services.publisher(rule)
+        tree = publisher.published()
+
+        def config_digest() -> str | None:
+            manifest = read_manifest(tree, metadata_path(self.reference))
+            return None if manifest is None else manifest.config.digest
+
+        receipt = read_receipt(tree, self.reference)
+        return replace(result, places=shown(self.reference, receipt, config_digest))
