@@ -30,22 +30,26 @@ if not live then
   for _, name in ipairs({'live_digest', 'live_since', 'moved_since', 'held'}) do
     put(record, name, nil)
   end
-  for _, name in ipairs(LIVE_FIELDS) do
-    -- Where it was shows to whom "gone" is told again.
-    if name ~= 'repository' then
-      put(record, name, nil)
-    end
-  end
 elseif is_other then
   put(record, 'live_digest', live)
   put(record, 'live_since', stamp(there.published))
   put(record, 'moved_since', stamp(there.published))
-  put(record, 'repository', repository)
-  put(record, 'revision', revision)
+end
+if is_other then
+  -- What is not known of another digest is known no more; where the last one was, is.
+  for _, name in ipairs(LIVE_FIELDS) do
+    if live or name ~= 'repository' then
+      put(record, name, nil)
+    end
+  end
 end
 if live then
   put(record, 'held', there.restored_instead_of)
   put(record, 'places', there.places)
+  if is_other then
+    put(record, 'repository', repository)
+    put(record, 'revision', revision)
+  end
 end
 if fields.live_digest ~= was_live then
   note_live(record)
