@@ -66,6 +66,7 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "repository": image.repository,
         "path": places.get("flat"),
         "places": places,
+        "size": image.size,
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
         "restored_instead_of": image.restored_instead_of,

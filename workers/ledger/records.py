@@ -173,6 +173,7 @@ class RunResult:
         revision: that made it live.
         repository: fqrn.
         places: as in ``ImageRecord``.
+        size: as in ``ImageRecord``.
         next_try: FAILED is not final: try again at this time, unless it is wanted again
             before.
         restored_instead_of: the registry's digest, where another is live in its place.
@@ -186,6 +187,7 @@ class RunResult:
     revision: int | None = None
     repository: str | None = None
     places: Mapping[str, str] | None = None
+    size: int | None = None
     next_try: float | None = None
     restored_instead_of: str | None = None
     gone_since: float | None = None
@@ -245,6 +247,8 @@ class ImageRecord:
         revision: of that repository, the one that made ``live_digest`` live.
         places: where it is, by format: paths in the repository, and the names that
             engines are given.
+        size: bytes of the layers of ``live_digest`` as the registry has them, of the
+            platform for clients that say none; None: not known.
         since: when the state began; for a live image when its digest went live, so a
             look that finds it unchanged does not alter it.
         reason: why it is refused or failed.
@@ -272,6 +276,7 @@ class ImageRecord:
     repository: str | None = None
     revision: int | None = None
     places: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
     reason: str | None = None
     progress: Progress | None = None
     requested: int = 0

@@ -89,10 +89,12 @@ class Run:
         """Return a result with what the repository says of the name by now."""
         _, publisher = self.services.publisher(rule)
         tree = publisher.published()
-
-        def config_digest() -> str | None:
-            manifest = read_manifest(tree, metadata_path(self.reference))
-            return None if manifest is None else manifest.config.digest
-
         receipt = read_receipt(tree, self.reference)
-        return replace(result, places=shown(self.reference, receipt, config_digest))
+        manifest = read_manifest(tree, metadata_path(self.reference))
+        if manifest is None:
+            return replace(result, places=shown(self.reference, receipt, lambda: None))
+        return replace(
+            result,
+            places=shown(self.reference, receipt, lambda: manifest.config.digest),
+            size=sum(layer.size for layer in manifest.layers),
+        )

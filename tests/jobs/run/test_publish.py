@@ -7,9 +7,10 @@ import pytest
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
+from webhook.web.image_json import image_json
 from workers.formats.documents import RECEIPT
 from workers.formats.paths import metadata_path
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, State, orders
 from workers.reference import Reference
 from workers.run import assemble
 
@@ -175,3 +176,13 @@ def test_the_registry_is_right_where_a_hint_is_not(runner: JobRunner) -> None:
     assert runner.run(NAME).outcome is Outcome.PUBLISHED
     assert runner.image(NAME).live_digest == image.digest
     assert len(runner.registry.seen("HEAD", "/manifests/v1")) > 1
+
+
+def test_the_size_in_the_registry_is_known_of_what_is_live(runner: JobRunner) -> None:
+    image = push(runner, FIRST)
+    sizes = sum(len(layer.blob) for layer in image.layers)
+    assert runner.publish(NAME).size == sizes
+    assert image_json(runner.image(NAME), {})["size"] == sizes
+    runner.ledger.request(runner.reference(NAME), source="x", order=orders.REMOVE)
+    runner.run(NAME)
+    assert runner.image(NAME).size is None
