@@ -12,6 +12,7 @@ from workers.ledger import (
 )
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_one_error_of_ours(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, server.client() as connection:
         ledger = Ledger(connection)

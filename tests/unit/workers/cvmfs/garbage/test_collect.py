@@ -232,6 +232,7 @@ def test_a_collection_at_any_point_of_a_publish_harms_nobody(tmp_path: Path) -> 
     assert point > 10
 
 
+@pytest.mark.slow
 def test_what_is_published_between_two_batches_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
