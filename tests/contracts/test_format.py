@@ -29,7 +29,7 @@ from workers.formats.format import (
     ConfigDigest,
     ConvertedImage,
     Format,
-    Limits,
+    ImageBounds,
     Use,
 )
 from workers.formats.receipt import Receipt
@@ -55,7 +55,7 @@ class Toy(Format):
     shelf = SHELF
 
     def missing(
-        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterable[str]:
         digest = image.manifest.config.digest
         return [] if tree.lookup(toy_path(digest)) is not None else [digest]

@@ -1,22 +1,45 @@
 """What every publisher keeps, asked through the publisher alone."""
 
+import json
 import stat
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from tests.support.harness.native_publisher import (
+    GO_ON,
     ROOT,
+    TOKEN,
     NativeParts,
     accept,
     open_native_parts,
 )
 from tests.support.harness.redis_server import RedisServer
+from tests.support.repositories.drawn_trees import trees
+from tests.support.repositories.repository_builders import FQRN
 from workers.cvmfs import Dirent, StreamedTree, Tree
 from workers.formats.documents import read_document
-from workers.publishing.plan import FileAt, LinkAt, RemoveAt, TreeAt
-from workers.publishing.publisher import PublicationFailed
+from workers.publishing.plan import (
+    ContentAt,
+    FileAt,
+    LinkAt,
+    Plan,
+    RecordsAt,
+    RemoveAt,
+    RequireAt,
+    Step,
+    TreeAt,
+)
+from workers.publishing.publisher import (
+    Fence,
+    PublicationFailed,
+    RepositoryUnavailable,
+    publish,
+)
 
 
 @pytest.fixture(params=["alone", "together"])
@@ -107,3 +130,222 @@ def test_a_large_file_is_stored_in_pieces(parts: NativeParts) -> None:
     image = Tree(ROOT, {b"": {b"f": Dirent(stat.S_IFREG | 0o644, content=content)}})
     parts.publish(TreeAt(b"/image", image, accept))
     assert read_document(parts.publisher.published(), b"/image/f") == b"".join(pieces)
+
+
+def test_a_fence_that_is_down_leaves_all_as_it_was(parts: NativeParts) -> None:
+    class FenceIsDown(Exception):
+        pass
+
+    def refuse() -> None:
+        raise FenceIsDown
+
+    before = parts.publisher.published().revision
+    with pytest.raises(FenceIsDown):
+        publish(parts.publisher, [plan(FileAt(b"/a", b"1"))], Fence(refuse, TOKEN))
+    assert parts.publisher.published().revision == before
+    assert parts.publisher.published().lookup(b"/a") is None
+    parts.publish(FileAt(b"/a", b"1"))
+
+
+def test_a_fence_is_asked_after_all_is_verified(parts: NativeParts) -> None:
+    asked: list[str] = []
+    step = TreeAt(b"/t", parts.tree(f=b"1"), lambda _: asked.append("verified"))
+    fence = Fence(lambda: asked.append("fence"), TOKEN)
+    prepared = parts.publisher.prepare(plan(step))
+    assert asked == ["verified"]
+    assert parts.publisher.published().lookup(b"/t") is None
+    parts.publisher.commit([prepared], fence)
+    assert asked[:2] == ["verified", "fence"]
+
+
+def test_what_is_prepared_is_invisible_until_it_is_committed(
+    parts: NativeParts,
+) -> None:
+    first = parts.publisher.prepare(plan(FileAt(b"/a", b"1")))
+    second = parts.publisher.prepare(plan(FileAt(b"/b", b"2")))
+    assert parts.publisher.published().lookup(b"/a") is None
+    publication = parts.publisher.commit([first, second], GO_ON)
+    tree = parts.publisher.published()
+    assert read_document(tree, b"/a") == b"1"
+    assert read_document(tree, b"/b") == b"2"
+    assert publication.revision == tree.revision
+
+
+def test_all_plans_or_none(parts: NativeParts) -> None:
+    plans = [plan(FileAt(b"/good", b"")), plan(RequireAt(b"/missing"))]
+    with pytest.raises((RepositoryUnavailable, PublicationFailed)):
+        publish(parts.publisher, plans, GO_ON)
+    assert parts.publisher.published().lookup(b"/good") is None
+
+
+def test_nothing_is_published_where_something_required_is_missing(
+    parts: NativeParts,
+) -> None:
+    with pytest.raises((RepositoryUnavailable, PublicationFailed), match="/missing"):
+        parts.publish(RequireAt(b"/missing"), FileAt(b"/a", b""))
+    assert parts.publisher.published().lookup(b"/a") is None
+    parts.publish(FileAt(b"/missing", b""))
+    parts.publish(RequireAt(b"/missing"), FileAt(b"/a", b""))
+    assert parts.publisher.published().lookup(b"/a") is not None
+
+
+LIST = b"/list.json"
+KINDS = ("file", "link", "tree", "content")
+
+
+def step_of(parts: NativeParts, kind: str, mark: bytes) -> Step:
+    if kind == "file":
+        return FileAt(b"/place", mark)
+    if kind == "link":
+        return LinkAt(b"/place", mark)
+    if kind == "content":
+        return ContentAt(b"/place", parts.publisher.sink.put_bytes(mark))
+    return TreeAt(b"/place", parts.tree(**{mark.decode(): mark}), accept)
+
+
+@pytest.mark.parametrize("second", KINDS)
+@pytest.mark.parametrize("first", KINDS)
+def test_a_step_replaces_whatever_was_there(
+    parts: NativeParts, first: str, second: str
+) -> None:
+    parts.publish(step_of(parts, first, b"first"))
+    parts.publish(step_of(parts, second, b"second"))
+    tree = parts.publisher.published()
+    entry = tree.lookup(b"/place")
+    assert entry is not None
+    if second == "link":
+        assert entry.target == b"second"
+    elif second == "tree":
+        assert set(tree.tree(b"/place").directories[b""]) == {b"second"}
+    else:
+        assert tree.read(entry) == b"second"
+    assert tree.lookup(b"/place/first") is None
+
+
+def test_what_is_removed_is_gone_with_all_below_it(parts: NativeParts) -> None:
+    parts.publish(TreeAt(b"/a/tree", parts.tree(f=b"1"), accept), FileAt(b"/b", b""))
+    parts.publish(RemoveAt(b"/a/tree"), RemoveAt(b"/b"))
+    tree = parts.publisher.published()
+    assert tree.lookup(b"/a/tree/f") is tree.lookup(b"/a/tree") is None
+    assert tree.lookup(b"/b") is None
+    assert parts.publish(RemoveAt(b"/nothing")) == tree.revision
+
+
+def test_records_of_others_stay(parts: NativeParts) -> None:
+    def put(*records: str, names: tuple[str, ...] = ()) -> None:
+        parts.publish(RecordsAt(LIST, records, names))
+
+    put('{"id": "a", "names": ["x"]}')
+    put('{"id": "b", "names": ["y"]}')
+    put('{"id": "c", "names": ["x"]}', names=("x",))
+    listed = json.loads(
+        read_document(parts.publisher.published(), b"/list.json") or b""
+    )
+    assert {each["id"]: each.get("names") or [] for each in listed} == {
+        "a": [],
+        "b": ["y"],
+        "c": ["x"],
+    }
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(tree=trees())
+def test_a_tree_is_read_back_as_it_was_given(parts: NativeParts, tree: Tree) -> None:
+    seen: list[Tree] = []
+
+    def keep(written: StreamedTree) -> None:
+        seen.append(Tree(written.root, dict(written.directories)))
+
+    publication = publish(parts.publisher, [plan(TreeAt(b"/image", tree, keep))], GO_ON)
+    read = parts.publisher.published().tree(b"/image")
+    assert [read] == seen
+    if not publication.losses:
+        assert read.directories.keys() == tree.directories.keys()
+    for loss in publication.losses:
+        assert loss.isprintable()
+
+
+def test_overlay_marks_arrive_where_the_publisher_says_so(parts: NativeParts) -> None:
+    whiteout = Dirent(stat.S_IFCHR)
+    opaque = Dirent(stat.S_IFDIR | 0o755, xattrs=((b"trusted.overlay.opaque", b"y"),))
+    marked = Tree(ROOT, {b"": {b"gone": whiteout, b"d": opaque}, b"d": {}})
+    parts.publish(TreeAt(b"/layer", marked, accept))
+    read = parts.publisher.published().tree(b"/layer").directories[b""]
+    assert parts.publisher.holds_whiteouts is (read == marked.directories[b""])
+
+
+def test_content_that_was_stored_is_read_before_it_is_published(
+    parts: NativeParts,
+) -> None:
+    sink = parts.publisher.sink
+    whole = sink.put_bytes(b"whole")
+    assert b"".join(sink.pieces(whole)) == b"whole"
+    pieces = (sink.put_piece(b"a" * 9, 0), sink.put_piece(b"b", 9))
+    assert b"".join(sink.pieces(sink.join_pieces(pieces))) == b"a" * 9 + b"b"
+
+
+def test_storing_twice_is_storing_once_from_any_thread(parts: NativeParts) -> None:
+    sink = parts.publisher.sink
+    with ThreadPoolExecutor(8) as executor:
+        stored = set(executor.map(sink.put_bytes, [b"the same"] * 32))
+    assert len(stored) == 1
+
+
+def test_two_publishers_take_turns(parts: NativeParts) -> None:
+    def work(name: str) -> list[tuple[bytes, int]]:
+        publisher = parts.new_publisher()
+        done = []
+        for number in range(5):
+            path = f"/{name}{number}".encode()
+            fence = Fence(lambda: None)
+            for _ in range(200):
+                try:
+                    publication = publish(publisher, [plan(FileAt(path, b""))], fence)
+                except RepositoryUnavailable:
+                    time.sleep(0.01)  # the other one commits
+                else:
+                    done.append((path, publication.revision))
+                    break
+        return done
+
+    with ThreadPoolExecutor(2) as executor:
+        done = [one for each in executor.map(work, ["a", "b"]) for one in each]
+    assert len(done) == 10
+    tree = parts.publisher.published()
+    assert all(tree.lookup(path) is not None for path, _ in done)
+    for half in (done[:5], done[5:]):
+        revisions = [revision for _, revision in half]
+        assert revisions == sorted(set(revisions))
+
+
+def test_a_publication_names_what_readers_see(parts: NativeParts) -> None:
+    publication = publish(parts.publisher, [plan(FileAt(b"/a", b""))], GO_ON)
+    assert publication.repository == FQRN
+    assert publication.revision == parts.publisher.published().revision
+    assert publication.root_catalog
+    assert publication.losses == ()
+
+
+def test_only_our_two_errors_come_out(parts: NativeParts) -> None:
+    for folder in ("data", ".cvmfspublished"):
+        (parts.root / folder).rename(parts.root / f"{folder}-aside")
+    fresh = parts.new_publisher()
+    for ask in (fresh.published, lambda: fresh.prepare(plan(FileAt(b"/a", b"x")))):
+        with pytest.raises((RepositoryUnavailable, PublicationFailed)) as caught:
+            ask()
+        assert str(caught.value).startswith(FQRN)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_another_publisher_has_prepared_is_not_committed(
+    parts: NativeParts,
+) -> None:
+    class Foreign:
+        losses = ()
+
+    with pytest.raises(TypeError, match="another publisher"):
+        parts.publisher.commit([Foreign()], GO_ON)
+
+
+def plan(*steps: Step) -> Plan:
+    return Plan("reference", steps)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from tests.support.harness.notifications import (
 )
 from webhook.senders import SENDERS, IncomingRequest
 from webhook.senders.notification import UnreadableNotification
+from workers.config.source_kinds import SOURCE_KINDS
 
 SAMPLES = Path(__file__).parent / "samples"
 GOLDEN = sorted(SAMPLES.glob("*-[0-9].json"))
@@ -154,4 +156,90 @@ def test_any_json_is_read_or_refused_with_our_own_error(
                 assert value.isprintable()
                 value.encode()
         if one.problem is None:
+            assert one.registry == source(kind).registry
+
+
+def request_of(kind: str, secret: str) -> IncomingRequest:
+    """Return what proves a secret to a sender of a kind."""
+    if SOURCE_KINDS[kind].has_secret_in_path:
+        return IncomingRequest({}, secret)
+    return IncomingRequest({"authorization": f"Bearer {secret}"})
+
+
+def golden(kind: str) -> list[Any]:
+    return [
+        json.loads(path.read_text())
+        for path in GOLDEN
+        if path.stem.split("-")[0] == kind
+    ]
+
+
+def test_the_configuration_knows_the_kinds_that_there_are() -> None:
+    assert SOURCE_KINDS.keys() == SENDERS.keys()
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_the_proof_of_its_own_kind_is_taken_and_of_no_other(kind: str) -> None:
+    one = source(kind)
+    secret = one.secrets[0].reveal()
+    assert SENDERS[kind].authenticate(request_of(kind, secret), one)
+    assert not SENDERS[kind].authenticate(request_of(kind, secret + "x"), one)
+    for other, its in SOURCE_KINDS.items():
+        if its.has_secret_in_path is not SOURCE_KINDS[kind].has_secret_in_path:
+            assert not SENDERS[kind].authenticate(request_of(other, secret), one)
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_its_administrator_is_told_where_to_send_and_with_which_secret(
+    kind: str,
+) -> None:
+    url = "https://cvmfs-webhook.example.org/hooks/name"
+    told = SENDERS[kind].setup(url, source(kind))
+    text = "\n".join(told)
+    assert url in text
+    assert source(kind).secrets[0].reveal() in text
+    assert all(line.isprintable() for line in told)
+    others = [SENDERS[other].setup(url, source(other)) for other in SENDERS]
+    assert others.count(told) == 1
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_content_types_are_lower_case_and_without_parameters(kind: str) -> None:
+    types = SENDERS[kind].CONTENT_TYPES
+    assert types
+    for one in types:
+        assert one == one.lower().strip()
+        assert ";" not in one
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_the_schema_takes_what_was_recorded_and_refuses_what_is_empty(
+    kind: str,
+) -> None:
+    schema = SENDERS[kind].schema()
+    assert all(schema.is_valid(document) for document in golden(kind))
+    nothing: list[object] = [{}, [], None, ""]
+    assert not any(schema.is_valid(document) for document in nothing)
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_parsing_needs_nothing_but_the_document(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, one = SENDERS[kind], source(kind)
+    first = [list(sender.parse(document, one)) for document in golden(kind)]
+
+    def stop(*_: object, **__: object) -> None:
+        raise AssertionError("a sender is pure")
+
+    monkeypatch.setattr("time.time", stop)
+    monkeypatch.setattr("builtins.open", stop)
+    assert [list(sender.parse(document, one)) for document in golden(kind)] == first
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_an_event_has_a_name_or_says_what_is_wrong(kind: str) -> None:
+    for document in golden(kind):
+        for one in SENDERS[kind].parse(document, source(kind)):
+            assert (one.reference is None) or one.problem is None
             assert one.registry == source(kind).registry

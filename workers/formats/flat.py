@@ -15,7 +15,7 @@ from workers.formats.format import (
     ConfigDigest,
     ConvertedImage,
     Format,
-    Limits,
+    ImageBounds,
     Placement,
     Use,
 )
@@ -41,7 +41,7 @@ class Flat(Format):
     proves_layers = True
 
     def missing(
-        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterable[str]:
         """Return the config's digest, unless the tree is there and made by us of it.
 

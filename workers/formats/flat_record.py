@@ -34,10 +34,11 @@ class FlatRecord:
         """Return the record, or nothing if it is not one that we understand."""
         try:
             said = json.loads(raw)
-            return cls(
-                tuple(map(str, said["layers"])), int(said["size"]), int(said["entries"])
-            )
-        except (ValueError, KeyError, TypeError):
+            layers, size, entries = said["layers"], said["size"], said["entries"]
+            if not isinstance(layers, list):
+                return None
+            return cls(tuple(map(str, layers)), int(size), int(entries))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def document(self) -> bytes:

@@ -30,7 +30,7 @@ ConfigDigest = Callable[[], str | None]
 """Returns the digest of the config of the platform for clients that say none."""
 
 
-class Limits(Protocol):
+class ImageBounds(Protocol):
     """What an image may cost by its rule; ``policy.ImageLimits`` is one.
 
     Attributes:
@@ -189,7 +189,7 @@ class Format(Protocol):
     # What is in the repository.
 
     def missing(
-        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterable[str]:
         """Return digests of what has to be built of an image, config's or layers'.
 

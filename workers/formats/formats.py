@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from workers.formats.flat import Flat
-from workers.formats.format import ConfigDigest, Format, Limits, Outside, Use
+from workers.formats.format import ConfigDigest, Format, ImageBounds, Outside, Use
 from workers.formats.layers import Layers
 from workers.formats.podman import Podman
 from workers.formats.receipt import Receipt
@@ -33,7 +33,7 @@ def missing(
     images: Iterable[ResolvedImage],
     tree: PublishedTree,
     names: Collection[str],
-    limits: Limits,
+    limits: ImageBounds,
 ) -> list[str]:
     """Return digests of what has to be built for images, each once.
 

@@ -14,7 +14,7 @@ from workers.formats.format import (
     ConfigDigest,
     ConvertedImage,
     Format,
-    Limits,
+    ImageBounds,
     Use,
 )
 from workers.formats.opaque_root import with_root_deleted
@@ -45,7 +45,7 @@ class Layers(Format):
     needs_whiteouts = True
 
     def missing(
-        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterator[str]:
         """Yield the digests of the layers that are not there with our record."""
         for layer in image.manifest.layers:

@@ -74,7 +74,7 @@ class Receipt:
             digest=_digest(said.get("digest")),
             converter=converter if isinstance(converter, int) else None,
             platforms=tuple(platforms),
-            formats=tuple(_texts(said.get("formats", _FIRST_FORMATS))),
+            formats=tuple(_texts(said.get("formats"))) or _FIRST_FORMATS,
             restored_instead_of=_digest(said.get("instead_of")),
             thin=next(_references([said.get("thin")]), None),
             former_thin=tuple(_references(said.get("former_thin"))),

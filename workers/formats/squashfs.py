@@ -24,7 +24,7 @@ from workers.formats.format import (
     ConfigDigest,
     ConvertedImage,
     Format,
-    Limits,
+    ImageBounds,
     Use,
 )
 from workers.formats.paths import IMAGES, flat_path, squashed_path
@@ -53,7 +53,7 @@ class Squashfs(Format):
         return "format image needs mksquashfs: install squashfs-tools 4.5 or newer"
 
     def missing(
-        self, image: ResolvedImage, tree: PublishedTree, limits: Limits
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterable[str]:
         """Return the config's digest, unless the file is there."""
         digest = image.manifest.config.digest

@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness.jobs import JobRunner
 from tests.support.images.oci import Image, digest_of, gzip_layer, tar_of
 from workers.cvmfs import Change, PutFile
-from workers.formats.paths import flat_path, layer_path
+from workers.formats.paths import flat_path
 from workers.ledger import Outcome
 
 LAYER = gzip_layer(tar_of({"ours": b"ours"}))
@@ -46,26 +46,6 @@ def test_a_root_file_system_of_another_tool_is_made_again(
     written = snapshot.lookup(script)
     assert written is not None
     assert b"_singularity_script" in snapshot.read(written)
-
-
-def test_a_layer_of_another_tool_is_made_again_though_the_image_is_ours(
-    runner: JobRunner, image: Image
-) -> None:
-    runner.allow(formats="[flat]")
-    runner.publish(NAME)
-    place = layer_path(digest_of(LAYER.blob))
-    put(
-        runner,
-        (place + b"/layerfs/theirs", b"theirs"),
-        (place + b"/.metadata/origin.json", b"{}"),
-    )
-    runner.allow(formats="[flat, layers]")
-    runner.publish(NAME)
-    snapshot = runner.repository.read()
-    assert snapshot.lookup(place + b"/layerfs/theirs") is None
-    assert snapshot.lookup(place + b"/layerfs/ours") is not None
-    assert snapshot.lookup(place + b"/.metadata/layer.json") is not None
-    assert image.config_digest
 
 
 def test_what_we_made_is_not_made_again_for_another_tag(runner: JobRunner) -> None:
