@@ -17,8 +17,8 @@ from webhook.commands.frame import (
 from webhook.intake.judging import Judgement, judge
 from webhook.senders import SENDERS
 from webhook.senders.notification import UnreadableNotification, read_notification
-from webhook.web.image_json import iso_time
 from workers.config import ConfigError
+from workers.documents.quantities import iso_time
 
 
 @click.command()

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -51,11 +50,6 @@ class Duration(click.ParamType[int]):
             return value if isinstance(value, int) else parse_duration(str(value))
         except BadQuantity as error:
             self.fail(str(error), param, ctx)
-
-
-def iso_time(seconds: float) -> str:
-    """Return a moment as scripts and people can read it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def read_config(path: Path | None) -> Config:

@@ -16,8 +16,8 @@ from werkzeug.exceptions import NotFound
 from webhook.dashboard import signin, words
 from webhook.dashboard.view import ImageView, image_view, life_views, run_view
 from webhook.intake.requests import PublishRequests
-from webhook.web.image_json import iso_time
 from webhook.web.login import Login
+from workers.documents.quantities import iso_time
 from workers.ledger import Ledger, LedgerUnavailable, State
 from workers.policy import PolicyFile
 from workers.reference import InvalidReference, Reference

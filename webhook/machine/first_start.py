@@ -4,9 +4,10 @@ A configuration that works as it is, with fresh secrets, and a policy that allow
 nothing yet. Both are the operator's from then on: they are never written again.
 """
 
-import os
 import secrets
 from pathlib import Path
+
+from workers.documents.whole_file import write_whole
 
 FQRN = "unpacked.local"
 
@@ -66,21 +67,11 @@ def write_first_files(state: Path, listen: str) -> Path:
         fresh = {name: secrets.token_urlsafe(24) for name in _SECRETS}
         storage = (state.resolve() / "cvmfs" / FQRN).as_uri()
         text = _CONFIG.format(listen=listen, storage=storage, fqrn=FQRN, **fresh)
-        _write(config, text, 0o600)
+        write_whole(config, text)
     policy = state / "policy.yaml"
     if not policy.exists():
-        _write(policy, _POLICY, 0o644)
+        write_whole(policy, _POLICY, mode=0o644)
     return config
 
 
 _SECRETS = ("operator", "hub", "local", "gitlab")
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file that is there whole or not at all, readable as ``mode`` says."""
-    aside = path.with_name(f"{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    aside.replace(path)

@@ -15,15 +15,9 @@ from werkzeug.exceptions import HTTPException
 
 from webhook.intake.requests import NotLiveBefore, PublishRequests
 from webhook.web.badge import badge_svg
-from webhook.web.image_json import (
-    Json,
-    event_json,
-    image_json,
-    iso_time,
-    live_json,
-    run_json,
-)
+from webhook.web.image_json import Json, event_json, image_json, live_json, run_json
 from webhook.web.login import Login
+from workers.documents.quantities import iso_time
 from workers.ledger import DeliveryRecord, Ledger, LedgerUnavailable, State
 from workers.policy import PolicyFile
 from workers.reference import InvalidReference, Reference

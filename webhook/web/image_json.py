@@ -5,22 +5,14 @@ pushed are in the ledger and are nobody's business outside.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
+from workers.documents.quantities import iso_time
 from workers.ledger import Event, ImageRecord, LiveRecord, Progress, RunRecord, State
 
 # Stratum 1 servers and site proxies are told to keep a manifest for 61 seconds.
 PROXY_SECONDS = 60
 
 Json = dict[str, object]
-
-
-def iso_time(seconds: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC, to the second: ``2026-01-31T12:00:00Z``."""
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=0)
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def visible_by(image: ImageRecord, ttls: Mapping[str, int]) -> float | None:

@@ -1,14 +1,14 @@
 """The one configuration, frozen, built once from a file and the environment.
 
 Nothing here connects, creates or writes. Reading fails with *all* that is wrong, each
-by its key path. The contract with users is design section 5.2; the keys, their defaults
-and meanings stand in ``config.schema.json``.
+by its key path. The contract with users is design section 5.2; the keys and their
+meanings stand in ``config.schema.json``, their defaults in ``sections.py``.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from workers.config.document import ConfigError, Setting, read_document, settings
+from workers.config.document import ConfigError, read_document
 from workers.config.reading import ConfigReader
 from workers.config.sections import (
     AutoTagsConfig,
@@ -23,6 +23,7 @@ from workers.config.sections import (
     SiteConfig,
     SourceConfig,
 )
+from workers.config.settings import Setting, settings
 from workers.config.values import Secret
 
 __all__ = [

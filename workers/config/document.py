@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -26,7 +26,7 @@ from workers.documents.yaml_document import (
 )
 from workers.errors import PermanentError
 
-_SCHEMA = ("workers.config", "config.schema.json")
+CONFIG_SCHEMA = ("workers.config", "config.schema.json")
 _LARGEST_FILE_BYTES = 1_048_576
 # Names of design section 5.2 that a later version understands: their own error says so.
 _KINDS = (
@@ -49,37 +49,6 @@ class ConfigError(PermanentError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class Setting(NamedTuple):
-    """One key of the configuration, for people.
-
-    Attributes:
-        key: its path, ``sources.<name>.kind``.
-        default: as it would be written; empty where there is none.
-        meaning: one line.
-    """
-
-    key: str
-    default: str
-    meaning: str
-
-
-def settings() -> tuple[Setting, ...]:
-    """Return every key that a configuration may have, in the schema's order."""
-    return tuple(_settings(load_schema(*_SCHEMA), ""))
-
-
-def _settings(schema: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
-    for key, rules in schema.get("properties", {}).items():
-        if "description" in rules:
-            default = rules.get("default", "")
-            shown = str(default).lower() if isinstance(default, bool) else str(default)
-            yield Setting(prefix + key, shown, rules["description"])
-        yield from _settings(rules, f"{prefix}{key}.")
-    item = schema.get("additionalProperties")
-    if isinstance(item, dict):
-        yield from _settings(item, f"{prefix}<{item['x-name']}>.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +101,7 @@ def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
 
 def _schema() -> Draft202012Validator:
     """Return the schema of the file, with the kinds of sources that there are."""
-    schema = copy.deepcopy(dict(load_schema(*_SCHEMA)))
+    schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
     source = schema["properties"]["sources"]["additionalProperties"]["properties"]
     source["kind"]["enum"] = list(SOURCE_KINDS)
     return Draft202012Validator(schema)

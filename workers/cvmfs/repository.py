@@ -222,13 +222,9 @@ class Repository:
         """
         check_target(path)
         complete_at = deletion_mark(self._storage)
-        news: list[bool] = []
 
         def store(data: bytes) -> ContentHash:
-            content_hash, is_new = put_object(
-                self._storage, data, Kind.CATALOG, self._level
-            )
-            news.append(is_new)
+            content_hash, _ = put_object(self._storage, data, Kind.CATALOG, self._level)
             return content_hash
 
         draft = draft_tree(path, tree, store, size)
@@ -245,8 +241,6 @@ class Repository:
             link_count=draft.link_count,
             counters=draft.counters,
             losses=draft.losses,
-            objects_written=sum(news),
-            objects_known=len(news) - sum(news),
             complete_at=complete_at,
         )
 

@@ -1,6 +1,8 @@
-"""Sizes and times as people write them: ``20GiB``, ``15m``."""
+"""Sizes and times as people write and read them: ``20GiB``, ``15m``."""
 
 import re
+from datetime import UTC, datetime
+from typing import overload
 
 from workers.errors import PermanentError
 
@@ -31,3 +33,26 @@ def parse_duration(text: str) -> int:
     if match is None:
         raise BadQuantity(f"{text[:100]!r} is no time: write 45s, 15m, 12h, 30d or 2w")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def duration_text(seconds: int) -> str:
+    """Return a time as ``parse_duration`` reads it, in its largest whole unit.
+
+    Nobody has said weeks of what is a default, so days are the largest.
+    """
+    unit = next(unit for unit in "dhms" if not seconds % _SECONDS[unit])
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+@overload
+def iso_time(seconds: float) -> str: ...
+@overload
+def iso_time(seconds: None) -> None: ...
+@overload
+def iso_time(seconds: float | None) -> str | None: ...
+def iso_time(seconds: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, to the second: ``2026-01-31T12:00:00Z``."""
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=0)
+    return moment.isoformat().replace("+00:00", "Z")

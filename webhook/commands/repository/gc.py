@@ -9,7 +9,6 @@ from webhook.commands.frame import (
     DONE,
     Duration,
     config_option,
-    iso_time,
     json_option,
     print_json,
     read_config,
@@ -19,6 +18,7 @@ from webhook.commands.progress_line import ProgressLine
 from webhook.commands.repository.prune import pruned_json, pruned_line
 from workers.care.repository import collect_garbage, prune_repository
 from workers.cvmfs import Collection, GivenUp, Pile, Retention, Stage
+from workers.documents.quantities import iso_time
 
 _UNITS = ("B", "kiB", "MiB", "GiB", "TiB")
 _UNIT = 1024

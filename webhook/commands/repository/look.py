@@ -13,7 +13,6 @@ from webhook.commands.frame import (
     DONE,
     FAILED,
     config_option,
-    iso_time,
     json_option,
     print_json,
     read_config,
@@ -25,6 +24,7 @@ from workers.config import Config
 from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
 from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
+from workers.documents.quantities import iso_time
 from workers.wiring import open_repository
 
 _BLOCK = 1 << 20

@@ -7,7 +7,6 @@ import click
 from webhook.commands.frame import (
     DONE,
     config_option,
-    iso_time,
     json_option,
     print_json,
     read_config,
@@ -23,6 +22,7 @@ from workers.care.repository import (
 )
 from workers.config import Config
 from workers.cvmfs import Tag
+from workers.documents.quantities import iso_time
 from workers.errors import TransientError
 from workers.wiring import open_repository
 

@@ -6,7 +6,6 @@ back with ``serialize``, which gives exactly the bytes the file would have had.
 
 import sqlite3
 from collections.abc import Mapping
-from types import TracebackType
 
 from workers.cvmfs.errors import FormatError, Malformed
 
@@ -43,12 +42,7 @@ class translated:  # noqa: N801 - used as a function is, and is entered often
     def __enter__(self) -> None:
         """Do nothing."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, _REFUSALS):
             raise self._into(f"{self._what}: {error}") from error
 

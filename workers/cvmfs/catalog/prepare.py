@@ -61,8 +61,6 @@ class PreparedTree:
         link_count: of that directory.
         counters: of its catalog and all nested in it.
         losses: what the format could not hold, by kind, and how often.
-        objects_written: catalogs that were new to the storage.
-        objects_known: catalogs that were there already.
         complete_at: the ``deletion_mark`` at which everything it names was known to be
             there; ``None`` when a commit has to look it up.
     """
@@ -74,8 +72,6 @@ class PreparedTree:
     link_count: int
     counters: Counters
     losses: Mapping[str, int]
-    objects_written: int
-    objects_known: int
     complete_at: bytes | None = None
 
 

@@ -12,14 +12,12 @@ from workers.cvmfs.catalog.schema import (
     COLUMNS,
     COMPRESSION_SHIFT,
     DIRECTORY_SIZE,
-    FLAG_BIND_MOUNTPOINT,
     FLAG_CHUNKED,
     FLAG_DIRECTORY,
     FLAG_EXTERNAL,
     FLAG_FILE,
     FLAG_HIDDEN,
     FLAG_MOUNTPOINT,
-    FLAG_NESTED_ROOT,
     FLAG_SYMLINK,
     LINK_COUNT_MASK,
     LINK_GROUP_SHIFT,
@@ -96,16 +94,6 @@ class Row(NamedTuple):
     def is_mountpoint(self) -> bool:
         """Whether the directory's entries are in a nested catalog."""
         return bool(self.flags & FLAG_MOUNTPOINT)
-
-    @property
-    def is_bind_mountpoint(self) -> bool:
-        """Whether the directory shows the root catalog of another revision."""
-        return bool(self.flags & FLAG_BIND_MOUNTPOINT)
-
-    @property
-    def is_nested_root(self) -> bool:
-        """Whether this is the first row of a nested catalog."""
-        return bool(self.flags & FLAG_NESTED_ROOT)
 
     @property
     def is_chunked(self) -> bool:

@@ -94,7 +94,6 @@ COMPRESSION_SHIFT = 11
 THREE_BITS = 7
 FLAG_BIND_MOUNTPOINT = 0x4000
 FLAG_HIDDEN = 0x8000
-FLAG_DIRECT_IO = 0x10000
 
 DIRECTORY_SIZE = 4096
 """What the size column of a directory says; clients show it, nothing depends on it,

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import islice
 from time import perf_counter, thread_time
-from types import TracebackType
 from typing import NamedTuple, Protocol, cast
 
 from isal import isal_zlib
@@ -121,12 +120,7 @@ class Prover(AbstractContextManager["Prover"]):
         self._seen = _Seen()
         self._pool = ThreadPoolExecutor(_THREADS, "prove")
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Wait for what is under way; what has not begun never will."""
         self._pool.shutdown(cancel_futures=True)
         self._seen.close()

@@ -117,8 +117,6 @@ def _decoded(kind: str, fields: Sequence[Any]) -> Change:
                 counters=Counters(*map(_number, counters)),
                 # Whoever prepared it tells of these.
                 losses={},
-                objects_written=0,
-                objects_known=0,
                 complete_at=_optional_bytes(complete_at),
             )
             return GraftTree(path, prepared)

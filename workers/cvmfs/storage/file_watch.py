@@ -3,7 +3,6 @@
 import ctypes
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 _IN_CLOSE_WRITE = 0x00000008
@@ -36,12 +35,7 @@ class FileWatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def was_written(self) -> bool:

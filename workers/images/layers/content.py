@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
-from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from workers.cvmfs import Chunk, Content
@@ -40,12 +39,7 @@ class ContentPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._executor.shutdown(cancel_futures=kind is not None)
 
     def store_batch(self, batch: list[bytes]) -> "Future[list[Content]]":

@@ -243,7 +243,6 @@ def test_a_config_says_how_the_image_runs() -> None:
         ("/run", "--"),
         ("",),
         {"a": "b"},
-        "/work",
     )
 
 

@@ -28,8 +28,6 @@ def test_the_same_tree_is_the_same_catalog_whenever_it_is_prepared(
 ) -> None:
     first = repository.prepare(PLACE, small_tree(repository.sink))
     again = repository.prepare(PLACE, small_tree(repository.sink))
-    assert (first.objects_written, first.objects_known) == (1, 0)
-    assert (again.objects_written, again.objects_known) == (0, 1)
     assert again.hash == first.hash
     elsewhere = repository.prepare(PLACE + b"0", small_tree(repository.sink))
     assert elsewhere.hash != first.hash

@@ -57,8 +57,6 @@ _TREES = st.builds(
     link_count=_NUMBERS,
     counters=st.builds(Counters, *[_NUMBERS] * 12),
     losses=st.just({"what was lost": 1}),
-    objects_written=st.just(1),
-    objects_known=st.just(2),
     complete_at=_MARKS,
 )
 _CHANGES: st.SearchStrategy[Change] = st.one_of(
@@ -74,7 +72,7 @@ def as_committed(change: Change) -> Change:
     """Leave away what only those who prepared a tree are told."""
     if not isinstance(change, GraftTree):
         return change
-    prepared = replace(change.prepared, losses={}, objects_written=0, objects_known=0)
+    prepared = replace(change.prepared, losses={})
     return replace(change, prepared=prepared)
 
 
