@@ -1,5 +1,6 @@
 """The receiver: introduces the rooms of the front to each other."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from flask import Flask
@@ -12,43 +13,49 @@ from webhook.web import api, cvmfs_files, headers, health, hooks, metrics, queue
 from webhook.web.login import Login
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
-from workers.jobqueue import JobQueue
-from workers.ledger import Ledger, LedgerUnavailable, Looks
+from workers.ledger import EndedSessions, Ledger, LedgerUnavailable, Looks
 from workers.policy import PolicyFile
 from workers.policy.watching import RECONCILER, overdue
+from workers.wiring import Front
 
 Problems = Callable[[], Sequence[str]]
 
 
 def create_app(
     config: Config,
-    ledger: Ledger,
-    queue: JobQueue,
+    front: Front,
     policy_file: PolicyFile,
     *,
     carrier: Carrier | None = None,
     whitelists: WhitelistWatch | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Flask:
     """Return the WSGI application.
 
     Args:
         config: sources and limits are taken from it.
-        ledger: connected.
-        queue: connected to the same Redis.
+        front: ledger and queue, connected.
         policy_file: shared by all requests.
         carrier: takes the jobs of notifications to the queue; None: it does so itself,
             before they are answered.
         whitelists: those of the repositories; None: they are looked at by its own.
+        clock: of what is shown; seconds since the epoch.
     """
-    whitelists = whitelists or WhitelistWatch(config)
+    ledger, queue = front.ledger, front.queue
+    whitelists = whitelists or WhitelistWatch(config, clock=clock)
     app = Flask("webhook", static_folder=None)
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
     is_trusted = config.queue.durability == "trusted"
     durability = durability_check(ledger, is_trusted=is_trusted)
-    login = Login(config.operator.tokens, https=config.public_url.startswith("https:"))
+    login = Login(
+        config.operator.tokens,
+        https=config.public_url.startswith("https:"),
+        ended=EndedSessions(front.connection),
+    )
+    login.init_app(app)
     requests = PublishRequests(policy_file, ledger, queue)
-    looks = Looks(queue.connection, ledger.now)
+    looks = Looks(front.connection, ledger.now)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
     pages = Sources(
         ledger=ledger,
@@ -60,6 +67,7 @@ def create_app(
         problems=_problems(
             durability, whitelists, lambda: _overdue(policy_file, looks, ledger)
         ),
+        clock=clock,
     )
     for blueprint in (
         hooks.blueprint(
@@ -75,7 +83,7 @@ def create_app(
             ttls=ttls,
         ),
         dashboard.blueprint(pages),
-        queue_pages.blueprint(connection=queue.connection, login=login),
+        queue_pages.blueprint(connection=front.connection, login=login),
         metrics.blueprint(
             ledger=ledger,
             queue=queue,
@@ -87,6 +95,7 @@ def create_app(
             },
             last_asked=looks.last_asked,
             whitelists=whitelists.standings,
+            clock=clock,
         ),
         health.blueprint(
             ledger=ledger,

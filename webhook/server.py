@@ -24,10 +24,8 @@ from webhook.web import hooks
 from webhook.wire import HttpServer, PeerLimits, RequestHead, RequestPolicy, WsgiRunner
 from workers.config import Config, ConfigError, Limits, SourceConfig
 from workers.config.values import BadValue, listen_address
-from workers.jobqueue import JobQueue
-from workers.jobqueue.connection import connect
-from workers.ledger import Ledger
 from workers.policy import PolicyFile
+from workers.wiring import Front
 
 _PROCESSES = 2
 # They wait for the queue's disk most of the time; more of them would only stand in
@@ -74,7 +72,7 @@ class _Server(BaseApplication):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._afterwards: DeferredQueue | None = None
+        self._deferred: DeferredQueue | None = None
         self.desk = desk(config.sources, config.limits)
         super().__init__()
 
@@ -102,21 +100,15 @@ class _Server(BaseApplication):
 
     def load(self) -> Any:
         """Connect and build the application, in each process after its fork."""
-        connection = connect(self._config)
-        queue = JobQueue(connection)
-        self._afterwards = DeferredQueue(queue)
-        return create_app(
-            self._config,
-            Ledger(connection),
-            queue,
-            PolicyFile(self._config.policy),
-            carrier=self._afterwards,
-        )
+        front = Front.open(self._config)
+        self._deferred = DeferredQueue(front.queue)
+        policy = PolicyFile(self._config.policy)
+        return create_app(self._config, front, policy, carrier=self._deferred)
 
     def close(self) -> None:
         """Let nothing that was accepted wait for the workers' sweep."""
-        if self._afterwards is not None:
-            self._afterwards.close()
+        if self._deferred is not None:
+            self._deferred.close()
 
 
 def desk(sources: Mapping[str, SourceConfig], limits: Limits) -> RequestPolicy:

@@ -1,6 +1,8 @@
-"""What a job and an operator's command work with, built once from the configuration.
+"""What jobs, commands and the receiver work with, built from the configuration.
 
-The one place of the core that introduces the configuration to those who do the work.
+The one place that introduces the configuration to those who do the work: connections,
+ledger and queue (``Front``), registries, and the publisher of each repository by its
+kind (``_PUBLISHERS``).
 """
 
 import logging
@@ -37,18 +39,23 @@ from workers.jobqueue.layer_claims import LayerClaims
 from workers.ledger import Ledger
 from workers.policy import PolicyFile, Rule, target_repository
 from workers.publishing.native import NativePublisher
-from workers.publishing.publisher import Publisher
+from workers.publishing.publisher import PublishedTree, Publisher
 from workers.publishing.ready_queue import ReadyBatches
 from workers.registry import RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
 
+NATIVE = "native"
 _SPOOLS = Path("/var/spool/cvmfs")
 """Where ``cvmfs_server`` keeps what belongs to the repositories of this machine."""
 
 
 class NoSuchRepository(PermanentError):
     """A CVMFS repository that the configuration does not have."""
+
+
+class NotNative(PermanentError):
+    """A repository that is not ours to maintain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,14 @@ class Front:
     queue: JobQueue
 
     @classmethod
-    def open(cls, config: Config) -> Self:
-        """Connect to the Redis of the configuration."""
-        connection = connect(config)
+    def open(cls, config: Config, **patience: float) -> Self:
+        """Connect to the Redis of the configuration.
+
+        Args:
+            config: names it.
+            patience: ``patience_seconds`` and ``timeout_seconds`` of ``connect``.
+        """
+        connection = connect(config, **patience)
         return cls(connection, Ledger(connection), JobQueue(connection))
 
     def __enter__(self) -> Self:
@@ -138,7 +150,7 @@ def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publish
 
 
 _PUBLISHERS: Mapping[str, Callable[[Config, str, Front | None], Publisher]] = {
-    "native": _native_publisher,
+    NATIVE: _native_publisher,
 }
 
 
@@ -157,9 +169,30 @@ def configured(config: Config, fqrn: str) -> RepositoryConfig:
     return repository
 
 
+def open_published(config: Config, fqrn: str) -> PublishedTree:
+    """Return the present revision of one configured repository, for a command.
+
+    Raises:
+        FormatError: (here and while it is read) it cannot be read.
+    """
+    return open_repository(config, fqrn).read()
+
+
 def open_repository(config: Config, fqrn: str) -> Repository:
-    """Open one configured native repository."""
+    """Open one configured repository that we hold storage and keys of.
+
+    For what is done to a repository of that kind alone. Whoever only reads or publishes
+    asks ``open_published`` or ``open_publisher``.
+
+    Raises:
+        NotNative: another kind of publisher has it.
+        FormatError: it cannot be opened.
+    """
     repository = configured(config, fqrn)
+    if repository.publisher != NATIVE:
+        raise NotNative(
+            f"{fqrn} is published by {repository.publisher}: use its own tools for this"
+        )
     return Repository.open(
         fqrn,
         _storage(repository),

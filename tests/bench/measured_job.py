@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.bench.publishing_site import HORSE_FUNCTION, HORSE_REPORT
 from workers import jobs
 from workers.config import load_config
-from workers.jobqueue import run_worker
+from workers.jobqueue import PATIENCE, run_worker
+from workers.wiring import Front
 
 
 def run(reference: str) -> str:
@@ -30,7 +31,6 @@ def run(reference: str) -> str:
 
 
 if __name__ == "__main__":
-    run_worker(
-        load_config(Path(os.environ["CVMFS_WEBHOOK_CONFIG"]), os.environ),
-        function=HORSE_FUNCTION,
-    )
+    config = load_config(Path(os.environ["CVMFS_WEBHOOK_CONFIG"]), os.environ)
+    with Front.open(config, **PATIENCE) as front:
+        run_worker(front.connection, front.ledger, function=HORSE_FUNCTION)

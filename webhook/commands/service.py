@@ -18,7 +18,8 @@ from webhook.server import listening_on, run_server
 from workers import jobs
 from workers.care.repository import create_missing_repositories
 from workers.care.whitelists import renew_whitelists
-from workers.jobqueue import run_worker
+from workers.jobqueue import PATIENCE, run_worker
+from workers.wiring import Front
 
 listen_option = click.option(
     "--listen", metavar="HOST:PORT", help="Instead of the configuration's."
@@ -81,5 +82,6 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
     config = read_config(config_path)
     start_logging(config)
     lead_jobs_to(config)
-    run_worker(config, burst=burst, prepare=jobs.prepare)
+    with Front.open(config, **PATIENCE) as front:
+        run_worker(front.connection, front.ledger, burst=burst, prepare=jobs.prepare)
     return DONE

@@ -1,6 +1,6 @@
 """The operator's form: a token in, a session out."""
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from webhook.web.login import Login, local_path
@@ -30,9 +30,8 @@ def add_routes(pages: Blueprint, login: Login) -> None:
         token = request.form.get("token", "").strip()
         wait = login.try_token(token)
         if wait is None:
-            answer = make_response(redirect(target, code=303))
-            login.open_session(answer, token)
-            return answer
+            login.open_session(token)
+            return redirect(target, code=303)
         if wait:
             error = f"Too many wrong tokens from your address. Wait {wait} seconds."
             return _form(login, target, error), 429, {"Retry-After": str(wait)}
@@ -42,9 +41,8 @@ def add_routes(pages: Blueprint, login: Login) -> None:
     def logout() -> ResponseReturnValue:
         if not form_is_ours(login):
             return _form(login, "/", STALE_FORM), 403
-        answer: Response = make_response(redirect("/", code=303))
-        login.close_session(answer)
-        return answer
+        login.close_session()
+        return redirect("/", code=303)
 
 
 def form_is_ours(login: Login) -> bool:

@@ -1,9 +1,10 @@
 """Who the operator is: tokens, sessions, and the guards in front of what is theirs.
 
 A program sends ``Authorization: Bearer <token>``. A person types the same token into a
-form once and gets a signed cookie; the server keeps nothing, so every receiver process
-knows every session. A session's key is derived from the token that opened it: take the
-token out of the configuration and its sessions end.
+form once and gets Flask's signed session cookie, which every receiver process knows.
+The keys are derived from the tokens, and a session names the token that opened it: take
+that out of the configuration and its sessions end. Logging out ends a session for every
+copy of its cookie.
 
 This module decides and sets cookies. The form itself is a page and stands with the
 pages. Nothing here depends on the rest of the front.
@@ -15,14 +16,15 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from flask import Response, g, jsonify, redirect, request, url_for
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from flask import Flask, Response, g, jsonify, redirect, request, session, url_for
 
 from webhook.web.attempts import Attempts
 from workers.config import Secret
+from workers.ledger import EndedSessions
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ SESSION_SECONDS = 12 * 3600
 FORM_SECONDS = 24 * 3600
 FORM_COOKIE_LENGTH = 32
 LOGIN_ENDPOINT = "dashboard.login_form"
+_SESSION_ID, _OPENED_BY = "id", "by"
 
 
 class Identity(NamedTuple):
@@ -51,6 +54,7 @@ class Login:
     Args:
         tokens: any of them is the operator's; none: nobody can log in.
         https: whether people reach us by https; cookies are then never sent without.
+        ended: which sessions were ended before their time.
         session_seconds: how long a login lasts.
         attempts: the book of wrong guesses.
     """
@@ -60,11 +64,13 @@ class Login:
         tokens: Sequence[Secret],
         *,
         https: bool,
+        ended: EndedSessions,
         session_seconds: int = SESSION_SECONDS,
         attempts: Attempts | None = None,
     ) -> None:
         self._tokens = tuple(_digest(token.reveal()) for token in tokens)
-        self._signers = tuple(_signer(token) for token in tokens)
+        self._keys = tuple(_session_key(token) for token in tokens)
+        self._ended = ended
         self._session_seconds = session_seconds
         self._attempts = attempts or Attempts(clock=time.monotonic)
         self._https = https
@@ -73,6 +79,21 @@ class Login:
         prefix = "__Host-" if https else ""
         self.session_cookie = f"{prefix}cvmfs_webhook_session"
         self.form_cookie = f"{prefix}cvmfs_webhook_form"
+
+    def init_app(self, app: Flask) -> None:
+        """Let the application sign sessions with our keys."""
+        key, *fallbacks = self._keys or (None,)
+        app.config.update(
+            SECRET_KEY=key,
+            SECRET_KEY_FALLBACKS=fallbacks,
+            SESSION_COOKIE_NAME=self.session_cookie,
+            SESSION_COOKIE_PATH="/",
+            SESSION_COOKIE_SECURE=self._https,
+            SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_SAMESITE="Strict",
+            SESSION_REFRESH_EACH_REQUEST=False,
+            PERMANENT_SESSION_LIFETIME=timedelta(seconds=self._session_seconds),
+        )
 
     @property
     def is_possible(self) -> bool:
@@ -91,7 +112,7 @@ class Login:
         if scheme.lower() == "bearer":
             wait = self.try_token(token.strip())
             return Identity("token") if wait is None else Identity("anonymous", wait)
-        if self._session_is_ours(request.cookies.get(self.session_cookie, "")):
+        if self._has_session():
             return Identity("session")
         return Identity("anonymous")
 
@@ -121,25 +142,33 @@ class Login:
                 found = number
         return found
 
-    def _session_is_ours(self, cookie: str) -> bool:
-        return any(
-            _is_signed(signer, cookie, self._session_seconds)
-            for signer in self._signers
+    def _has_session(self) -> bool:
+        """Whether the request comes with a session that one of our tokens opened."""
+        name, opened_by = session.get(_SESSION_ID), session.get(_OPENED_BY)
+        is_ours = any(
+            hmac.compare_digest(str(opened_by), _fingerprint(key)) for key in self._keys
         )
+        return is_ours and name is not None and not self._ended.has_ended(str(name))
 
-    def open_session(self, response: Response, token: str) -> None:
-        """Set the cookie of a new session, opened with a token that was right."""
+    def open_session(self, token: str) -> None:
+        """Begin a session, opened with a token that was right."""
         number = self._token_number(token)
         if number is None:
             raise ValueError("a session can only be opened with one of our tokens")
-        value = self._signers[number].dumps(secrets.token_urlsafe(16))
-        self._set_cookie(response, self.session_cookie, value, self._session_seconds)
+        session.clear()
+        session.permanent = True
+        session[_SESSION_ID] = secrets.token_urlsafe(16)
+        session[_OPENED_BY] = _fingerprint(self._keys[number])
 
-    def close_session(self, response: Response) -> None:
-        """Take the cookie back."""
-        response.delete_cookie(
-            self.session_cookie, secure=self._https, httponly=True, samesite="Strict"
-        )
+    def close_session(self) -> None:
+        """End the session for every copy of its cookie, and take the cookie back.
+
+        Raises:
+            LedgerUnavailable: it cannot be ended now.
+        """
+        if name := session.get(_SESSION_ID):
+            self._ended.end(str(name), seconds=self._session_seconds)
+        session.clear()
 
     def csrf_token(self) -> str:
         """Return what a form of this browser must carry; see ``check_form``.
@@ -152,11 +181,10 @@ class Login:
 
     def _browser_secret(self) -> str:
         """Return the cookie that a form is bound to, made when there is none."""
-        known: str = request.cookies.get(self.session_cookie, "")
-        if self._session_is_ours(known):
-            return known
+        if self.identity().kind == "session":
+            return str(session[_SESSION_ID])
         if "new_form_cookie" not in g:
-            known = request.cookies.get(self.form_cookie, "")
+            known: str = request.cookies.get(self.form_cookie, "")
             if len(known) >= FORM_COOKIE_LENGTH:
                 return known
             g.new_form_cookie = secrets.token_urlsafe(FORM_COOKIE_LENGTH)
@@ -244,17 +272,12 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _signer(token: Secret) -> URLSafeTimedSerializer:
-    """Return what signs the cookies of sessions that ``token`` opened."""
-    key = hmac.new(token.reveal().encode(), b"cvmfs-webhook session 1", "sha256")
-    return URLSafeTimedSerializer(
-        key.digest(), salt="session", signer_kwargs={"digest_method": hashlib.sha256}
-    )
+def _session_key(token: Secret) -> bytes:
+    """Return what signs the cookies of sessions while this is our first token."""
+    key = hmac.new(token.reveal().encode(), b"cvmfs-webhook session 2", "sha256")
+    return key.digest()
 
 
-def _is_signed(signer: URLSafeTimedSerializer, cookie: str, seconds: int) -> bool:
-    try:
-        signer.loads(cookie, max_age=seconds)
-    except BadSignature:
-        return False
-    return True
+def _fingerprint(session_key: bytes) -> str:
+    """Return what a session says of the token that opened it; it gives nothing away."""
+    return hmac.new(session_key, b"opened by", "sha256").hexdigest()[:16]

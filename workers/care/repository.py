@@ -30,6 +30,7 @@ from workers.wiring import (
     Front,
     NoSuchRepository,
     configured,
+    open_published,
     open_publisher,
     open_repository,
     open_storage,
@@ -197,9 +198,9 @@ def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
         LedgerUnavailable: there is no ledger to be reached.
         FormatError: the repository cannot be read.
     """
-    snapshot = open_repository(config, fqrn).read()
-    revision = snapshot.revision
-    found = published_images(snapshot)
+    tree = open_published(config, fqrn)
+    revision = tree.revision
+    found = published_images(tree)
     with Front.open(config) as front:
         rebuilder = Rebuilder(front.connection)
         changes = dict(rebuilder.rebuild(fqrn, revision, found.images))

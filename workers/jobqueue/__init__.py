@@ -11,15 +11,15 @@ from workers.jobqueue.carrying import (
     JobQueue,
     OutOfTime,
 )
-from workers.jobqueue.worker import make_worker, run_worker, worker_name
+from workers.jobqueue.worker import PATIENCE, run_worker, worker_name
 
 __all__ = [
     "JOB_FUNCTION",
     "JOB_SECONDS",
+    "PATIENCE",
     "QUEUE_NAME",
     "JobQueue",
     "OutOfTime",
-    "make_worker",
     "run_worker",
     "worker_name",
 ]

@@ -17,7 +17,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -30,7 +29,6 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from workers.config import Config
 from workers.jobqueue.admission import objection
 from workers.jobqueue.carrying import (
     JOB_FUNCTION,
@@ -38,7 +36,6 @@ from workers.jobqueue.carrying import (
     SHOWN_SECONDS,
     JobQueue,
 )
-from workers.jobqueue.connection import connect
 from workers.jobqueue.parent_death import dies_with_parent
 from workers.ledger import Accepted, Ledger, LedgerUnavailable
 
@@ -51,6 +48,8 @@ _SWEEP_SECONDS = 10.0
 _TIDY_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _AWAY = (redis.RedisError, LedgerUnavailable)
+PATIENCE = {"patience_seconds": 0.5, "timeout_seconds": 20.0}
+"""Of the connection: the loop asks again anyway and then sees whether to stop."""
 
 
 def worker_name(pid: int | None = None) -> str:
@@ -322,25 +321,9 @@ def _how_it_died(status: int | None) -> str:
     return f"killed by {signal.Signals(number).name}"
 
 
-def make_worker(
-    connection: redis.Redis,
-    *,
-    function: str = JOB_FUNCTION,
-    grace_seconds: float = GRACE_SECONDS,
-    prepare: Callable[[], None] = lambda: None,
-) -> ImageWorker:
-    """Return a worker with a ledger, both on one connection; see ``run_worker``."""
-    return ImageWorker(
-        connection,
-        ledger=Ledger(connection),
-        function=function,
-        grace_seconds=grace_seconds,
-        prepare=prepare,
-    )
-
-
 def run_worker(
-    config: Config,
+    connection: redis.Redis,
+    ledger: Ledger,
     *,
     burst: bool = False,
     function: str = JOB_FUNCTION,
@@ -350,7 +333,8 @@ def run_worker(
     """Work until told to stop; with ``burst`` until nothing is owed any more.
 
     Args:
-        config: names the queue.
+        connection: to the queue; see ``PATIENCE``.
+        ledger: on the same connection.
         burst: end when nothing is owed.
         function: dotted name of what is called with each reference.
         grace_seconds: how long a job may work on after SIGTERM.
@@ -365,21 +349,19 @@ def run_worker(
     gc.collect()
     gc.freeze()
     pause = 0.5
-    # Impatient, because the loop asks again anyway and then sees whether to stop.
-    connection = connect(config, patience_seconds=0.5, timeout_seconds=20.0)
-    with closing(connection):
-        while True:
-            try:
-                worker = make_worker(
-                    connection,
-                    function=function,
-                    grace_seconds=grace_seconds,
-                    prepare=prepare,
-                )
-            except _AWAY as exc:
-                log.warning("asking again in %.1f s: %s", pause, exc)
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            else:
-                worker.run(burst=burst)
-                return
+    while True:
+        try:
+            worker = ImageWorker(
+                connection,
+                ledger=ledger,
+                function=function,
+                grace_seconds=grace_seconds,
+                prepare=prepare,
+            )
+        except _AWAY as exc:
+            log.warning("asking again in %.1f s: %s", pause, exc)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        else:
+            worker.run(burst=burst)
+            return

@@ -3,6 +3,7 @@
 RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`` first.
 """
 
+from workers.ledger.ended_sessions import EndedSessions
 from workers.ledger.ledger import Ledger
 from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.rebuilding import Change, Published, Rebuilder
@@ -35,6 +36,7 @@ __all__ = [
     "Delivery",
     "DeliveryEvent",
     "DeliveryRecord",
+    "EndedSessions",
     "Event",
     "Hint",
     "ImagePage",

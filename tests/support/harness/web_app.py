@@ -1,11 +1,11 @@
 """The application of the receiver over real parts, to send requests to.
 
-``open_web_app`` is for pages and the API: its clock stands still. ``create_app`` takes
-no clock, so what has one is introduced here by hand. ``create_web_app`` is the real
-``create_app`` over a configuration file, for hooks and for all routes together.
+``create_app`` puts both together: ``open_web_app`` for pages and the API, on a clock
+that stands still; ``create_web_app`` over a configuration file, for hooks and for all
+routes together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,17 +17,21 @@ from werkzeug.test import TestResponse
 
 from tests.support.harness.ledger import LedgerDriver, open_ledger_driver
 from tests.support.harness.redis_server import RedisServer
-from webhook import dashboard
 from webhook.app import create_app
-from webhook.dashboard.pages import Sources
-from webhook.intake.requests import PublishRequests
-from webhook.web import api, headers, health, metrics, queue_pages
-from webhook.web.login import Login
-from workers.config import Secret, load_config
+from workers.care.whitelists import WhitelistStanding, WhitelistWatch
+from workers.config import (
+    Config,
+    OperatorConfig,
+    RepositoryConfig,
+    Secret,
+    SourceConfig,
+    load_config,
+)
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
+from workers.wiring import Front
 
 TOKEN = "the operator's token, which is long"
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
@@ -95,49 +99,44 @@ def open_web_app(
     """Give pages and API over an empty ledger, with a policy in ``folder``."""
     path = folder / "policy.yaml"
     path.write_text(POLICY)
+    config = Config(
+        state=folder,
+        public_url=public_url,
+        operator=OperatorConfig((Secret(TOKEN),)),
+        sources={
+            name: SourceConfig(name, kind, (Secret("s3cret"),), "registry.example.org")
+            for name, kind in {"hub": "dockerhub", "lab": "gitlab"}.items()
+        },
+        repositories={
+            FQRN: RepositoryConfig(FQRN, (folder / "cvmfs").as_uri(), ttl=60)
+        },
+        policy=path,
+    )
     with open_ledger_driver(redis_server) as driver:
-        policy = PolicyFile(path)
-        queue = JobQueue(driver.connection)
-        login = Login([Secret(TOKEN)], https=public_url.startswith("https:"))
-        app = Flask("webhook", static_folder=None)
-        web = WebApp(driver, app, path, queue)
-        requests = PublishRequests(policy, driver.ledger, queue)
-        ttls = {FQRN: 60}
-        pages = Sources(
-            ledger=driver.ledger,
-            policy=policy,
-            requests=requests,
-            login=login,
-            ttls=ttls,
-            public_url=public_url,
-            problems=lambda: web.problems,
+        problems: list[str] = []
+        front = Front(driver.connection, driver.ledger, JobQueue(driver.connection))
+        app = create_app(
+            config,
+            front,
+            PolicyFile(path),
+            whitelists=_Whitelists(config, problems),
             clock=driver.clock,
         )
-        for blueprint in (
-            api.blueprint(
-                ledger=driver.ledger,
-                policy=policy,
-                requests=requests,
-                login=login,
-                ttls=ttls,
-            ),
-            dashboard.blueprint(pages),
-            queue_pages.blueprint(connection=driver.connection, login=login),
-            metrics.blueprint(
-                ledger=driver.ledger,
-                queue=queue,
-                policy=policy,
-                login=login,
-                kinds={"hub": "dockerhub", "lab": "gitlab"},
-                clock=driver.clock,
-            ),
-            health.blueprint(
-                ledger=driver.ledger, policy=policy, is_durability_trusted=False
-            ),
-        ):
-            app.register_blueprint(blueprint)
-        headers.init_app(app)
-        yield web
+        yield WebApp(driver, app, path, front.queue, problems)
+
+
+class _Whitelists(WhitelistWatch):
+    """Nothing is wrong with whitelists but what a test says."""
+
+    def __init__(self, config: Config, problems: list[str]) -> None:
+        super().__init__(config)
+        self._problems = problems
+
+    def standings(self) -> Sequence[WhitelistStanding]:
+        return ()
+
+    def warnings(self) -> Sequence[str]:
+        return self._problems
 
 
 def write_config(folder: Path, redis_server: RedisServer, more: str = "") -> Path:
@@ -163,9 +162,9 @@ def create_web_app(path: Path) -> Iterator[WebApp]:
     with connect(config) as connection:
         driver = LedgerDriver(connection)
         driver.ledger = Ledger(connection)  # on the clock of the server
-        queue, policy = JobQueue(connection), PolicyFile(config.policy)
-        app = create_app(config, driver.ledger, queue, policy)
-        yield WebApp(driver, app, config.policy, queue)
+        front = Front(connection, driver.ledger, JobQueue(connection))
+        app = create_app(config, front, PolicyFile(config.policy))
+        yield WebApp(driver, app, config.policy, front.queue)
 
 
 def csrf_token(page: TestResponse) -> str:

@@ -19,7 +19,7 @@ from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import DEADLINE_SECONDS, RedisServer
 from tests.support.tools.waiting import wait_until
 from workers.config import Config, QueueConfig, Secret
-from workers.jobqueue import JobQueue, run_worker, worker_name
+from workers.jobqueue import PATIENCE, JobQueue, run_worker, worker_name
 from workers.jobqueue.connection import connect_url
 from workers.ledger import (
     Lease,
@@ -29,6 +29,7 @@ from workers.ledger import (
     RunResult,
     State,
 )
+from workers.wiring import Front
 
 _URL, _FOLDER = "TEST_QUEUE_URL", "TEST_FOLDER"
 LEASE_SECONDS = 2.0
@@ -184,12 +185,14 @@ def main() -> None:
     job, *words = sys.argv[1:]
     queue = QueueConfig(url=Secret(os.environ[_URL]))
     config = Config(state=Path(os.environ[_FOLDER]), queue=queue)
-    run_worker(
-        config,
-        burst="--burst" in words,
-        function=f"tests.support.harness.worker_process.{job}",
-        grace_seconds=1.0,
-    )
+    with Front.open(config, **PATIENCE) as front:
+        run_worker(
+            front.connection,
+            front.ledger,
+            burst="--burst" in words,
+            function=f"tests.support.harness.worker_process.{job}",
+            grace_seconds=1.0,
+        )
 
 
 if __name__ == "__main__":

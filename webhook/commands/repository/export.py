@@ -15,7 +15,6 @@ from webhook.commands.frame import (
     reports_errors,
 )
 from webhook.commands.progress_line import ProgressLine
-from workers.cvmfs import Snapshot
 from workers.exporting import (
     STANDARD_OUTPUT,
     Export,
@@ -30,27 +29,26 @@ from workers.exporting import (
     specification,
 )
 from workers.images.platforms import Platform
+from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
-from workers.wiring import open_repository
+from workers.wiring import open_published
 
 _MEGABYTE = 1_000_000
 
 
 def _specification(
-    snapshot: Snapshot, image: PublishedImage, to: Path, _tell: Tell
+    tree: PublishedTree, image: PublishedImage, to: Path, _tell: Tell
 ) -> Export:
-    lines = list(specification(snapshot, image))
+    lines = list(specification(tree, image))
     with new_file(to) as file:
         file.writelines(line + b"\n" for line in lines)
     return Export(len(lines))
 
 
 def _of_root(
-    write: Callable[[Snapshot, bytes, Path, Tell], Export],
-) -> Callable[[Snapshot, PublishedImage, Path, Tell], Export]:
-    return lambda snapshot, image, to, tell: write(
-        snapshot, image.root(snapshot), to, tell
-    )
+    write: Callable[[PublishedTree, bytes, Path, Tell], Export],
+) -> Callable[[PublishedTree, PublishedImage, Path, Tell], Export]:
+    return lambda tree, image, to, tell: write(tree, image.root(tree), to, tell)
 
 
 _FORMATS = {
@@ -116,15 +114,15 @@ def export(
     if is_piped and as_json:
         raise click.UsageError("--json would be mixed with the export: give --to FILE")
     wanted = Reference.parse(reference)
-    snapshot = open_repository(read_config(config_path), fqrn).read()
-    image = find_image(snapshot, wanted, Platform.parse(platform) if platform else None)
+    tree = open_published(read_config(config_path), fqrn)
+    image = find_image(tree, wanted, Platform.parse(platform) if platform else None)
     line = ProgressLine()
 
     def tell(done: Export) -> None:
         line.show(f"{done.entries} entries, {done.size // _MEGABYTE} MB")
 
     try:
-        done = _FORMATS[kind](snapshot, image, destination, tell)
+        done = _FORMATS[kind](tree, image, destination, tell)
     finally:
         line.clear()
     if as_json:

@@ -20,14 +20,12 @@ from webhook.commands.frame import (
 )
 from webhook.commands.progress_line import ProgressLine
 from workers.care.repository import check_repository, create_repository
-from workers.config import Config
-from workers.cvmfs import Directory, Dirent, NotFound, Repository, Snapshot
+from workers.cvmfs import Directory, Dirent, NotFound
 from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
 from workers.documents.quantities import iso_time
-from workers.wiring import open_repository
-
-_BLOCK = 1 << 20
+from workers.publishing.publisher import PublishedTree
+from workers.wiring import open_published, open_repository
 
 
 @click.group()
@@ -55,7 +53,7 @@ def init(fqrn: str, *, config_path: Path | None) -> int:
 @reports_errors
 def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
     """Show the revision of FQRN and what it holds."""
-    opened = _open(config_path, fqrn)
+    opened = open_repository(read_config(config_path), fqrn)
     head = opened.head()
     totals = opened.read().root_catalog.statistics.total
     whitelist = opened.whitelist()
@@ -138,7 +136,7 @@ def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) ->
 @reports_errors
 def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
     """List PATH in FQRN, as `ls -l` would on a mount."""
-    snapshot = _open(config_path, fqrn).read()
+    snapshot = open_published(read_config(config_path), fqrn)
     place = _resolve(snapshot, fqrn, path)
     dirent = snapshot.lookup(place)
     if dirent is not None and not stat.S_ISDIR(dirent.mode):
@@ -168,23 +166,17 @@ def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
 @reports_errors
 def cat(fqrn: str, path: str, *, config_path: Path | None) -> int:
     """Print the file PATH in FQRN, verified while it is read."""
-    snapshot = _open(config_path, fqrn).read()
+    snapshot = open_published(read_config(config_path), fqrn)
     dirent = snapshot.lookup(_resolve(snapshot, fqrn, path))
     if dirent is None or dirent.content is None:
         raise NotFound(f"{path} is no regular file in {fqrn}")
-    with snapshot.open(dirent) as content:
-        while block := content.read(_BLOCK):
-            sys.stdout.buffer.write(block)
+    for block in snapshot.pieces(dirent):
+        sys.stdout.buffer.write(block)
     sys.stdout.buffer.flush()
     return DONE
 
 
-def _open(config_path: Path | None, fqrn: str) -> Repository:
-    config: Config = read_config(config_path)
-    return open_repository(config, fqrn)
-
-
-def _resolve(snapshot: Snapshot, fqrn: str, path: str) -> bytes:
+def _resolve(snapshot: PublishedTree, fqrn: str, path: str) -> bytes:
     """Return a path as the repository has it.
 
     It may be written as on a mount, ``/cvmfs/<fqrn>/…``.

@@ -1,11 +1,14 @@
 """Sessions and tokens: what opens one, and what ends it."""
 
+import time
+from email.utils import parsedate_to_datetime
 from http.cookies import SimpleCookie
 from pathlib import Path
 
 import pytest
 from flask import Flask, Response
 
+from tests.support.harness.ledger import LedgerDriver
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import (
     OPERATOR,
@@ -17,6 +20,7 @@ from tests.support.harness.web_app import (
 )
 from webhook.web.login import Login, local_path
 from workers.config import Secret
+from workers.ledger import EndedSessions
 
 
 def test_the_session_cookie_is_for_this_site_and_no_script(web: WebApp) -> None:
@@ -27,7 +31,8 @@ def test_the_session_cookie_is_for_this_site_and_no_script(web: WebApp) -> None:
     assert morsel["samesite"] == "Strict"
     assert morsel["path"] == "/"
     assert not morsel["secure"]
-    assert 0 < int(morsel["max-age"]) <= 86_400
+    left = parsedate_to_datetime(morsel["expires"]).timestamp() - time.time()
+    assert 0 < left <= 86_400
 
 
 def test_over_https_cookies_are_secure_and_bound_to_the_host(
@@ -46,26 +51,61 @@ def test_over_https_cookies_are_secure_and_bound_to_the_host(
         assert "Secure" in header
 
 
-def test_a_session_ends_when_its_time_is_over() -> None:
-    login = Login([Secret(TOKEN)], https=False, session_seconds=-1)
-    assert not _is_operator_after_login(login, login)
+@pytest.fixture
+def ended(driver: LedgerDriver) -> EndedSessions:
+    return EndedSessions(driver.connection)
 
 
-def test_a_session_ends_when_its_token_is_taken_away_and_not_before() -> None:
-    both = Login([Secret("new"), Secret(TOKEN)], https=False)
-    assert _is_operator_after_login(Login([Secret(TOKEN)], https=False), both)
-    only_new = Login([Secret("new")], https=False)
+def login_with(ended: EndedSessions, *tokens: str, seconds: int = 3600) -> Login:
+    secrets = [Secret(token) for token in tokens]
+    return Login(secrets, https=False, ended=ended, session_seconds=seconds)
+
+
+def test_a_session_ends_when_its_time_is_over(ended: EndedSessions) -> None:
+    login = login_with(ended, TOKEN)
+    over = login_with(ended, TOKEN, seconds=-1)
+    assert _is_operator_after_login(login, login)
+    assert not _is_operator_after_login(login, over)
+
+
+def test_a_session_ends_when_its_token_is_taken_away_and_not_before(
+    ended: EndedSessions,
+) -> None:
+    both = login_with(ended, "new", TOKEN)
+    assert _is_operator_after_login(login_with(ended, TOKEN), both)
+    assert _is_operator_after_login(both, both)
+    only_new = login_with(ended, "new")
     assert not _is_operator_after_login(both, only_new)
+    assert not _is_operator_after_login(login_with(ended, TOKEN), only_new)
 
 
 def _is_operator_after_login(before: Login, after: Login) -> bool:
-    app = Flask(__name__)
+    app, later = Flask("before"), Flask("after")
+    before.init_app(app)
+    after.init_app(later)
     with app.test_request_context():
-        answer = Response()
-        before.open_session(answer, TOKEN)
+        before.open_session(TOKEN)
+        answer = app.process_response(Response())
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
-    with app.test_request_context(headers={"Cookie": cookie}):
+    with later.test_request_context(headers={"Cookie": cookie}):
         return after.identity().is_operator
+
+
+def test_logging_out_ends_the_session_for_every_copy_of_its_cookie(
+    web: WebApp,
+) -> None:
+    client, thief = web.client, web.client
+    log_in(client)
+    cookie = client.get_cookie("cvmfs_webhook_session")
+    assert cookie is not None
+    thief.set_cookie("cvmfs_webhook_session", cookie.value)
+    assert thief.get("/deliveries").status_code == 200
+    proof = csrf_token(client.get("/deliveries"))
+    assert client.post("/logout", data={"csrf_token": proof}).status_code == 303
+    assert thief.get("/deliveries").status_code == 302
+    # Another session of the same token goes on.
+    log_in(client)
+    assert client.get("/deliveries").status_code == 200
 
 
 def test_a_forged_cookie_opens_nothing(web: WebApp) -> None:
@@ -78,8 +118,8 @@ def test_a_forged_cookie_opens_nothing(web: WebApp) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "wörter", "\udc80", TOKEN[:-1], TOKEN + "x"])
-def test_any_other_text_is_no_token(token: str) -> None:
-    login = Login([Secret(TOKEN)], https=False)
+def test_any_other_text_is_no_token(token: str, ended: EndedSessions) -> None:
+    login = login_with(ended, TOKEN)
     with Flask(__name__).test_request_context():
         assert login.try_token(token) == 0
 
@@ -98,8 +138,10 @@ def test_a_program_without_token_is_told_what_to_send(web: WebApp) -> None:
     assert "Bearer" in answer.get_json()["error"]
 
 
-def test_without_a_token_in_the_configuration_nobody_logs_in() -> None:
-    login = Login([], https=False)
+def test_without_a_token_in_the_configuration_nobody_logs_in(
+    ended: EndedSessions,
+) -> None:
+    login = login_with(ended)
     with Flask(__name__).test_request_context(headers={"Authorization": "Bearer "}):
         assert not login.is_possible
         assert not login.identity().is_operator

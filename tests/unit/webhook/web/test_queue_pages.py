@@ -13,6 +13,7 @@ from rq.serializers import JSONSerializer
 from tests.support.harness.web_app import OPERATOR, WebApp
 from webhook.web import queue_pages
 from webhook.web.login import Login
+from workers.ledger import EndedSessions
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 
@@ -105,7 +106,8 @@ def test_a_route_that_a_later_version_brings_is_refused(
     theirs.add_url_rule("/new", "rq_dashboard.new", lambda: "done")
     monkeypatch.setattr(queue_pages, "_their_app", lambda: theirs)
     app = Flask(__name__)
-    login = Login([], https=False)
+    ended = EndedSessions(web.driver.connection)
+    login = Login([], https=False, ended=ended)
     pages = queue_pages.blueprint(connection=web.driver.connection, login=login)
     app.register_blueprint(pages)
     assert app.view_functions["rq_dashboard.new"] is queue_pages._refuse

@@ -21,7 +21,7 @@ from workers.cvmfs.storage.storage import WHITELIST
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
-from workers.wiring import open_repository
+from workers.wiring import Front, open_repository
 
 FQRN = "unpacked.example.org"
 DAY = 24 * 3600.0
@@ -74,8 +74,7 @@ def watched(redis_server: RedisServer, tmp_path: Path) -> Watched:
     connection = redis_server.client()
     app = create_app(
         config,
-        Ledger(connection),
-        JobQueue(connection),
+        Front(connection, Ledger(connection), JobQueue(connection)),
         PolicyFile(policy),
         whitelists=watch,
     )
