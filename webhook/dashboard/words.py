@@ -65,7 +65,8 @@ RESTORED = StateWords(
     "Restored", "check", "good", "An earlier one is, restored by hand."
 )
 
-RUNNING = (State.PUBLISHING, State.CONVERTING, State.FETCHING, State.RESOLVING)
+# Those that are nearly done first.
+RUNNING = tuple(state for state in reversed(State) if state.is_stage)
 
 
 class OutcomeWords(NamedTuple):

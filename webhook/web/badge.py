@@ -6,14 +6,20 @@ from workers.ledger import State
 
 _LABEL = "CVMFS"
 # White text reaches a contrast of 4.5 on each of them.
+_BUSY = "#0b63c4"
+_GREY = "#57606a"
 _COLOURS = {
+    State.QUEUED: _BUSY,
+    State.RESOLVING: _BUSY,
+    State.FETCHING: _BUSY,
+    State.CONVERTING: _BUSY,
+    State.PUBLISHING: _BUSY,
     State.LIVE: "#1a7f37",
     State.REFUSED: "#9a5b00",
     State.FAILED: "#c4242d",
-    State.REMOVED: "#57606a",
-    None: "#57606a",
+    State.REMOVED: _GREY,
+    None: _GREY,
 }
-_BUSY = "#0b63c4"
 # Verdana 11 px, what such badges are commonly drawn with, is about this wide a letter.
 _LETTER_WIDTH = 7
 _PADDING = 12
@@ -25,7 +31,7 @@ def badge_svg(state: State | None) -> str:
     left = len(_LABEL) * _LETTER_WIDTH + _PADDING
     right = len(word) * _LETTER_WIDTH + _PADDING
     spoken = escape(f"{_LABEL}: {word}")
-    colour = _COLOURS.get(state, _BUSY)
+    colour = _COLOURS[state]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20"'
         f' role="img" aria-label="{spoken}"><title>{spoken}</title>'

@@ -30,7 +30,6 @@ from workers.ledger import (
 from workers.policy import PolicyFile
 
 PREFIX = "cvmfs_webhook"
-_STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
 
 
 def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its name
@@ -189,7 +188,7 @@ def _run_counters(counters: LedgerCounters) -> Iterator[Metric]:
     seconds = CounterMetricFamily(
         f"{PREFIX}_stage_seconds", "Time that runs spent, by stage.", labels=["stage"]
     )
-    for stage in _STAGES:
+    for stage in filter(lambda state: state.is_stage, State):
         seconds.add_metric([stage.value], counters.seconds.get(stage, 0.0))
     yield seconds
 

@@ -26,6 +26,14 @@ class State(StrEnum):
     FAILED = "failed"
     REMOVED = "removed"
 
+    @property
+    def is_stage(self) -> bool:
+        """Whether a run is in it, and so spends time there."""
+        return self in _STAGES
+
+
+_STAGES = (State.RESOLVING, State.FETCHING, State.CONVERTING, State.PUBLISHING)
+
 
 class Outcome(StrEnum):
     """How one run ended."""

@@ -1,10 +1,15 @@
 """The words of the pages."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.harness.web_app import WebApp
+from webhook import dashboard
 from webhook.dashboard import words
 from workers.ledger import Outcome, State
+
+STYLE = (Path(dashboard.__file__).parent / "static/style.css").read_text()
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,4 @@ def test_every_state_and_outcome_has_a_word_and_a_picture(web: WebApp) -> None:
     pictures = web.app.jinja_env.get_template("dashboard/icons.html").module
     for each in (*words.STATES.values(), *words.OUTCOMES.values(), words.RETRYING):
         assert "<svg" in pictures.icon(each.icon)  # type: ignore[attr-defined]
+        assert f".tone-{each.tone} " in STYLE

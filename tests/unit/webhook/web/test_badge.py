@@ -2,15 +2,23 @@
 
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.support.harness.ledger import D1, REFERENCE
 from tests.support.harness.web_app import WebApp
 from tests.support.tools.contrast import contrast
-from webhook.web.badge import _BUSY, _COLOURS
+from webhook.web.badge import _COLOURS, badge_svg
+from workers.ledger import State
 
 
 def test_the_white_words_of_a_badge_can_be_read() -> None:
-    for colour in {*_COLOURS.values(), _BUSY, "#424a53"}:
+    for colour in {*_COLOURS.values(), "#424a53"}:
         assert contrast("#ffffff", colour) >= 4.5
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_a_colour_and_a_word(state: State) -> None:
+    assert f"CVMFS: {state.value}" in badge_svg(state)
 
 
 def badge_words(web: WebApp, reference: str) -> tuple[str, str]:

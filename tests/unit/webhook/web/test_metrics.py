@@ -144,3 +144,19 @@ def test_a_redis_that_may_forget_shows(
     ):
         found = scrape(web)
         assert (found["redis_up"], found["redis_durable"]) == (1, 0)
+
+
+def test_every_state_is_counted_and_every_stage_timed(web: WebApp) -> None:
+    web.driver.push()
+    lease = web.driver.begin()
+    for state in State:
+        if state.is_stage:
+            web.driver.ledger.stage(lease, state)
+            web.driver.clock.passes(1)
+    web.driver.publish(lease)
+    found = scrape(web)
+    assert all(f"images{{state={state}}}" in found for state in State)
+    timed = {
+        state for state in State if found.get(f"stage_seconds_total{{stage={state}}}")
+    }
+    assert timed == {state for state in State if state.is_stage}
