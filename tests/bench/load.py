@@ -1,11 +1,13 @@
-"""The load generator, a process of its own: notifications at a pace, or in a burst.
+"""The load generator, a process of its own: requests at a pace, or in a burst.
 
     python -m tests.bench.load < order.json > answers.json
 
-Open loop: each notification has its time, and is sent then, whether or not earlier ones
-have been answered; the clock of each starts at that time, so that waiting in us counts,
-too. Written on bare sockets, because the generator shares the machine with what it
-measures.
+Open loop: each request has its time, and is sent then, whether or not earlier ones have
+been answered; the clock of each starts at that time, so that waiting in us counts, too.
+Written on bare sockets, because the generator shares the machine with what it measures.
+
+Connections are kept as senders and clients keep theirs; each source address has its
+own, and the addresses take turns.
 """
 
 import asyncio
@@ -16,7 +18,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-_LONGEST_ANSWER = 1 << 16
 _PAUSE_SECONDS = 0.2
 _MOST_ATTEMPTS = 100
 
@@ -26,7 +27,7 @@ class Answers:
     """What came back.
 
     Attributes:
-        seconds: of each notification until it was accepted, in their order.
+        seconds: of each request until it was accepted, in their order.
         statuses: how often each status came; 0 where a connection broke.
         connections: that were opened.
     """
@@ -41,7 +42,12 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def post(self, request: bytes) -> int:
+    @property
+    def is_open(self) -> bool:
+        """Whether the other side has not closed it, as far as is known."""
+        return not (self.writer.is_closing() or self.reader.at_eof())
+
+    async def ask(self, request: bytes) -> int:
         """Send a whole request; return the status of its answer, read to its end."""
         self.writer.write(request)
         head = await self.reader.readuntil(b"\r\n\r\n")
@@ -50,30 +56,44 @@ class _Connection:
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
-        await self.reader.readexactly(min(length, _LONGEST_ANSWER))
+        await self.reader.readexactly(length)
         if b"connection: close" in head.lower():
             self.writer.close()
         return int(head[9:12])
 
 
 class _Pool:
-    """Connections that are kept, as a registry keeps its own."""
+    """Connections from one address that are kept, as a registry keeps its own."""
 
-    def __init__(self, host: str, port: int, answers: Answers) -> None:
-        self._host, self._port = host, port
+    def __init__(self, host: str, port: int, source: str, answers: Answers) -> None:
+        self._host, self._port, self._source = host, port, source
         self._answers = answers
         self._idle: list[_Connection] = []
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[_Connection]:
-        connection = self._idle.pop() if self._idle else await self._open()
-        yield connection
-        if not connection.writer.is_closing():
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                break
+            connection.writer.close()
+        else:
+            connection = await self._open()
+        try:
+            yield connection
+        except BaseException:
+            connection.writer.close()
+            raise
+        if connection.is_open:
             self._idle.append(connection)
 
     async def _open(self) -> _Connection:
         self._answers.connections += 1
-        return _Connection(*await asyncio.open_connection(self._host, self._port))
+        return _Connection(
+            *await asyncio.open_connection(
+                self._host, self._port, local_addr=(self._source, 0)
+            )
+        )
 
 
 async def _accepted(pool: _Pool, request: bytes, answers: Answers) -> None:
@@ -82,7 +102,7 @@ async def _accepted(pool: _Pool, request: bytes, answers: Answers) -> None:
         status = 0
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with pool.connection() as connection:
-                status = await connection.post(request)
+                status = await connection.ask(request)
         answers.statuses[status] = answers.statuses.get(status, 0) + 1
         if 200 <= status < 300:
             return
@@ -90,7 +110,7 @@ async def _accepted(pool: _Pool, request: bytes, answers: Answers) -> None:
 
 
 async def paced(
-    pool: _Pool, requests: Sequence[bytes], answers: Answers, rate: float
+    pools: Sequence[_Pool], requests: Sequence[bytes], answers: Answers, rate: float
 ) -> None:
     """Send so many a second."""
     begun = time.perf_counter() + 0.5
@@ -98,14 +118,14 @@ async def paced(
     async def send(number: int) -> None:
         due = begun + number / rate
         await asyncio.sleep(due - time.perf_counter())
-        await _accepted(pool, requests[number], answers)
+        await _accepted(pools[number % len(pools)], requests[number], answers)
         answers.seconds[number] = time.perf_counter() - due
 
     await asyncio.gather(*map(send, range(len(requests))))
 
 
 async def burst(
-    pool: _Pool, requests: Sequence[bytes], answers: Answers, at_once: int
+    pools: Sequence[_Pool], requests: Sequence[bytes], answers: Answers, at_once: int
 ) -> None:
     """Send them as fast as they are taken, so many at once."""
     numbers = iter(range(len(requests)))
@@ -113,37 +133,25 @@ async def burst(
     async def send() -> None:
         for number in numbers:
             started = time.perf_counter()
-            await _accepted(pool, requests[number], answers)
+            await _accepted(pools[number % len(pools)], requests[number], answers)
             answers.seconds[number] = time.perf_counter() - started
 
     await asyncio.gather(*(send() for _ in range(at_once)))
 
 
-def request_bytes(
-    path: str, host: str, headers: Mapping[str, str], body: bytes
-) -> bytes:
-    """Return a POST as it goes over the wire."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
 async def _work(order: Mapping[str, object]) -> Answers:
     host, port = str(order["host"]), int(str(order["port"]))
-    headers, bodies = order["headers"], order["bodies"]
-    assert isinstance(headers, dict)
-    assert isinstance(bodies, list)
-    requests = [
-        request_bytes(str(order["path"]), f"{host}:{port}", headers, body.encode())
-        for body in bodies
-    ]
+    texts, sources = order["requests"], order["sources"]
+    assert isinstance(texts, list)
+    assert isinstance(sources, list)
+    requests = [text.encode() for text in texts]
     answers = Answers([0.0] * len(requests))
-    pool = _Pool(host, port, answers)
+    pools = [_Pool(host, port, source, answers) for source in sources]
     started = time.perf_counter()
     if order["rate"] is not None:
-        await paced(pool, requests, answers, float(str(order["rate"])))
+        await paced(pools, requests, answers, float(str(order["rate"])))
     else:
-        await burst(pool, requests, answers, int(str(order["at_once"])))
+        await burst(pools, requests, answers, int(str(order["at_once"])))
     sys.stderr.write(f"{len(requests)} in {time.perf_counter() - started:.1f} s\n")
     return answers
 
