@@ -92,10 +92,11 @@ def measure(settings: Settings) -> Iterator[Figure]:
         seconds = 5 if settings.is_quick else _SECONDS
         _send(service, _notifications("warm", _RATE), rate=_RATE).answers()
         paced = _notifications("paced", _RATE * seconds)
-        answers = _send(service, paced, rate=_RATE).answers()
+        with _cpu_of(service) as own:
+            answers = _send(service, paced, rate=_RATE).answers()
         disk += sync_seconds(settings.folder)
         yield from _paced_figures(
-            f"receiver at {_RATE}/s", answers, disk, _P99_REACH_MS
+            f"receiver at {_RATE}/s", answers, disk, _P99_REACH_MS, **own
         )
         yield from _siege_figures(service, seconds, disk)
 
@@ -132,12 +133,12 @@ def _siege_figures(
         for number in range(count)
     ]
     posts = _notifications("besieged", _RATE * round(seconds))
-    with _besieged(service, large, 3 * seconds + 60) as seen:
+    with _besieged(service, large, 3 * seconds + 60) as seen, _cpu_of(service) as own:
         rate = len(_CLIENTS) * _OBJECTS_OF_CLIENT
         fetching = _load(service, gets, rate=rate, sources=_CLIENTS)
         answers = _send(service, posts, rate=_RATE).answers()
         fetched = fetching.answers()
-    details = {"seen": seen.counts, "siege_cpu_s": seen.cpu_seconds}
+    details = {"seen": seen.counts, "siege_cpu_s": seen.cpu_seconds, **own}
     yield from _paced_figures(
         "  the same under siege", answers, disk, _SIEGE_P99_REACH_MS, **details
     )
@@ -181,6 +182,23 @@ def _paced_figures(
                 **details,
             },
         )
+
+
+@contextlib.contextmanager
+def _cpu_of(service: Service) -> Iterator[dict[str, float]]:
+    """Tell the processor time that the receiver takes, which no neighbour changes."""
+
+    def ticks() -> int:
+        stats = (
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            for process in service.processes("serve")
+        )
+        return sum(int(stat[11]) + int(stat[12]) for stat in stats)
+
+    taken: dict[str, float] = {}
+    before = ticks()
+    yield taken
+    taken["receiver_cpu_s"] = (ticks() - before) / os.sysconf("SC_CLK_TCK")
 
 
 def _notifications(name: str, count: int) -> list[str]:
