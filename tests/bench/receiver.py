@@ -185,7 +185,7 @@ def _paced_figures(
 
 
 @contextlib.contextmanager
-def _cpu_of(service: Service) -> Iterator[dict[str, float]]:
+def _cpu_of(service: ServiceProcess) -> Iterator[dict[str, float]]:
     """Tell the processor time that the receiver takes, which no neighbour changes."""
 
     def ticks() -> int:

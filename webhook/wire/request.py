@@ -16,7 +16,8 @@ from urllib.parse import unquote
 LONGEST_HEAD = 32_768
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
-_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,12}")
+# Any number of digits, leading zeros among them; white space before an extension only.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)(?:[ \t]*;.*)?", re.DOTALL)
 _LONGEST_CHUNK_LINE = 4096
 
 
@@ -69,7 +70,8 @@ class RequestHead:
         line, *lines = text.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         method, _, rest = line.partition(" ")
         headers: dict[str, str] = {}
-        is_plain = True
+        # An empty line comes before the request line; gunicorn passes over it.
+        is_plain = bool(method)
         for each in lines:
             name, colon, value = each.partition(":")
             key, value = name.lower(), value.strip(" \t")
@@ -165,11 +167,11 @@ class RequestBuffer:
     def _end_of_chunks(self) -> int | None:
         """Go from chunk to chunk, on from where the last call has stopped."""
         while (line_end := self._bytes.find(b"\r\n", self._seen)) >= 0:
-            size = _CHUNK_SIZE.match(self._bytes, self._seen, line_end)
+            size = _CHUNK_SIZE.fullmatch(self._bytes, self._seen, line_end)
             if size is None:
                 # Gunicorn will say what is wrong with it.
                 return len(self._bytes)
-            length = int(size[0], 16)
+            length = int(size[1], 16)
             if length == 0:
                 return self._end_of_trailers(line_end)
             if line_end + 2 + length + 2 > len(self._bytes):
