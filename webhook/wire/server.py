@@ -347,15 +347,17 @@ class HttpServer:
                     self._refuse(connection, 408, "the request took too long")
                 else:
                     self._drop(connection)
-            elif (
-                connection.arriving
-                and now - connection.since > self._terms.slow_seconds
-            ):
+            elif self._is_slow(connection, now):
                 slow[connection.peer[0]].append(connection)
         for those in slow.values():
             those.sort(key=lambda each: each.since)
             for connection in those[: -self._terms.slow_per_address]:
                 self._refuse(connection, 429, "too many slow requests at once")
+
+    def _is_slow(self, connection: Connection, now: float) -> bool:
+        """Whether a request has begun and does not come to its end."""
+        is_coming = connection.state is State.ARRIVING and bool(connection.arriving)
+        return is_coming and now - connection.since > self._terms.slow_seconds
 
     def _give_up_somebody(self) -> bool:
         """Make room for one; False when everybody is being worked for."""
@@ -366,6 +368,9 @@ class HttpServer:
         ]
         if not idle:
             return False
+        # Who keeps a connection for later is in nobody's way while there are others.
+        now = time.monotonic()
+        idle = [each for each in idle if self._is_slow(each, now)] or idle
         held = Counter(each.peer[0] for each in idle)
         victim = min(idle, key=lambda each: (-held[each.peer[0]], each.since))
         if victim.state is ConnectionState.LEAVING:

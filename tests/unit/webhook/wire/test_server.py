@@ -168,7 +168,7 @@ def test_an_address_may_have_only_some_slow_requests(pages: Pages) -> None:
 
 
 def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:
-    bounds = terms(connections=10, head_seconds=60)
+    bounds = terms(connections=10, head_seconds=60, slow_seconds=60)
     with run_http_server(pages.app, terms=bounds) as door:
         silent = [door.peer() for _ in range(5)]
         dripping = [door.peer() for _ in range(5)]
@@ -180,6 +180,23 @@ def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:
             assert hook(door) == 202
         dripping[-1].say("x\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         assert dripping[-1].answer()[0] == 202
+
+
+def test_who_keeps_a_connection_for_later_is_not_the_one_who_makes_room(
+    pages: Pages,
+) -> None:
+    bounds = terms(connections=10, slow_seconds=0, slow_per_address=9)
+    with run_http_server(pages.app, terms=bounds) as door:
+        kept = [door.peer() for _ in range(8)]
+        dripping = [door.peer() for _ in range(2)]
+        for each in dripping:
+            each.say(HALF_A_HEAD)
+        # It has been answered, so what was sent before it has come, too.
+        assert kept[-1].ask() == (200, b"GET ")
+        assert hook(door) == 202
+        assert dripping[0].answer()[0] == 408
+        for each in kept:
+            assert each.ask() == (200, b"GET ")
 
 
 def test_large_bodies_have_a_bound_together(pages: Pages) -> None:
