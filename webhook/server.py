@@ -51,15 +51,15 @@ class _Worker(Worker):
         # for some 70 ms, once in some thousand notifications.
         gc.collect()
         gc.freeze()
-        door = HttpServer(
+        server = HttpServer(
             self.sockets,
             WsgiRunner(self.cfg, self.wsgi),
-            self.app.desk,
+            self.app.policy,
             PeerLimits(),
             urgent_threads=_URGENT_THREADS,
             other_threads=_OTHER_THREADS,
         )
-        door.run(self._is_wanted, wake=self.PIPE[0], grace_seconds=_GRACE_SECONDS)
+        server.run(self._is_wanted, wake=self.PIPE[0], grace_seconds=_GRACE_SECONDS)
         self.app.close()
 
     def _is_wanted(self) -> bool:
@@ -73,7 +73,7 @@ class _Server(BaseApplication):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._deferred: DeferredQueue | None = None
-        self.desk = desk(config.sources, config.limits)
+        self.policy = policy(config.sources, config.limits)
         super().__init__()
 
     def load_config(self) -> None:
@@ -111,7 +111,7 @@ class _Server(BaseApplication):
             self._deferred.close()
 
 
-def desk(sources: Mapping[str, SourceConfig], limits: Limits) -> RequestPolicy:
+def policy(sources: Mapping[str, SourceConfig], limits: Limits) -> RequestPolicy:
     """Return what is decided of a request before its body is there."""
 
     def body_bytes(head: RequestHead) -> int:

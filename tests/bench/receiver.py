@@ -6,7 +6,7 @@ and each of them is for another image, which is the most work it can be.
 Then the same under siege (``siege.py``), while clients fetch objects of the repository.
 Everybody is on loopback and has an address as they would have in the world: the
 registry one, each client one of its own, and the slow ones come 25 or 10 from one, so
-that what an address may have at most (``webhook/wire/terms.py``: 32 slow requests in
+that what an address may have at most (``webhook/wire/limits.py``: 32 slow requests in
 each of two processes) does not end the siege before it begins. Together they want more
 connections than there are, so that there is always somebody to be given up.
 """

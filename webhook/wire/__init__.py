@@ -6,7 +6,7 @@ connections of a process), ``gunicorn_bridge.py`` (a request that is there, put 
 the application by gunicorn's own parser).
 
 One thread waits for all requests and one for all answers that a peer is slow to take.
-A thread of a lane is taken only while a request is worked on, from its last byte in to
+A thread of a pool is taken only while a request is worked on, from its last byte in to
 the moment at which its answer is handed to the kernel or to the other waiting thread.
 """
 

@@ -14,9 +14,9 @@ from webhook.wire.response import Address, ResponseBuffer
 class ConnectionState(Enum):
     """Whose a connection is; see ``server.py``."""
 
-    ARRIVING = 1
+    READING = 1
     WORKING = 2
-    LEAVING = 3
+    WRITING = 3
     GONE = 4
 
 
@@ -26,8 +26,8 @@ class Connection:
     Attributes:
         peer: its address.
         here: the address of ours to which it came.
-        arriving: what it has sent.
-        leaving: what it has not yet taken.
+        request: what it has sent.
+        response: what it has not yet taken.
         since: when the present request, or the waiting for it, began.
         deadline: for whatever is being waited for.
         is_whole: whether all of the present request is there.
@@ -37,17 +37,27 @@ class Connection:
     """
 
     __slots__ = (
-        "arriving", "deadline", "drained", "here", "is_whole", "leaving", "peer",
-        "promised", "since", "sock", "state", "stays",
+        "deadline",
+        "drained",
+        "here",
+        "is_whole",
+        "peer",
+        "promised",
+        "request",
+        "response",
+        "since",
+        "sock",
+        "state",
+        "stays",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Address) -> None:
         self.sock = sock
         self.peer = peer
         self.here: Address = sock.getsockname()
-        self.arriving = RequestBuffer()
-        self.leaving = ResponseBuffer()
-        self.state = ConnectionState.ARRIVING
+        self.request = RequestBuffer()
+        self.response = ResponseBuffer()
+        self.state = ConnectionState.READING
         self.since = self.deadline = time.monotonic()
         self.is_whole = True
         self.stays = True

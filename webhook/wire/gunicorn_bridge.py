@@ -68,7 +68,7 @@ class WsgiRunner:
     def answer(
         self,
         request: bytes,
-        leaving: ResponseBuffer,
+        buffer: ResponseBuffer,
         *,
         peer: Address,
         here: Address,
@@ -79,7 +79,7 @@ class WsgiRunner:
 
         Args:
             request: its bytes.
-            leaving: takes the answer.
+            buffer: takes the answer.
             peer: who asks.
             here: the address of ours that was asked.
             is_whole: ``request`` has all of the body.
@@ -88,9 +88,7 @@ class WsgiRunner:
         # The published types are those of an older gunicorn.
         parser: Any = RequestParser(self._settings, _source(request, is_whole), peer)
         try:
-            stays: bool = self._speak(
-                parser, leaving, peer, here, is_whole and may_stay
-            )
+            stays: bool = self._run(parser, buffer, peer, here, is_whole and may_stay)
             # If gunicorn sees the end of the request elsewhere, it is not used again.
             return (
                 stays and parser.finish_body() and not parser.unreader.take_buffered()
@@ -105,22 +103,22 @@ class WsgiRunner:
         except Exception:
             log.exception("sender=%s not answered", peer[0])
             answer = refusal(503, "try again later")
-        leaving.close()
-        leaving.sendall(answer)
+        buffer.close()
+        buffer.sendall(answer)
         return False
 
-    def _speak(
+    def _run(
         self,
         parser: Any,
-        leaving: ResponseBuffer,
+        buffer: ResponseBuffer,
         peer: Address,
         here: Address,
         may_stay: bool,  # noqa: FBT001 - computed
     ) -> bool:
         request = next(parser)
-        # The door has said so already, if it waited for the body.
+        # The server has said so already, if it waited for the body.
         request._expected_100_continue = False  # noqa: SLF001
-        response, environ = _create(request, leaving, peer, here, self._settings)
+        response, environ = _create(request, buffer, peer, here, self._settings)
         environ["wsgi.multithread"] = True
         if not may_stay:
             response.force_close()

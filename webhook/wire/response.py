@@ -137,7 +137,7 @@ class Responding(Protocol):
 
     sock: socket.socket
     peer: Address
-    leaving: ResponseBuffer
+    response: ResponseBuffer
     deadline: float
     drained: int
 
@@ -173,7 +173,7 @@ class ResponseSender(Generic[T]):
         self._there: dict[int, tuple[T, int]] = {}
         self._lock = Lock()
         self._is_open = True
-        self._thread = Thread(target=self._work, name="outbox", daemon=True)
+        self._thread = Thread(target=self._work, name="sender", daemon=True)
         self._thread.start()
 
     def take(self, connection: T) -> None:
@@ -233,7 +233,7 @@ class ResponseSender(Generic[T]):
         is_sending = event == select.EPOLLOUT
         try:
             if is_sending:
-                is_over = connection.leaving.push(connection.sock)
+                is_over = connection.response.push(connection.sock)
             else:
                 data = connection.sock.recv(_DRAIN_BYTES)
                 connection.drained += len(data)

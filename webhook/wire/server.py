@@ -1,11 +1,11 @@
 """Who looks after all connections of a process.
 
-A connection belongs to exactly one party at a time: to the door while a request comes
-in (``ARRIVING``), to a thread of a lane while it is worked on (``WORKING``), to the
-outbox while the answer goes out (``LEAVING``). Each hands it on and does not touch it
-again. The kernel tells the door of a connection once and then no more until it is asked
-to (EPOLLONESHOT), so that whoever is done with an answer can give the connection back
-without waking the door.
+A connection belongs to exactly one party at a time: to the server while a request comes
+in (``READING``), to a thread of a pool while it is worked on (``WORKING``), to the
+sender while the answer goes out (``WRITING``). Each hands it on and does not touch it
+again. The kernel tells the server of a connection once and then no more until it is
+asked to (EPOLLONESHOT), so that whoever is done with an answer can give the connection
+back without waking the server.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ class HttpServer:
 
     Args:
         listeners: bound and listening.
-        speaker: answers requests.
-        desk: decides what is worth waiting for.
-        terms: what a peer may take.
+        runner: answers requests.
+        policy: decides what is worth waiting for.
+        limits: what a peer may take.
         urgent_threads: for the requests that are urgent.
         other_threads: for the others.
     """
@@ -50,27 +50,27 @@ class HttpServer:
     def __init__(
         self,
         listeners: Sequence[socket.socket],
-        speaker: WsgiRunner,
-        desk: RequestPolicy,
-        terms: PeerLimits,
+        runner: WsgiRunner,
+        policy: RequestPolicy,
+        limits: PeerLimits,
         *,
         urgent_threads: int,
         other_threads: int,
     ) -> None:
         self._listeners = {each.fileno(): each for each in listeners}
-        self._speaker = speaker
-        self._desk = desk
-        self._terms = terms
+        self._runner = runner
+        self._policy = policy
+        self._limits = limits
         self._poll = select.epoll()
         self._there: dict[int, Connection] = {}
         self._promised = 0
         self._lock = Lock()
         self._is_stopping = False
-        self._outbox: ResponseSender[Connection] = ResponseSender(
+        self._sender: ResponseSender[Connection] = ResponseSender(
             self._answered,
             self._drop,
-            linger_seconds=terms.linger_seconds,
-            tick_seconds=terms.tick_seconds,
+            linger_seconds=limits.linger_seconds,
+            tick_seconds=limits.tick_seconds,
         )
         self._urgent = WorkerPool("urgent", urgent_threads, self._work)
         self._others = WorkerPool("other", other_threads, self._work)
@@ -97,7 +97,7 @@ class HttpServer:
         while is_wanted():
             self._turn(wake)
             if time.monotonic() >= tick:
-                tick = time.monotonic() + self._terms.tick_seconds
+                tick = time.monotonic() + self._limits.tick_seconds
                 self._look_at_deadlines()
         self._is_stopping = True
         for listener in self._listeners.values():
@@ -108,13 +108,13 @@ class HttpServer:
             self._look_at_deadlines()
         self._urgent.close()
         self._others.close()
-        self._outbox.close()
+        self._sender.close()
         for connection in list(self._there.values()):
             self._drop(connection)
         self._poll.close()
 
     def _turn(self, wake: int) -> None:
-        for number, _ in self._poll.poll(self._terms.tick_seconds):
+        for number, _ in self._poll.poll(self._limits.tick_seconds):
             if number == wake:
                 with contextlib.suppress(OSError):
                     os.read(wake, 4096)
@@ -124,14 +124,14 @@ class HttpServer:
                 connection = self._there.get(number)
                 if (
                     connection is not None
-                    and connection.state is ConnectionState.ARRIVING
+                    and connection.state is ConnectionState.READING
                 ):
                     self._read_or_drop(connection)
 
     def _are_busy(self) -> bool:
         """Whether anybody is in the middle of something; who only stays is sent off."""
         for connection in list(self._there.values()):
-            if connection.state is ConnectionState.ARRIVING and not connection.arriving:
+            if connection.state is ConnectionState.READING and not connection.request:
                 self._drop(connection)
         return bool(self._there)
 
@@ -149,12 +149,15 @@ class HttpServer:
             return
         sock.setblocking(False)
         connection = Connection(sock, peer)
-        if len(self._there) >= self._terms.connections and not self._give_up_somebody():
+        if (
+            len(self._there) >= self._limits.connections
+            and not self._give_up_somebody()
+        ):
             with contextlib.suppress(OSError):
                 sock.send(refusal(503, "too many connections; try again later"))
             sock.close()
             return
-        connection.deadline = connection.since + self._terms.head_seconds
+        connection.deadline = connection.since + self._limits.head_seconds
         self._there[sock.fileno()] = connection
         try:
             self._poll.register(sock, _ONCE)
@@ -179,27 +182,27 @@ class HttpServer:
         except OSError:
             data = b""
         if not data:
-            if connection.arriving:
+            if connection.request:
                 log.info("sender=%s broke off", connection.peer[0])
             self._drop(connection)
             return
-        if not connection.arriving:
+        if not connection.request:
             connection.since = time.monotonic()
-            connection.deadline = connection.since + self._terms.head_seconds
+            connection.deadline = connection.since + self._limits.head_seconds
         self._go_on(connection, data)
 
     def _go_on(self, connection: Connection, data: bytes) -> None:
         """Take what came, and have it worked on if it is enough."""
-        arriving = connection.arriving
-        is_new = arriving.head is None
+        request = connection.request
+        is_new = request.head is None
         try:
-            arriving.feed(data)
-            head = arriving.head
+            request.feed(data)
+            head = request.head
             if head is None:
                 self._listen(connection)
                 return
-            largest = self._desk.body_bytes(head)
-            is_whole = arriving.is_whole(largest)
+            largest = self._policy.body_bytes(head)
+            is_whole = request.is_whole(largest)
         except TooLarge as exc:
             self._refuse(connection, exc.status, "the request is too large")
             return
@@ -219,7 +222,7 @@ class HttpServer:
         if size > _SMALL_BYTES and not self._promise(connection, size):
             self._refuse(connection, 503, "too much at once; try again later")
             return
-        connection.deadline = time.monotonic() + self._terms.body_seconds
+        connection.deadline = time.monotonic() + self._limits.body_seconds
         if head.is_asking:
             with contextlib.suppress(OSError):
                 connection.sock.send(_CONTINUE)
@@ -230,13 +233,13 @@ class HttpServer:
     ) -> None:
         connection.is_whole = is_whole and head.is_plain
         connection.state = ConnectionState.WORKING
-        lane = self._urgent if self._desk.is_urgent(head) else self._others
-        lane.put(connection)
+        pool = self._urgent if self._policy.is_urgent(head) else self._others
+        pool.put(connection)
 
     def _listen(self, connection: Connection) -> None:
         """Wait for more; whoever calls this lets go of the connection."""
         try:
-            connection.state = ConnectionState.ARRIVING
+            connection.state = ConnectionState.READING
             self._poll.modify(connection.sock, _ONCE)
         except (OSError, ValueError):
             # Given up meanwhile.
@@ -244,7 +247,7 @@ class HttpServer:
 
     def _promise(self, connection: Connection, size: int) -> bool:
         with self._lock:
-            if self._promised + size > self._terms.bodies_bytes:
+            if self._promised + size > self._limits.bodies_bytes:
                 return False
             self._promised += size
             connection.promised = size
@@ -256,13 +259,13 @@ class HttpServer:
                 self._promised -= connection.promised
                 connection.promised = 0
 
-    # Working, in a thread of a lane.
+    # Working, in a thread of a pool.
 
     def _work(self, connection: Connection) -> None:
         try:
-            connection.stays = self._speaker.answer(
-                connection.arriving.take(),
-                connection.leaving,
+            connection.stays = self._runner.answer(
+                connection.request.take(),
+                connection.response,
                 peer=connection.peer,
                 here=connection.here,
                 is_whole=connection.is_whole,
@@ -277,7 +280,7 @@ class HttpServer:
     def _send(self, connection: Connection) -> None:
         """Send the answer now, or have it sent."""
         try:
-            is_out = connection.leaving.push(connection.sock)
+            is_out = connection.response.push(connection.sock)
         except OSError:
             self._drop(connection)
             return
@@ -287,11 +290,11 @@ class HttpServer:
         connection.since = time.monotonic()
         connection.deadline = (
             connection.since
-            + self._terms.answer_seconds
-            + len(connection.leaving) / self._terms.slowest_rate
+            + self._limits.answer_seconds
+            + len(connection.response) / self._limits.slowest_rate
         )
-        connection.state = ConnectionState.LEAVING
-        self._outbox.take(connection)
+        connection.state = ConnectionState.WRITING
+        self._sender.take(connection)
 
     # Going; in whichever thread has sent the last byte of an answer.
 
@@ -300,12 +303,12 @@ class HttpServer:
             self._part(connection)
             return
         connection.since = time.monotonic()
-        if connection.arriving:
+        if connection.request:
             # The next request has come together with this one.
-            connection.deadline = connection.since + self._terms.head_seconds
+            connection.deadline = connection.since + self._limits.head_seconds
             self._go_on(connection, b"")
         else:
-            connection.deadline = connection.since + self._terms.idle_seconds
+            connection.deadline = connection.since + self._limits.idle_seconds
             self._listen(connection)
 
     def _part(self, connection: Connection) -> None:
@@ -314,14 +317,14 @@ class HttpServer:
             self._drop(connection)
             return
         connection.since = time.monotonic()
-        connection.state = ConnectionState.LEAVING
-        self._outbox.part(connection)
+        connection.state = ConnectionState.WRITING
+        self._sender.part(connection)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer without having asked anybody, and end."""
         log.warning("sender=%s status=%d %s", connection.peer[0], status, reason)
         connection.stays = connection.is_whole = False
-        connection.leaving.sendall(refusal(status, reason))
+        connection.response.sendall(refusal(status, reason))
         self._send(connection)
 
     def _drop(self, connection: Connection) -> None:
@@ -332,7 +335,7 @@ class HttpServer:
             self._there.pop(connection.sock.fileno(), None)
         self._redeem(connection)
         connection.sock.close()
-        connection.leaving.close()
+        connection.response.close()
 
     # Giving up those who take too long.
 
@@ -340,10 +343,10 @@ class HttpServer:
         now = time.monotonic()
         slow: defaultdict[str, list[Connection]] = defaultdict(list)
         for connection in list(self._there.values()):
-            if connection.state is not ConnectionState.ARRIVING:
+            if connection.state is not ConnectionState.READING:
                 continue
             if now >= connection.deadline:
-                if connection.arriving:
+                if connection.request:
                     self._refuse(connection, 408, "the request took too long")
                 else:
                     self._drop(connection)
@@ -351,20 +354,22 @@ class HttpServer:
                 slow[connection.peer[0]].append(connection)
         for those in slow.values():
             those.sort(key=lambda each: each.since)
-            for connection in those[: -self._terms.slow_per_address]:
+            for connection in those[: -self._limits.slow_per_address]:
                 self._refuse(connection, 429, "too many slow requests at once")
 
     def _is_slow(self, connection: Connection, now: float) -> bool:
         """Whether a request has begun and does not come to its end."""
-        is_coming = connection.state is State.ARRIVING and bool(connection.arriving)
-        return is_coming and now - connection.since > self._terms.slow_seconds
+        is_coming = connection.state is ConnectionState.READING and bool(
+            connection.request
+        )
+        return is_coming and now - connection.since > self._limits.slow_seconds
 
     def _give_up_somebody(self) -> bool:
         """Make room for one; False when everybody is being worked for."""
         idle = [
             each
             for each in list(self._there.values())
-            if each.state in {ConnectionState.ARRIVING, ConnectionState.LEAVING}
+            if each.state in {ConnectionState.READING, ConnectionState.WRITING}
         ]
         if not idle:
             return False
@@ -373,12 +378,12 @@ class HttpServer:
         idle = [each for each in idle if self._is_slow(each, now)] or idle
         held = Counter(each.peer[0] for each in idle)
         victim = min(idle, key=lambda each: (-held[each.peer[0]], each.since))
-        if victim.state is ConnectionState.LEAVING:
-            # It is the outbox's, which will see it and drop it.
+        if victim.state is ConnectionState.WRITING:
+            # It is the sender's, which will see it and drop it.
             with contextlib.suppress(OSError):
                 victim.sock.shutdown(socket.SHUT_RDWR)
         else:
-            if victim.arriving:
+            if victim.request:
                 # Who has not begun to ask would take it for the answer to what follows.
                 with contextlib.suppress(OSError):
                     victim.sock.send(refusal(408, "others are waiting"))

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from flask import Flask, Response, request, send_file
 from gunicorn.config import Config
 
 from webhook.wire import HttpServer, PeerLimits, RequestHead, RequestPolicy, WsgiRunner
@@ -91,17 +93,17 @@ class RunningHttpServer:
 def run_http_server(
     application: Callable[..., Any],
     *,
-    terms: PeerLimits | None = None,
+    limits: PeerLimits | None = None,
     body_bytes: Callable[[RequestHead], int] = any_megabyte,
     threads: int = 2,
 ) -> Iterator[RunningHttpServer]:
-    """Serve an application, with so many threads for each of the lanes."""
+    """Serve an application, with so many threads for each of the pools."""
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
         server = HttpServer(
             [listener],
             WsgiRunner(Config(), application),
             RequestPolicy(body_bytes, is_hook),
-            terms or PeerLimits(tick_seconds=TICK_SECONDS),
+            limits or PeerLimits(tick_seconds=TICK_SECONDS),
             urgent_threads=threads,
             other_threads=threads,
         )
@@ -127,3 +129,61 @@ def run_http_server(
             os.close(read)
             os.close(write)
             assert not thread.is_alive()
+
+
+LARGE = bytes(range(256)) * 32_768  # 8 MiB, more than the kernel takes of an answer
+
+
+class Pages:
+    """An application with a page for each way of being slow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.go_on = threading.Event()
+        self.app = app = Flask("pages")
+        self.read: list[bytes] = []
+        large = folder / "large"
+        large.write_bytes(LARGE)
+
+        @app.route("/", methods=["GET", "POST"])
+        def echo() -> bytes:
+            self.read.append(request.get_data())
+            return request.method.encode() + b" " + self.read[-1]
+
+        @app.post("/hooks/<name>")
+        def hook(name: str) -> tuple[str, int]:
+            if name == "stranger":
+                return "not found", 404
+            self.read.append(request.get_data())
+            return "taken", 202
+
+        @app.get("/file")
+        def file() -> Response:
+            return send_file(large, max_age=1)
+
+        @app.get("/page")
+        def page() -> bytes:
+            return LARGE
+
+        @app.get("/slow")
+        def slow() -> str:
+            assert self.go_on.wait(30)
+            return "slow"
+
+        @app.get("/fault")
+        def fault() -> Response:
+            return Response(parts(), headers={"Content-Length": "9"})
+
+        def parts() -> Iterator[bytes]:
+            yield b"half"
+            raise RuntimeError("a fault")
+
+
+def limits(**more: Any) -> PeerLimits:
+    return PeerLimits(**{"tick_seconds": TICK_SECONDS, **more})
+
+
+def hook(server: RunningHttpServer, name: str = "hub", body: str = "now") -> int:
+    peer = server.peer()
+    peer.say(f"POST /hooks/{name} HTTP/1.1\r\nHost: h\r\n")
+    peer.say(f"Content-Length: {len(body)}\r\n\r\n{body}")
+    return peer.answer()[0]

@@ -183,8 +183,8 @@ def test_a_server_sends_one_file_after_another_over_one_connection(
     storage: Path,
 ) -> None:
     files_there = {OBJECT: CONTENT, ".cvmfspublished": b"manifest", CATALOG: b"catalog"}
-    with serving(storage) as door:
-        connection = http.client.HTTPConnection(*door.address, timeout=30)
+    with serving(storage) as server:
+        connection = http.client.HTTPConnection(*server.address, timeout=30)
         connection.connect()
         first = connection.sock
         for name, content in files_there.items():
@@ -206,8 +206,8 @@ def serving(storage: Path) -> Iterator[RunningHttpServer]:
     """Serve a repository on a socket."""
     app = Flask("webhook", static_folder=None)
     app.register_blueprint(cvmfs_files.blueprint({FQRN: storage}, SITE))
-    with run_http_server(app) as door:
-        yield door
+    with run_http_server(app) as server:
+        yield server
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

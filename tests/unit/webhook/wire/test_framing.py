@@ -114,16 +114,16 @@ def chunks(draw: st.DrawFn) -> bytes:
 
 def our_end(stream: bytes, step: int) -> tuple[RequestHead, int] | None:
     """Return head and end of a request that everybody would read in one way."""
-    arriving = RequestBuffer()
+    request = RequestBuffer()
     for start in range(0, len(stream), step):
         try:
-            arriving.feed(stream[start : start + step])
-            is_whole = arriving.is_whole(MANY)
+            request.feed(stream[start : start + step])
+            is_whole = request.is_whole(MANY)
         except TooLarge:
             return None
-        head = arriving.head
+        head = request.head
         if is_whole and head is not None:
-            return (head, len(arriving.take())) if head.is_plain else None
+            return (head, len(request.take())) if head.is_plain else None
     return None
 
 

@@ -19,13 +19,13 @@ TRAILERS = CHUNKED[:-2] + b"X-Sum: 0\r\n\r\n"
 
 
 def requests_in(pieces: list[bytes]) -> list[bytes]:
-    arriving, found = RequestBuffer(), []
+    request, found = RequestBuffer(), []
     for piece in pieces:
-        arriving.feed(piece)
-        while arriving.is_whole(MANY):
-            found.append(arriving.take())
-            arriving.feed(b"")
-    assert len(arriving) == 0
+        request.feed(piece)
+        while request.is_whole(MANY):
+            found.append(request.take())
+            request.feed(b"")
+    assert len(request) == 0
     return found
 
 
@@ -42,12 +42,12 @@ def test_requests_are_told_apart_wherever_they_are_cut(
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
 def test_any_bytes_either_wait_or_make_a_request(junk: bytes, cuts: list[int]) -> None:
-    arriving = RequestBuffer()
-    arriving.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     for cut in sorted(cuts):
-        arriving.feed(junk[:cut])
-        if arriving.is_whole(MANY):
-            assert arriving.take()
+        request.feed(junk[:cut])
+        if request.is_whole(MANY):
+            assert request.take()
             return
 
 
@@ -72,20 +72,20 @@ def test_a_head_is_read_as_wsgi_will_show_it() -> None:
     ],
 )
 def test_what_could_be_read_in_two_ways_takes_the_rest_along(line: bytes) -> None:
-    arriving = RequestBuffer()
-    arriving.feed(b"POST / HTTP/1.1\r\n" + line + b"\r\n\r\n" + GET)
-    assert arriving.head is not None
-    assert not arriving.head.is_plain
-    assert arriving.is_whole(MANY)
-    assert arriving.take().endswith(GET)
-    assert len(arriving) == 0
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\n" + line + b"\r\n\r\n" + GET)
+    assert request.head is not None
+    assert not request.head.is_plain
+    assert request.is_whole(MANY)
+    assert request.take().endswith(GET)
+    assert len(request) == 0
 
 
 def test_a_head_without_an_end_is_too_large() -> None:
-    arriving = RequestBuffer()
-    arriving.feed(b"a" * LONGEST_HEAD)
+    request = RequestBuffer()
+    request.feed(b"a" * LONGEST_HEAD)
     with pytest.raises(TooLarge) as caught:
-        arriving.feed(b"a")
+        request.feed(b"a")
     assert caught.value.status == 431
 
 
@@ -93,12 +93,12 @@ def test_a_head_without_an_end_is_too_large() -> None:
     "chunk", [b"1\r\na\r\n", b"ffff\r\n" + b"a" * 65_535 + b"\r\n"]
 )
 def test_chunks_without_an_end_are_too_large(chunk: bytes) -> None:
-    arriving = RequestBuffer()
-    arriving.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while len(arriving) < 100_000:
-        arriving.feed(chunk)
-        assert not arriving.is_whole(100_000)
-    arriving.feed(chunk * (110_000 // len(chunk) + 1))
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while len(request) < 100_000:
+        request.feed(chunk)
+        assert not request.is_whole(100_000)
+    request.feed(chunk * (110_000 // len(chunk) + 1))
     with pytest.raises(TooLarge) as caught:
-        arriving.is_whole(100_000)
+        request.is_whole(100_000)
     assert caught.value.status == 413
