@@ -2,15 +2,15 @@
 
 The one place that introduces the configuration to those who do the work: connections,
 ledger and queue (``Front``), registries, and the publisher of each repository by its
-kind (``_PUBLISHERS``).
+kind (``PUBLISHERS``).
 """
 
 import logging
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import redis
 
@@ -139,7 +139,16 @@ def open_publisher(config: Config, fqrn: str, front: Front | None = None) -> Pub
         fqrn: its name.
         front: through which workers publish together; without it, each for itself.
     """
-    return _PUBLISHERS[configured(config, fqrn).publisher](config, fqrn, front)
+    return PUBLISHERS[configured(config, fqrn).publisher].open(config, fqrn, front)
+
+
+def open_published(config: Config, fqrn: str) -> PublishedTree:
+    """Return the present revision of one configured repository, for a command.
+
+    Raises:
+        FormatError: (here and while it is read) it cannot be read.
+    """
+    return PUBLISHERS[configured(config, fqrn).publisher].read(config, fqrn)
 
 
 def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publisher:
@@ -149,8 +158,19 @@ def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publish
     return NativePublisher(fqrn, lambda: open_repository(config, fqrn), queue)
 
 
-_PUBLISHERS: Mapping[str, Callable[[Config, str, Front | None], Publisher]] = {
-    NATIVE: _native_publisher,
+def _native_published(config: Config, fqrn: str) -> PublishedTree:
+    return open_repository(config, fqrn).read()
+
+
+class PublisherKind(NamedTuple):
+    """How repositories of one kind of publisher are written and read."""
+
+    open: Callable[[Config, str, Front | None], Publisher]
+    read: Callable[[Config, str], PublishedTree]
+
+
+PUBLISHERS: Mapping[str, PublisherKind] = {
+    NATIVE: PublisherKind(_native_publisher, _native_published),
 }
 
 
@@ -169,13 +189,9 @@ def configured(config: Config, fqrn: str) -> RepositoryConfig:
     return repository
 
 
-def open_published(config: Config, fqrn: str) -> PublishedTree:
-    """Return the present revision of one configured repository, for a command.
-
-    Raises:
-        FormatError: (here and while it is read) it cannot be read.
-    """
-    return open_repository(config, fqrn).read()
+def native_repositories(config: Config) -> Sequence[RepositoryConfig]:
+    """Return the repositories that we hold storage and keys of."""
+    return [each for each in config.repositories.values() if each.publisher == NATIVE]
 
 
 def open_repository(config: Config, fqrn: str) -> Repository:
@@ -188,11 +204,7 @@ def open_repository(config: Config, fqrn: str) -> Repository:
         NotNative: another kind of publisher has it.
         FormatError: it cannot be opened.
     """
-    repository = configured(config, fqrn)
-    if repository.publisher != NATIVE:
-        raise NotNative(
-            f"{fqrn} is published by {repository.publisher}: use its own tools for this"
-        )
+    repository = _native(config, fqrn)
     return Repository.open(
         fqrn,
         _storage(repository),
@@ -210,9 +222,19 @@ def open_storage(config: Config, fqrn: str) -> LocalStorage | S3Storage | StockS
 
     Raises:
         NoSuchRepository: the configuration does not have it.
+        NotNative: another kind of publisher has it.
         StorageFailed: the folder of their locks cannot be looked at.
     """
-    return _storage(configured(config, fqrn))
+    return _storage(_native(config, fqrn))
+
+
+def _native(config: Config, fqrn: str) -> RepositoryConfig:
+    repository = configured(config, fqrn)
+    if repository.publisher != NATIVE:
+        raise NotNative(
+            f"{fqrn} is published by {repository.publisher}: use its own tools for this"
+        )
+    return repository
 
 
 def _auto_tags(repository: RepositoryConfig) -> AutoTags | None:

@@ -24,6 +24,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from workers.config import Config, SiteConfig
+from workers.wiring import native_repositories
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ _BLOCK_BYTES = 65_536
 def local_roots(config: Config) -> dict[str, Path]:
     """Return the folder of each repository whose storage is one on this machine."""
     roots = {}
-    for repository in config.repositories.values():
+    for repository in native_repositories(config):
         url = urlsplit(repository.storage)
         if url.scheme == "file" and url.netloc in {"", "localhost"}:
             roots[repository.fqrn] = Path(unquote(url.path))

@@ -30,6 +30,7 @@ from workers.wiring import (
     Front,
     NoSuchRepository,
     configured,
+    native_repositories,
     open_published,
     open_publisher,
     open_repository,
@@ -65,12 +66,13 @@ def create_repository(config: Config, fqrn: str) -> Repository:
 
 
 def create_missing_repositories(config: Config) -> None:
-    """Create the configured repositories that are not there yet.
+    """Create the configured native repositories that are not there yet.
 
     Raises:
         StorageFailed: a storage is not fit for a repository.
     """
-    for fqrn, repository in config.repositories.items():
+    for repository in native_repositories(config):
+        fqrn = repository.fqrn
         storage = open_storage(config, fqrn)
         # Whatever is wrong with a bucket is found now, not with the first commit.
         if repository.storage.startswith("s3://"):
@@ -84,13 +86,12 @@ def check_repository(
     config: Config, fqrn: str, *, contents: bool, tell: Tell
 ) -> Iterator[Finding]:
     """Yield everything that is wrong with one configured native repository."""
-    repository = configured(config, fqrn)
-    key = repository.keys / f"{fqrn}.pub"
+    storage = open_storage(config, fqrn)
+    key = configured(config, fqrn).keys / f"{fqrn}.pub"
     try:
         public_key = parse_public_key(key.read_bytes())
     except OSError as error:
         raise NoSuchRepository(f"{key}: {error.strerror}") from error
-    storage = open_storage(config, fqrn)
     now = int(time.time())
     return check(
         storage,

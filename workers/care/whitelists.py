@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from workers.config import Config, RepositoryConfig
 from workers.cvmfs import FormatError, NotFound, Whitelist
 from workers.cvmfs.storage.storage import WHITELIST
-from workers.wiring import open_repository, open_storage
+from workers.wiring import native_repositories, open_repository, open_storage
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +111,8 @@ class WhitelistWatch:
 
     def look(self) -> None:
         """Look at all of them now."""
-        repositories = self._config.repositories
-        self._seen = tuple(
-            self._standing(repository) for repository in repositories.values()
-        )
+        repositories = native_repositories(self._config)
+        self._seen = tuple(self._standing(repository) for repository in repositories)
         self._looked_at = time.monotonic()
 
     def _look_and_release(self) -> None:
@@ -145,7 +143,7 @@ def renew_whitelists(config: Config) -> None:
     Only of repositories whose master key is here; what goes wrong is logged, since the
     next try comes long before it matters.
     """
-    for fqrn in config.repositories:
+    for fqrn in [repository.fqrn for repository in native_repositories(config)]:
         try:
             repository = open_repository(config, fqrn)
             left = repository.whitelist().expires.timestamp() - time.time()

@@ -1,16 +1,44 @@
-"""Whether a repository has locks of the stock tools, and where."""
+"""Which publisher, reader and storage a configured repository has."""
 
+import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.support.repositories.repository_builders import FQRN, keys
+from webhook.web.cvmfs_files import local_roots
 from workers import wiring
-from workers.care.repository import create_repository
+from workers.care.repository import (
+    add_tag,
+    check_repository,
+    collect_garbage,
+    create_missing_repositories,
+    create_repository,
+    remove_tag,
+    resign,
+    roll_back,
+)
+from workers.care.whitelists import WhitelistWatch, renew_whitelists
 from workers.config import Config, RepositoryConfig, load_config
-from workers.cvmfs import LocalStorage, PutLink, RepositoryBusy, StorageFailed
+from workers.cvmfs import (
+    LocalStorage,
+    PutLink,
+    RepositoryBusy,
+    Retention,
+    StorageFailed,
+)
 from workers.cvmfs.storage.shared_with_stock import StockStorage
-from workers.wiring import open_repository
+from workers.publishing.publisher import PublishedTree, Publisher
+from workers.wiring import (
+    NotNative,
+    open_published,
+    open_publisher,
+    open_repository,
+    open_storage,
+)
 
 
 def config(tmp_path: Path, spool: Path | None = None) -> Config:
@@ -24,7 +52,58 @@ def saved_keys(tmp_path: Path) -> None:
     keys().save(tmp_path / "keys")
 
 
-def test_the_configuration_may_name_it(tmp_path: Path) -> None:
+@pytest.fixture
+def foreign(tmp_path: Path) -> Config:
+    """Return a configuration whose repository a kind that is not ours publishes."""
+    repository = config(tmp_path).repositories[FQRN]
+    other = dataclasses.replace(repository, publisher="gateway")
+    return Config(repositories={FQRN: other})
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        open_repository,
+        open_storage,
+        create_repository,
+        resign,
+        partial(add_tag, name="a", description=""),
+        partial(remove_tag, name="a"),
+        partial(roll_back, target="a"),
+        partial(collect_garbage, retention=Retention(), dry_run=True, tell=print),
+        partial(check_repository, contents=False, tell=print),
+    ],
+)
+def test_what_another_publisher_has_is_for_its_own_tools(
+    foreign: Config, work: Callable[[Config, str], object]
+) -> None:
+    with pytest.raises(NotNative, match=f"{FQRN} is published by gateway: use its own"):
+        work(foreign, FQRN)
+
+
+def test_nothing_is_created_watched_or_served_for_another_publisher(
+    foreign: Config, tmp_path: Path
+) -> None:
+    create_missing_repositories(foreign)
+    assert not (tmp_path / "storage").exists()
+    renew_whitelists(foreign)
+    watch = WhitelistWatch(foreign)
+    watch.look()
+    assert not watch.standings()
+    assert local_roots(foreign) == {}
+
+
+def test_another_kind_is_opened_and_read_by_its_own_line_of_the_table(
+    foreign: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, tree = cast("Publisher", object()), cast("PublishedTree", object())
+    kind = wiring.PublisherKind(lambda *_: publisher, lambda *_: tree)
+    monkeypatch.setattr(wiring, "PUBLISHERS", {"gateway": kind})
+    assert open_publisher(foreign, FQRN) is publisher
+    assert open_published(foreign, FQRN) is tree
+
+
+def test_the_configuration_may_name_a_spool(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     text = f"repositories: {{{FQRN}: {{storage: file:///srv/x, spool: spool/x}}}}"
     path.write_text(text)
