@@ -1,50 +1,12 @@
 """Removing and restoring, as an operator types it and as a program asks for it."""
 
-import json
-from typing import Any
-
 import pytest
-from click.testing import CliRunner, Result
 
+from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
 from tests.support.harness.web_app import WebApp
-from tests.support.images.oci import Image, tar_of
-from webhook.cli import main
-from workers.jobs import run_job
 from workers.ledger import Outcome, RunResult, State
-from workers.reference import Reference
-
-NAME = "atlas/analysis:v1"
-
-
-@pytest.fixture
-def at_work(runner: JobRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a job run whenever a command waits."""
-
-    def work(_seconds: float) -> None:
-        run_job(runner.services, Reference.parse(runner.reference(NAME)))
-
-    monkeypatch.setattr("webhook.commands.images.time.sleep", work)
-
-
-def command(runner: JobRunner, *words: str) -> Result:
-    verb, *rest = words
-    return CliRunner().invoke(main, [verb, *rest, "--config", str(runner.config)])
-
-
-def ask(runner: JobRunner, *words: str) -> Any:
-    result = command(runner, *words, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def publish(runner: JobRunner, text: bytes) -> Image:
-    repository, _, tag = NAME.partition(":")
-    image = runner.registry.push_image(repository, tag, [tar_of({"motd": text})])
-    runner.clock.passes(10)
-    runner.publish(NAME)
-    return image
 
 
 def test_a_name_is_removed_and_that_is_waited_for(

@@ -11,7 +11,9 @@ from workers.cvmfs.errors import FormatError, Malformed
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _WASTE_SHARE = 0.2
-
+_SMALL_PAGE_BYTES = 1024
+_SCHEMA = "1.0"
+"""Of histories and reflogs."""
 
 _REFUSALS = (
     sqlite3.Error,
@@ -77,6 +79,43 @@ def open_database(data: bytes, what: str) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
     return connection
+
+
+def open_owned_database(
+    data: bytes | None, fqrn: str, what: str, *, tables: str, schema_revision: str
+) -> tuple[sqlite3.Connection, str | None]:
+    """Open, or make, one of the small databases that name the repository they are of.
+
+    Args:
+        data: the bytes of the file; ``None`` for a new one.
+        fqrn: the repository's name.
+        what: how error messages call it.
+        tables: of a new one.
+        schema_revision: of a new one.
+
+    Returns:
+        The database in memory, and its schema revision.
+
+    Raises:
+        Malformed: not a database of this kind, or of another repository.
+
+    Source: cvmfs/history_sql.cc, cvmfs/reflog_sql.cc.
+    """
+    if data is None:
+        connection = create_database(tables, _SMALL_PAGE_BYTES)
+        write_properties(
+            connection,
+            {"schema": _SCHEMA, "schema_revision": schema_revision, "fqrn": fqrn},
+        )
+        return connection, schema_revision
+    connection = open_database(data, what)
+    properties = read_properties(connection, what)
+    if properties.get("schema") != _SCHEMA or properties.get("fqrn") != fqrn:
+        raise Malformed(
+            f"{what} has schema {properties.get('schema')!r} and is of"
+            f" {properties.get('fqrn')!r}"
+        )
+    return connection, properties.get("schema_revision")
 
 
 def serialized(connection: sqlite3.Connection) -> bytes:

@@ -9,9 +9,7 @@ Source: cvmfs/history_sql.cc, swissknife_history.cc; cvmfs-format.md section 6.1
 from dataclasses import dataclass
 
 from workers.cvmfs.catalog.database import (
-    create_database,
-    open_database,
-    read_properties,
+    open_owned_database,
     serialized,
     translated,
     write_properties,
@@ -29,9 +27,7 @@ _GENERIC = (
 _TRUNK_DESCRIPTION = "current HEAD"
 _TRUNK_PREVIOUS_DESCRIPTION = "default undo target"
 
-_SCHEMA = "1.0"
 _SCHEMA_REVISION = "3"
-_PAGE_BYTES = 1024
 _WHAT = "history"
 
 # A history without the row of its one nameless branch does not pass the stock check.
@@ -91,22 +87,9 @@ class History:
         self, data: bytes | None, fqrn: str, base: ContentHash = NO_HASH
     ) -> None:
         self._base = base
-        self._schema_revision: str | None = _SCHEMA_REVISION
-        if data is None:
-            self._connection = create_database(_TABLES, _PAGE_BYTES)
-            write_properties(
-                self._connection,
-                {"schema": _SCHEMA, "schema_revision": _SCHEMA_REVISION, "fqrn": fqrn},
-            )
-            return
-        self._connection = open_database(data, _WHAT)
-        properties = read_properties(self._connection, _WHAT)
-        if properties.get("schema") != _SCHEMA or properties.get("fqrn") != fqrn:
-            raise Malformed(
-                f"history has schema {properties.get('schema')!r} and is of"
-                f" {properties.get('fqrn')!r}"
-            )
-        self._schema_revision = properties.get("schema_revision")
+        self._connection, self._schema_revision = open_owned_database(
+            data, fqrn, _WHAT, tables=_TABLES, schema_revision=_SCHEMA_REVISION
+        )
 
     def tags(self) -> list[Tag]:
         """Return all tags, newest revision first.

@@ -11,19 +11,14 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from workers.cvmfs.catalog.database import (
-    create_database,
-    open_database,
-    read_properties,
+    open_owned_database,
     serialized,
     translated,
-    write_properties,
 )
 from workers.cvmfs.errors import Malformed
 from workers.cvmfs.values.hash import ContentHash
 
-_SCHEMA = "1.0"
 _SCHEMA_REVISION = "0"
-_PAGE_BYTES = 1024
 _WHAT = "reflog"
 
 _TABLES = """
@@ -62,20 +57,9 @@ class Reflog:
     """
 
     def __init__(self, data: bytes | None, fqrn: str) -> None:
-        if data is None:
-            self._connection = create_database(_TABLES, _PAGE_BYTES)
-            write_properties(
-                self._connection,
-                {"schema": _SCHEMA, "schema_revision": _SCHEMA_REVISION, "fqrn": fqrn},
-            )
-            return
-        self._connection = open_database(data, _WHAT)
-        properties = read_properties(self._connection, _WHAT)
-        if properties.get("schema") != _SCHEMA or properties.get("fqrn") != fqrn:
-            raise Malformed(
-                f"reflog has schema {properties.get('schema')!r} and is of"
-                f" {properties.get('fqrn')!r}"
-            )
+        self._connection, _ = open_owned_database(
+            data, fqrn, _WHAT, tables=_TABLES, schema_revision=_SCHEMA_REVISION
+        )
 
     def references(self) -> dict[ReflogReference, int]:
         """Return all references, with the time at which each was added.

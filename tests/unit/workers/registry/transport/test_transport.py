@@ -3,62 +3,23 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.images.oci import build_image, digest_of, tar_of
-from tests.support.registries.certificates import ServerCertificate, make_certificate
+from tests.support.registries.certificates import ServerCertificate
 from tests.support.registries.fake_registry import FakeRegistry
+from tests.support.registries.pulls import IMAGE, NAME, pull, tls_client
 from workers.errors import WorkerError
-from workers.reference import Reference
 from workers.registry import (
-    RegistryAccess,
     RegistryClient,
     RegistryProtocolError,
     RegistryUnavailable,
-    Timeouts,
 )
 from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.transport import Transport
-
-NAME = "atlas/analysis"
-IMAGE = build_image([tar_of({"etc/motd": b"hello\n"})])
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificate:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def registry(certificate: ServerCertificate) -> Iterator[FakeRegistry]:
-    with FakeRegistry(tls=certificate) as registry:
-        registry.hold_image(NAME, "v1", IMAGE)
-        yield registry
-
-
-def _client(
-    host: str, *, ca_file: Path | None = None, plain_http: bool = False
-) -> RegistryClient:
-    access = RegistryAccess(host, plain_http=plain_http, ca_file=ca_file)
-    return RegistryClient(
-        {host: access},
-        internal_hosts=frozenset({host}),
-        timeouts=Timeouts(connect_seconds=1, stall_seconds=5, answer_seconds=5),
-        look_up=lambda _host, _port: ["127.0.0.1"],
-    )
-
-
-def _pull(client: RegistryClient, host: str) -> None:
-    reference = Reference.parse(f"{host}/{NAME}:v1")
-    assert client.manifest(reference).raw == IMAGE.manifest
-    layer = IMAGE.layers[0].blob
-    with client.blob(reference, digest_of(layer), len(layer)) as stream:
-        assert stream.read() == layer
 
 
 def test_plain_http_is_not_tried_where_tls_fails(
@@ -67,10 +28,10 @@ def test_plain_http_is_not_tried_where_tls_fails(
     with FakeRegistry() as plain:
         plain.hold_image(NAME, "v1", IMAGE)
         with (
-            _client(plain.host, ca_file=certificate.authority) as client,
+            tls_client(plain.host, ca_file=certificate.authority) as client,
             pytest.raises(RegistryProtocolError, match="plain_http: true"),
         ):
-            _pull(client, plain.host)
+            pull(client, plain.host)
         assert plain.seen() == []
 
 
@@ -85,8 +46,8 @@ def test_a_handshake_that_breaks_is_for_later() -> None:
 
         thread = threading.Thread(target=slam)
         thread.start()
-        with _client(host) as client, pytest.raises(RegistryUnavailable, match=host):
-            _pull(client, host)
+        with tls_client(host) as client, pytest.raises(RegistryUnavailable, match=host):
+            pull(client, host)
         # Should the request not have been repeated, this is the second.
         with contextlib.suppress(OSError):
             socket.create_connection(server.getsockname(), timeout=1).close()
@@ -97,10 +58,10 @@ def test_a_handshake_that_never_ends_is_for_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         with (
-            _client(host) as client,
+            tls_client(host) as client,
             pytest.raises(RegistryUnavailable, match="does not answer in time"),
         ):
-            _pull(client, host)
+            pull(client, host)
 
 
 def test_a_connection_that_is_not_accepted_is_for_later() -> None:
@@ -111,7 +72,7 @@ def test_a_connection_that_is_not_accepted_is_for_later() -> None:
         RegistryClient({}, internal_hosts=frozenset(), look_up=look_up) as client,
         pytest.raises(RegistryUnavailable, match="does not answer in time"),
     ):
-        _pull(client, "registry.example")
+        pull(client, "registry.example")
 
 
 @given(st.text() | st.text(alphabet="a.:/\\@?#%[]1 "))
@@ -126,28 +87,28 @@ def test_any_url_is_sent_or_refused(text: str) -> None:
 
 
 def test_a_redirect_away_from_tls_is_refused(
-    registry: FakeRegistry, certificate: ServerCertificate
+    tls_registry: FakeRegistry, certificate: ServerCertificate
 ) -> None:
     with FakeRegistry() as plain:
-        registry.redirect("/manifests/", plain.url)
+        tls_registry.redirect("/manifests/", plain.url)
         with (
-            _client(registry.host, ca_file=certificate.authority) as client,
+            tls_client(tls_registry.host, ca_file=certificate.authority) as client,
             pytest.raises(RegistryProtocolError, match=f"{plain.url}, away from TLS"),
         ):
-            _pull(client, registry.host)
+            pull(client, tls_registry.host)
         assert plain.seen() == []
 
 
 def test_a_token_server_without_tls_is_not_asked(
-    registry: FakeRegistry, certificate: ServerCertificate
+    tls_registry: FakeRegistry, certificate: ServerCertificate
 ) -> None:
-    registry.tokens_for_all = True
-    registry.realm = f"http://{registry.host}/token"
+    tls_registry.tokens_for_all = True
+    tls_registry.realm = f"http://{tls_registry.host}/token"
     with (
-        _client(registry.host, ca_file=certificate.authority) as client,
+        tls_client(tls_registry.host, ca_file=certificate.authority) as client,
         pytest.raises(Exception, match="https is needed"),
     ):
-        _pull(client, registry.host)
+        pull(client, tls_registry.host)
 
 
 def test_the_environment_of_the_process_changes_nothing(
@@ -163,22 +124,22 @@ def test_the_environment_of_the_process_changes_nothing(
         registry.hold_image(NAME, "v1", IMAGE)
         cookie: dict[str, str | None] = {"Set-Cookie": "session=1; Path=/"}
         registry.change_headers("", "", cookie)
-        with _client(registry.host, plain_http=True) as client:
-            _pull(client, registry.host)
+        with tls_client(registry.host, plain_http=True) as client:
+            pull(client, registry.host)
         for asked in registry.seen():
             assert not {"Authorization", "Cookie"} & asked.headers.keys()
 
 
 def test_connections_are_kept_and_closed_at_the_end(
-    registry: FakeRegistry, certificate: ServerCertificate
+    tls_registry: FakeRegistry, certificate: ServerCertificate
 ) -> None:
-    registry.tokens_for_all = True
-    with _client(registry.host, ca_file=certificate.authority) as client:
-        _pull(client, registry.host)
-        _pull(client, registry.host)
+    tls_registry.tokens_for_all = True
+    with tls_client(tls_registry.host, ca_file=certificate.authority) as client:
+        pull(client, tls_registry.host)
+        pull(client, tls_registry.host)
         # Challenge, token, manifests and blobs: one handshake.
-        assert len(registry._server._open) == 1
+        assert len(tls_registry._server._open) == 1
 
 
 def test_a_client_that_never_connected_closes_quietly() -> None:
-    _client("registry.example").close()
+    tls_client("registry.example").close()
