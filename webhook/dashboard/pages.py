@@ -244,6 +244,7 @@ def _add_template_words(pages: Blueprint) -> None:
         "relative": words.relative,
         "seconds": words.exact_seconds,
         "short_digest": words.short_digest,
+        "size": words.size,
     }
     for name, word in filters.items():
         pages.add_app_template_filter(word, name)

@@ -82,7 +82,11 @@ class LedgerDriver:
         return lease
 
     def publish(
-        self, lease: Lease, digest: str = D1, revision: int = 1
+        self,
+        lease: Lease,
+        digest: str = D1,
+        revision: int = 1,
+        size: int | None = None,
     ) -> Accepted | None:
         """End a run as a publication of ``digest``."""
         return self.ledger.finish(
@@ -93,6 +97,7 @@ class LedgerDriver:
                 revision=revision,
                 repository="unpacked.example.org",
                 places={"flat": "/registry.example.org/atlas/analysis:v1"},
+                size=size,
             ),
         )
 
@@ -102,10 +107,12 @@ class LedgerDriver:
         lease = self.begin(reference=reference)
         self.ledger.finish(lease, RunResult(Outcome.FAILED, reason=reason))
 
-    def make_live(self, digest: str = D1, reference: str = REFERENCE) -> None:
+    def make_live(
+        self, digest: str = D1, reference: str = REFERENCE, size: int | None = None
+    ) -> None:
         """Push and publish."""
         self.push(digest, reference)
-        assert self.publish(self.begin(reference=reference), digest) is None
+        assert self.publish(self.begin(reference=reference), digest, size=size) is None
 
     def image(self, reference: str = REFERENCE) -> ImageRecord:
         """Return a record that there must be."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from jinja2 import nodes
 
 from tests.support.harness.ledger import D1, REFERENCE
 from tests.support.harness.redis_server import RedisServer
@@ -18,7 +19,37 @@ from tests.support.harness.web_app import (
 PAGE = f"/images/{REFERENCE}"
 
 
+def test_the_pages_use_no_word_that_is_not_there(web: WebApp) -> None:
+    """Inside an ``if``, Jinja misses a filter only when it comes to it."""
+    jinja = web.app.jinja_env
+    names = [name for name in jinja.list_templates() if name.startswith("dashboard/")]
+    used = {
+        word.name
+        for name in names
+        for word in jinja.parse(_source(web, name)).find_all(nodes.Filter)
+    }
+    assert {"size", "duration"} <= used
+    assert used <= set(jinja.filters)
+
+
+def _source(web: WebApp, template: str) -> str:
+    loader = web.app.jinja_env.loader
+    assert loader is not None
+    return loader.get_source(web.app.jinja_env, template)[0]
+
+
 # What the author of an image reads.
+
+
+def test_the_page_says_how_large_the_live_image_is(web: WebApp) -> None:
+    web.driver.make_live(D1, size=1_450_000_000)
+    assert "1.4 GB in the registry" in web.client.get(PAGE).text
+    assert web.client.get(f"/api/v1{PAGE}").get_json()["size"] == 1_450_000_000
+
+
+def test_without_a_size_the_page_says_none(web: WebApp) -> None:
+    web.driver.make_live(D1)
+    assert "in the registry" not in web.client.get(PAGE).text
 
 
 def test_before_the_first_push_the_page_says_what_to_do(web: WebApp) -> None:
