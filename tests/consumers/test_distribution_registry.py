@@ -18,11 +18,9 @@ from tests.support.images.oci import (
 )
 from tests.support.registries.distribution import distribution_registry
 from tests.support.tools.skopeo import skopeo_copy
+from workers.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from workers.reference import Reference
 from workers.registry import (
-    DOCKER_MANIFEST,
-    OCI_INDEX,
-    OCI_MANIFEST,
     AccessDenied,
     DeletionRefused,
     ImageNotFound,

@@ -74,12 +74,7 @@ def test_a_secret_in_the_path_does_not_open_what_a_header_guards(kind: str) -> N
 def test_either_of_two_secrets_opens_while_they_rotate(kind: str) -> None:
     two = source(kind, "old-secret", "new-secret")
     for secret in ("old-secret", "new-secret"):
-        request = (
-            IncomingRequest({}, secret)
-            if kind == "dockerhub"
-            else IncomingRequest({"authorization": f"Bearer {secret}"})
-        )
-        assert SENDERS[kind].authenticate(request, two)
+        assert SENDERS[kind].authenticate(request_of(kind, secret), two)
     assert not SENDERS[kind].authenticate(IncomingRequest({}, "old"), two)
 
 

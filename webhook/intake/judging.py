@@ -4,21 +4,13 @@ from dataclasses import dataclass
 
 from webhook.senders.event import PushEvent
 from workers.ledger import Verdict
+from workers.media_types import INDEX_TYPES, MANIFEST_TYPES, SCHEMA_1_TYPES
 from workers.policy import Policy
 from workers.reference import Reference
 
-# OCI image specification, media-types.md, and Docker's. What else is pushed is a part
-# of an image. Schema 1 is among them so that the author hears that it is too old.
-MANIFEST_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    }
-)
+# What else is pushed is a part of an image. Schema 1 is among them so that the author
+# hears that it is too old.
+IMAGE_TYPES = INDEX_TYPES | MANIFEST_TYPES | SCHEMA_1_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ def judge(event: PushEvent, policy: Policy) -> Judgement:
             f"{event.action} starts nothing",
             is_about_image=event.action not in {"pull", "mount"},
         )
-    if event.media_type is not None and event.media_type not in MANIFEST_TYPES:
+    if event.media_type is not None and event.media_type not in IMAGE_TYPES:
         reason = f"{event.media_type} is no image manifest"
         return Judgement(event, Verdict.IGNORED, reason, is_about_image=False)
     if event.tag is None:

@@ -93,18 +93,25 @@ def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
     if isinstance(values, dict):
         # A section whose lines are all commented out is as good as absent.
         values = {key: value for key, value in values.items() if value is not None}
-    refused = schema_problems(_schema(), values)
+    refused = schema_problems(Draft202012Validator(config_schema()), values)
     if not isinstance(values, dict):
         return ConfigDocument({}, refused, source)
     return ConfigDocument(values, _merged(problems, refused, values), source)
 
 
-def _schema() -> Draft202012Validator:
+def config_schema() -> dict[str, Any]:
     """Return the schema of the file, with the kinds of sources that there are."""
     schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
     source = schema["properties"]["sources"]["additionalProperties"]["properties"]
     source["kind"]["enum"] = list(SOURCE_KINDS)
-    return Draft202012Validator(schema)
+    *others, last = (f"`{kind}`" for kind in SOURCE_KINDS)
+    source["kind"]["description"] += f": {', '.join(others)} or {last}"
+    source["registry"]["default"] = ", ".join(
+        f"{known.registry} for {kind}"
+        for kind, known in SOURCE_KINDS.items()
+        if known.registry is not None
+    )
+    return schema
 
 
 def _parse(path: Path) -> YamlDocument:

@@ -75,9 +75,7 @@ class ConfigReader:
     def _queue(self) -> QueueConfig:
         raw = self._section("queue")
         urls = self._secrets(("queue", "url"), raw, values.queue_url)
-        return QueueConfig(
-            url=urls[0] if urls else None, durability=raw.get("durability", "strict")
-        )
+        return QueueConfig(url=urls[0] if urls else None, **_given(raw, "durability"))
 
     def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
         kind = SOURCE_KINDS[raw["kind"]]
@@ -95,7 +93,7 @@ class ConfigReader:
             kind=raw["kind"],
             secrets=self._secrets((*path, "secret"), raw, check),
             registry=registry or kind.registry or "",
-            enabled=raw.get("enabled", True),
+            **_given(raw, "enabled"),
         )
 
     def _registries(self) -> dict[str, RegistryConfig]:
@@ -124,8 +122,7 @@ class ConfigReader:
         ]
         return RegistryConfig(
             host=host or "",
-            plain_http=raw.get("plain_http", False),
-            username=raw.get("username"),
+            **_given(raw, "plain_http", "username"),
             password=passwords[0] if passwords else None,
             ca_file=ca_file,
             token_hosts=tuple(host for host in hosts if host is not None),
@@ -261,3 +258,8 @@ class ConfigReader:
 
     def _note(self, path: KeyPath, text: str) -> None:
         self._problems.append(Problem(path, text))
+
+
+def _given(raw: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return what is said of these keys; what is not is left to the defaults."""
+    return {key: raw[key] for key in keys if key in raw}

@@ -7,7 +7,7 @@ found out at run time (``<listen>``) does the schema say it in words.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from workers.config.document import CONFIG_SCHEMA
+from workers.config.document import config_schema
 from workers.config.sections import (
     AutoTagsConfig,
     CollectConfig,
@@ -20,7 +20,6 @@ from workers.config.sections import (
     SourceConfig,
 )
 from workers.documents.quantities import duration_text
-from workers.documents.schema_check import load_schema
 
 _DEFAULTS: Mapping[str, object] = {
     "": Config(),
@@ -57,7 +56,7 @@ class Setting(NamedTuple):
 
 def settings() -> tuple[Setting, ...]:
     """Return every key that a configuration may have, in the schema's order."""
-    return tuple(_settings(load_schema(*CONFIG_SCHEMA), ""))
+    return tuple(_settings(config_schema(), ""))
 
 
 def _settings(schema: Mapping[str, Any], prefix: str) -> Iterator[Setting]:

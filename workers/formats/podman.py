@@ -150,7 +150,7 @@ def put_in_store(
             layers[chain[0]] = _layer_record(chain, layer)
         yield from _image_folder(image)
         yield RecordsAt(_LAYERS + b"/layers.json", tuple(map(_text, layers.values())))
-    first = images[0]
+    first = default(images)
     records = [
         _image_record(
             image,

@@ -21,13 +21,13 @@ from workers.formats.paths import layer_path, metadata_path
 from workers.formats.receipt import Receipt
 from workers.formats.thin_manifest import (
     LARGEST_LAYER_BYTES,
-    MANIFEST_TYPE,
     ThinLayer,
     make_thin,
     read_thin,
 )
 from workers.images.manifest import parse_manifest
 from workers.images.rejected import ImageRejected
+from workers.media_types import DOCKER_MANIFEST
 from workers.publishing.plan import FileAt, Plan
 from workers.publishing.publisher import publish
 from workers.reference import Reference
@@ -165,7 +165,7 @@ def _push(outside: Outside, target: Reference) -> None:
     except ImageNotFound:
         is_there = False
     if not is_there:
-        client.push(target, thin.blobs, thin.manifest, MANIFEST_TYPE)
+        client.push(target, thin.blobs, thin.manifest, DOCKER_MANIFEST)
 
 
 def _find(outside: Outside, name: Reference) -> FetchedManifest | None:

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+from workers.media_types import DOCKER_MANIFEST
+
 _CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 _LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _FILE = "thin.json"
@@ -107,7 +108,7 @@ def make_thin(
     manifest = _json(
         {
             "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
+            "mediaType": DOCKER_MANIFEST,
             "config": _descriptor(_CONFIG_TYPE, config),
             "layers": [_descriptor(_LAYER_TYPE, layer)],
         }

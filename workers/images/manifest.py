@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from workers.errors import PermanentError
 from workers.images.platforms import Platform, choose, no_platform
 from workers.images.rejected import ImageRejected, printable
+from workers.media_types import MANIFEST_TYPES
 from workers.reference import parse_digest
 
 _CONFIG_TYPES = frozenset(
@@ -30,12 +31,6 @@ _LAYER_TYPES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar",
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
-    }
-)
-_MANIFEST_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
     }
 )
 # image-spec, descriptor.md: sizes are int64.
@@ -83,8 +78,7 @@ class ImageConfig:
 def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
     """Return the manifest of an index that is for a platform.
 
-    Where none says so, but one image does not say what it is for, it is that one: its
-    config will tell.
+    Attestations, which lie in an index too, are for nothing.
 
     Raises:
         WrongPlatform: there is none, with the platforms that there are.
@@ -99,7 +93,7 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
         described = entry.get("platform")
         annotations = _object(entry.get("annotations") or {}, "annotations")
         if (
-            descriptor.media_type not in _MANIFEST_TYPES
+            descriptor.media_type not in MANIFEST_TYPES
             # buildkit's attestations lie in the index beside the images they speak of.
             or "vnd.docker.reference.type" in annotations
         ):
@@ -110,9 +104,7 @@ def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
         platform = _platform(_object(described, "platform"))
         if platform.os != "unknown":
             offered.setdefault(platform, descriptor)
-    chosen = choose(offered, wanted)
-    if chosen is None and len(unsaid) == 1:
-        [chosen] = unsaid
+    chosen = choose(offered, wanted, unsaid)
     if chosen is None:
         raise no_platform(offered, wanted)
     return chosen

@@ -83,10 +83,21 @@ class Platform:
         )
 
 
-def choose(offered: Mapping[Platform, T], wanted: Platform) -> T | None:
-    """Return what is offered for the best platform that runs on the wanted one."""
-    found = (offered[each] for each in wanted.suitable() if each in offered)
-    return next(found, None)
+def choose(
+    offered: Mapping[Platform, T], wanted: Platform, unsaid: Sequence[T] = ()
+) -> T | None:
+    """Return what is offered for the best platform that runs on the wanted one.
+
+    Args:
+        offered: by the platform that each is for.
+        wanted: that it has to run on.
+        unsaid: what is offered without saying for what. If nothing else will do and
+            there is just one, it is that: its config will tell.
+    """
+    for each in wanted.suitable():
+        if each in offered:
+            return offered[each]
+    return unsaid[0] if len(unsaid) == 1 else None
 
 
 def check_platform(built_for: Platform, wanted: Platform) -> None:

@@ -3,6 +3,7 @@
 The schema has been checked before; what it cannot say is checked here.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -141,18 +142,16 @@ class _Reading:
                 self._note((key,), "is for allow: only")
         if effect in raw:
             self._checked((effect,), image_pattern)
-        return Rule(
-            effect=effect,
-            pattern=raw.get(effect, ""),
-            number=number,
-            line=line,
-            tags=tuple(raw.get("tags", ("*",))),
+        default = Rule(effect, raw.get(effect, ""), number, line)
+        return dataclasses.replace(
+            default,
+            tags=tuple(raw.get("tags", default.tags)),
             repository=raw.get("to"),
-            formats=with_parts(raw.get("formats", DEFAULT_FORMATS)),
-            platforms=tuple(dict.fromkeys(raw.get("platforms", ("linux/amd64",)))),
+            formats=with_parts(raw.get("formats", default.formats)),
+            platforms=tuple(dict.fromkeys(raw.get("platforms", default.platforms))),
             limits=self._limits(),
-            private=raw.get("private", "refuse"),
-            require_label=raw.get("require_label", {}),
+            private=raw.get("private", default.private),
+            require_label=raw.get("require_label", default.require_label),
             watch=self._watch(),
             keep=self._keep(),
             reason=raw.get("reason"),
@@ -177,7 +176,8 @@ class _Reading:
         every = self._checked(("watch", "every"), parse_duration)
         if every is not None and every < _SHORTEST_WATCH_SECONDS:
             self._note(("watch", "every"), "must be at least 1m")
-        return Watch(every or 0, raw.get("existing", "none"))
+        watch = Watch(every or 0)
+        return dataclasses.replace(watch, existing=raw.get("existing", watch.existing))
 
     def _keep(self) -> Keep | None:
         raw = self._raw.get("keep")

@@ -13,12 +13,6 @@ from workers.registry.blob import BlobStream, Patience
 from workers.registry.client import RegistryClient
 from workers.registry.digests import DigestMismatch
 from workers.registry.manifests import (
-    DOCKER_MANIFEST,
-    DOCKER_MANIFEST_LIST,
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    OCI_INDEX,
-    OCI_MANIFEST,
     FetchedManifest,
     ManifestDescriptor,
     UnsupportedManifest,
@@ -35,12 +29,6 @@ from workers.registry.transport.transport import Timeouts
 from workers.registry.writing.delete import DeletionRefused
 
 __all__ = [
-    "DOCKER_MANIFEST",
-    "DOCKER_MANIFEST_LIST",
-    "INDEX_TYPES",
-    "MANIFEST_TYPES",
-    "OCI_INDEX",
-    "OCI_MANIFEST",
     "AccessDenied",
     "BlobStream",
     "Credentials",

@@ -1,4 +1,4 @@
-"""Manifests as bytes: their media types and what must agree before they are believed.
+"""Manifests as bytes: what must agree before they are believed.
 
 Pure: nothing here reads from a network. What is inside a manifest is the business of
 whoever asked for it.
@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.errors import PermanentError
+from workers.media_types import (
+    DOCKER_MANIFEST,
+    DOCKER_MANIFEST_LIST,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    SCHEMA_1_TYPES,
+)
 from workers.registry.digests import DigestMismatch, digest_of
-
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-
-INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
-MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 
 # What a request says we read.
 ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_MANIFEST_LIST}, {DOCKER_MANIFEST}"
@@ -29,12 +30,6 @@ ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_MANIFEST_LIST}, {DOCKER_MANIFEST
 # GitLab's and most others take no more.
 LARGEST_MANIFEST_BYTES = 4 * 1024 * 1024
 
-_SCHEMA_1 = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    }
-)
 # What old and simple registries say of any document; the document itself decides.
 _SAYS_NOTHING = frozenset(
     {"", "application/json", "text/plain", "application/octet-stream"}
@@ -86,7 +81,7 @@ def media_type_of(content_type: str | None, subject: str) -> str | None:
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type in _SAYS_NOTHING:
         return None
-    if media_type in _SCHEMA_1:
+    if media_type in SCHEMA_1_TYPES:
         raise UnsupportedManifest(
             f"{subject}: the manifest is of schema 1, which is not read any more: push "
             "the image again with a current tool"
@@ -154,7 +149,7 @@ def _agreed_type(
     CVE-2021-41190; image-spec ``manifest.md``, property ``mediaType``.
     """
     if document.get("schemaVersion") == 1:
-        media_type_of(next(iter(_SCHEMA_1)), subject)
+        media_type_of(next(iter(SCHEMA_1_TYPES)), subject)
     if "manifests" in document and ("layers" in document or "config" in document):
         raise UnsupportedManifest(
             f"{subject}: the manifest is an index and an image at once"

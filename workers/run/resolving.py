@@ -17,9 +17,9 @@ from workers.images.platforms import Platform, WrongPlatform, check_platform
 from workers.images.rejected import ImageRejected
 from workers.images.resolved import ResolvedImage
 from workers.ledger import Hint
+from workers.media_types import INDEX_TYPES
 from workers.reference import Reference
 from workers.registry import (
-    INDEX_TYPES,
     FetchedManifest,
     ImageNotFound,
     ManifestDescriptor,

@@ -4,18 +4,22 @@ import json
 from typing import Any
 
 from webhook.senders import SENDERS
+from webhook.senders.envelope import EnvelopeSender
 from webhook.senders.event import PushEvent
 from webhook.senders.notification import read_notification
 from workers.config import Limits, Secret, SourceConfig
+from workers.config.source_kinds import SOURCE_KINDS
 
 DIGEST = "sha256:4afff550708506c5b8b7384ad10d401a02b29ed587cb2730cb02753095b5178d"
 INDEX = "application/vnd.oci.image.index.v1+json"
 # These prove themselves by a header, and send Distribution's envelope of events.
-HEADER_KINDS = ("distribution", "gitlab")
+HEADER_KINDS = sorted(
+    kind for kind, sender in SENDERS.items() if isinstance(sender, EnvelopeSender)
+)
 
 
 def source(kind: str, *secrets: str) -> SourceConfig:
-    registry = "docker.io" if kind == "dockerhub" else "registry.example"
+    registry = SOURCE_KINDS[kind].registry or "registry.example"
     return SourceConfig(
         "name", kind, tuple(Secret(s) for s in secrets or ("s3cret",)), registry
     )

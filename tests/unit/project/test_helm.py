@@ -25,6 +25,7 @@ from click.testing import CliRunner
 
 from webhook.cli import main
 from workers.config import load_config
+from workers.config.source_kinds import SOURCE_KINDS
 from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 from workers.policy import parse_policy
@@ -419,6 +420,8 @@ def test_the_notes_tell_what_to_paste_and_where_the_token_is(tmp_path: Path) -> 
     )
     notes = one(render(FULL, tmp_path, chart), "Notes")["text"]
     assert "https://images.example.org/hooks/hub/<secret>" in notes
+    in_path = [kind for kind, its in SOURCE_KINDS.items() if its.has_secret_in_path]
+    assert re.findall(r'eq \$source\.kind "(\w+)"', text) == in_path
     assert "https://images.example.org/hooks/lab" in notes
     assert "get secret rel-cvmfs-webhook-credentials" in notes
     assert (

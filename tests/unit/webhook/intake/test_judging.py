@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.intake.judging import MANIFEST_TYPES, Judgement, judge
+from webhook.intake.judging import IMAGE_TYPES, Judgement, judge
 from webhook.senders.event import PushEvent
 from workers.ledger import Verdict
 from workers.policy import parse_policy
@@ -29,7 +29,7 @@ def test_an_allowed_tag_is_queued_and_another_refused() -> None:
     assert bad.is_about_image
 
 
-@pytest.mark.parametrize("media_type", [None, *sorted(MANIFEST_TYPES)])
+@pytest.mark.parametrize("media_type", [None, *sorted(IMAGE_TYPES)])
 def test_manifests_of_every_kind_and_unnamed_ones_are_images(
     media_type: str | None,
 ) -> None:

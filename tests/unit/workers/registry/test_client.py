@@ -10,10 +10,9 @@ from tests.support.images.oci import build_image, digest_of
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import Reply
 from tests.support.registries.one_image import IMAGE, NAME, open_client
+from workers.media_types import OCI_INDEX, OCI_MANIFEST
 from workers.reference import Reference
 from workers.registry import (
-    OCI_INDEX,
-    OCI_MANIFEST,
     DigestMismatch,
     ManifestDescriptor,
     RefusedAddress,

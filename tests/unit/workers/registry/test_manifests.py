@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images.oci import build_image, build_index, digest_of, tar_of
-from workers.registry.digests import DigestMismatch
-from workers.registry.manifests import (
+from workers.media_types import (
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
     OCI_INDEX,
     OCI_MANIFEST,
+)
+from workers.registry.digests import DigestMismatch
+from workers.registry.manifests import (
     FetchedManifest,
     UnsupportedManifest,
     media_type_of,

@@ -7,9 +7,9 @@ import pytest
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import MisbehavingServer, Reply
 from tests.support.registries.one_image import IMAGE, NAME, open_client
+from workers.media_types import OCI_MANIFEST
 from workers.reference import Reference
 from workers.registry import (
-    OCI_MANIFEST,
     AccessDenied,
     ManifestDescriptor,
     RefusedAddress,
