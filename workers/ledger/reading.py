@@ -6,6 +6,7 @@ What ``writing.py`` and the scripts wrote is trusted to be well formed.
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from workers.ledger.records import (
@@ -25,6 +26,8 @@ from workers.ledger.records import (
 
 # Fields of the hash that have kept an older name.
 _STORED_AS = {"restored_instead_of": "held"}
+# Fields of the record that no field of the hash is.
+_DERIVED = frozenset({"reference", "last_run", "is_running"})
 
 
 def as_text(value: object) -> str:
@@ -93,8 +96,12 @@ def _running(fields: Mapping[str, str]) -> RunRecord:
 
 
 @cache
-def _decoders() -> Mapping[str, Callable[[str], Any]]:
-    """Return by field of an image's record what makes its value of a text."""
+def decoders(record: type) -> Mapping[str, Callable[[str], Any]]:
+    """Return by field of a record what makes its value of a text.
+
+    Raises:
+        TypeError: a field has a type that nothing here reads.
+    """
     kinds: Mapping[Any, Callable[[str], Any]] = {
         str: str,
         int: int,
@@ -104,13 +111,16 @@ def _decoders() -> Mapping[str, Callable[[str], Any]]:
         Progress: lambda text: Progress(*json.loads(text)),
         Mapping[str, str]: json.loads,
     }
-    decoders = {}
-    for name, hint in get_type_hints(ImageRecord).items():
-        # The type itself, or one of ``X | None``.
-        kind = next((one for one in (hint, *get_args(hint)) if one in kinds), None)
-        if kind is not None:
-            decoders[name] = kinds[kind]
-    return decoders
+    found = {}
+    for name, hint in get_type_hints(record).items():
+        if name in _DERIVED:
+            continue
+        one_of = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        kind = next((one for one in one_of if one in kinds), None)
+        if kind is None:
+            raise TypeError(f"{name}: say in reading.py how {hint} is read")
+        found[name] = kinds[kind]
+    return found
 
 
 def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
@@ -127,7 +137,7 @@ def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
         last_run = run_from_json(ended)
     values = {
         name: decode(fields[stored])
-        for name, decode in _decoders().items()
+        for name, decode in decoders(ImageRecord).items()
         if (stored := _STORED_AS.get(name, name)) in fields
     }
     values |= {"reference": reference, "last_run": last_run, "is_running": is_running}

@@ -69,7 +69,7 @@ local function put(record, name, value)
   if value == '' then
     value = nil
   elseif type(value) == 'number' then
-    value = string.format('%d', value)
+    value = string.format(value % 1 == 0 and '%d' or '%.17g', value)
   end
   if record.fields[name] ~= value then
     record.fields[name] = value

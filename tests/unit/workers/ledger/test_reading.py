@@ -1,13 +1,16 @@
 """What was written into the ledger is read back as it was."""
 
 import json
+from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.ledger.reading import (
     as_fields,
     counters_from_fields,
+    decoders,
     delivery_from_text,
     event_from_fields,
     hint_from_json,
@@ -158,3 +161,13 @@ def test_counters_are_told_apart_by_their_names() -> None:
 
 def test_replies_are_text_whether_the_connection_decodes_or_not() -> None:
     assert as_fields({b"n\xc3\xa4me": b"1"}) == as_fields({"näme": "1"})
+
+
+def test_a_field_of_a_type_that_nobody_reads_is_said_at_once() -> None:
+    @dataclass
+    class Extended:
+        digest: str | None
+        platforms: tuple[str, ...] = ()
+
+    with pytest.raises(TypeError, match=r"platforms: say in reading\.py how tuple"):
+        decoders(Extended)
