@@ -33,7 +33,7 @@ def test_the_map_names_the_rooms_in_the_order_of_the_contract(contract: str) -> 
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:webhook|workers|tests)/[\w./]+)`", TEXT)))
+    "path", sorted(set(re.findall(r"`((?:webhook|workers|tests|helm)/[\w./]+)`", TEXT)))
 )
 def test_what_it_names_is_there(path: str) -> None:
     assert (ROOT / path).exists()
