@@ -20,6 +20,7 @@ from tests.support.repositories.repository_builders import (
     file,
     is_mountpoint,
     keys,
+    save_keys,
     small_tree,
 )
 from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def repository(tmp_path: Path) -> Repository:
     for program in ("cvmfs2", "cvmfs_talk", "cvmfs_swissknife"):
         require_program(program)
-    keys().save(tmp_path / "keys")
+    save_keys(keys(), tmp_path / "keys")
     return Repository.create(
         FQRN,
         LocalStorage(tmp_path / "srv" / FQRN),

@@ -24,6 +24,7 @@ from tests.support.repositories.repository_builders import (
     file,
     is_mountpoint,
     keys,
+    save_keys,
     small_tree,
 )
 from tests.support.tools.cvmfs_client import mounted, refresh, swissknife_check
@@ -61,7 +62,7 @@ def base(tmp_path: Path) -> Path:
         ttl=5,
         is_mountpoint=is_mountpoint,
     )
-    keys().save(tmp_path / "keys")
+    save_keys(keys(), tmp_path / "keys")
     return base
 
 

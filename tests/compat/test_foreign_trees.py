@@ -9,7 +9,7 @@ from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import digest_of, gzip_layer
-from tests.support.repositories.repository_builders import keys
+from tests.support.repositories.repository_builders import keys, save_keys
 from tests.support.tools.cvmfs_server import StockServer, stock_server
 from workers.formats.paths import flat_path, layer_path
 
@@ -32,7 +32,7 @@ CATALOGS = {
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[StockServer]:
     with stock_server(tmp_path / "machine") as machine:
-        keys(FQRN).save(machine.keys)
+        save_keys(keys(FQRN), machine.keys)
         machine.mkfs(FQRN, "-z", "-g")
         (tmp_path / "keys").symlink_to(machine.keys)
         (tmp_path / "cvmfs").symlink_to(machine.storage(FQRN))

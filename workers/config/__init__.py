@@ -23,7 +23,6 @@ from workers.config.sections import (
     SiteConfig,
     SourceConfig,
 )
-from workers.config.settings import Setting, settings
 from workers.config.values import Secret
 
 __all__ = [
@@ -38,12 +37,10 @@ __all__ = [
     "RepositoryConfig",
     "S3Config",
     "Secret",
-    "Setting",
     "SiteConfig",
     "SourceConfig",
     "allowed_hosts",
     "load_config",
-    "settings",
 ]
 
 

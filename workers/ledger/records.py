@@ -177,7 +177,6 @@ class RunResult:
         outcome: SUPERSEDED always leads to another run.
         digest: the registry's, if the run learnt it and no stage said so.
         reason: one line; why not, or what is to be known of a success.
-        live_digest: what is live now; ``digest`` unless told.
         revision: that made it live.
         repository: fqrn.
         places: as in ``ImageRecord``.
@@ -191,7 +190,6 @@ class RunResult:
     outcome: Outcome
     digest: str | None = None
     reason: str | None = None
-    live_digest: str | None = None
     revision: int | None = None
     repository: str | None = None
     places: Mapping[str, str] | None = None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.repositories.repository_builders import FQRN, keys
+from tests.support.repositories.repository_builders import FQRN, keys, save_keys
 from workers.cvmfs import Dirent, LocalStorage, Repository, StreamedTree, Tree
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST
@@ -31,7 +31,7 @@ class NativeParts:
     def __init__(self, folder: Path, queue: ReadyQueue | None) -> None:
         self.root, self.keys = folder / "storage", folder / "keys"
         self.queue = queue
-        keys().save(self.keys)
+        save_keys(keys(), self.keys)
         self.storage = LocalStorage(self.root, patience_seconds=0)
         now = int(time.time())
         Repository.create(FQRN, self.storage, keys(), now=now)

@@ -46,6 +46,15 @@ def keys(fqrn: str = FQRN) -> KeyRing:
     return KeyRing.generate(fqrn, now=NOW)
 
 
+def save_keys(ring: KeyRing, directory: Path) -> None:
+    """Write the files of a ring where nobody else reads or writes yet."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for suffix, content in ring.files().items():
+        path = directory / f"{ring.fqrn}{suffix}"
+        path.write_bytes(content)
+        path.chmod(0o444 if suffix in {".pub", ".crt"} else 0o400)
+
+
 def is_mountpoint(path: bytes) -> bool:
     """A layout like the real one: shards and registries are nested catalogs."""
     names = path.split(b"/")[1:]

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.support.harness.documented_settings import Setting, settings
 from webhook.cli import main
-from workers.config import Setting, settings
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 

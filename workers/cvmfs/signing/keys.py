@@ -160,24 +160,6 @@ class KeyRing:
             files[_MASTER] = _pem(self.master_key)
         return files
 
-    def save(self, directory: Path) -> None:
-        """Write the files into a directory: all of them, or none.
-
-        They are made in a folder beside and moved once complete; a kill in between is
-        repaired by the next one who reads the keys. Where two do this at once, the
-        first set stays.
-
-        Raises:
-            InvalidKeys: the directory has other keys, or cannot be written.
-        """
-        if not _settled(self.fqrn, directory):
-            try:
-                _write_draft(self.fqrn, directory, self.files())
-            except OSError as error:
-                raise InvalidKeys(f"{directory}: {error.strerror}") from error
-        if KeyRing.load(self.fqrn, directory).certificate_pem != self.certificate_pem:
-            raise InvalidKeys(f"{directory} has other keys of {self.fqrn} already")
-
 
 def parse_public_key(pem: bytes) -> rsa.RSAPublicKey:
     """Read a public key, as clients have it installed.

@@ -41,7 +41,7 @@ elseif fields.run_digest then
   put(record, 'gone_since', nil)
 end
 if is_good then
-  local live = result.live_digest or fields.run_digest
+  local live = fields.run_digest
   if live ~= fields.live_digest or outcome == 'published' then
     put(record, 'live_since', stamp(now))
   end

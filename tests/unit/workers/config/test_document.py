@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.configuration import problems
-from workers.config import ConfigError, load_config, settings
+from tests.support.harness.documented_settings import settings
+from workers.config import ConfigError, load_config
 
 
 def test_every_setting_has_a_meaning() -> None:

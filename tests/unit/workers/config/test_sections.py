@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.configuration import load
-from workers.config import Config, Limits, QueueConfig, settings
+from tests.support.harness.documented_settings import settings
+from workers.config import Config, Limits, QueueConfig
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "sources:\nregistries:\n"])

@@ -15,6 +15,7 @@ from tests.support.repositories.repository_builders import (
     NOW,
     keys,
     new_repository,
+    save_keys,
     small_tree,
 )
 from workers.cvmfs import (
@@ -63,7 +64,7 @@ def test_an_object_is_named_by_its_own_stored_bytes(
 def test_a_repository_is_opened_with_its_keys(
     repository: Repository, tmp_path: Path
 ) -> None:
-    keys().save(tmp_path / "keys")
+    save_keys(keys(), tmp_path / "keys")
     opened = Repository.open(FQRN, LocalStorage(tmp_path), tmp_path / "keys")
     assert opened.head() == repository.head()
     with pytest.raises(InvalidKeys):

@@ -16,7 +16,7 @@ from tests.support.harness.native_publisher import (
     open_native_parts,
 )
 from tests.support.harness.redis_server import RedisServer
-from tests.support.repositories.repository_builders import FQRN, keys
+from tests.support.repositories.repository_builders import FQRN, keys, save_keys
 from workers.cvmfs import Dirent, LocalStorage, Repository
 from workers.publishing.native import NativePublisher
 from workers.publishing.plan import FileAt, Plan, TreeAt
@@ -102,7 +102,7 @@ def test_one_that_could_not_be_opened_is_opened_the_next_time(
 
 
 def test_a_repository_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
-    keys().save(tmp_path / "keys")
+    save_keys(keys(), tmp_path / "keys")
     storage = LocalStorage(tmp_path / "storage")
     publisher = NativePublisher(
         FQRN, lambda: Repository.open(FQRN, storage, tmp_path / "keys")

@@ -1,6 +1,6 @@
-"""Every key of the configuration, for people: the rows of README.
+"""Every key of the configuration with its meaning and default: the rows of README.
 
-What a key means says the schema; its default is the program's own. Only where that is
+The schema says what a key means; its default is the program's own. Only where that is
 found out at run time (``<listen>``) does the schema say it in words.
 """
 
@@ -41,7 +41,7 @@ _SECONDS = {
 
 
 class Setting(NamedTuple):
-    """One key of the configuration, for people.
+    """One key of the configuration, as README shows it.
 
     Attributes:
         key: its path, ``sources.<name>.kind``.
