@@ -2,7 +2,7 @@
 
 One service for the whole module. All bad images are pushed at its start, good ones
 among them; each test then waits for one to end. What must hold in the end, whatever
-happened, is checked when the scene closes; see
+happened, is checked when the service ends; see
 ``tests/support/harness/service_with_registry.py``.
 """
 
@@ -37,7 +37,7 @@ PASSING = {
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
     folder = tmp_path_factory.mktemp("bad-input")
     with run_service_with_registry(folder, POLICY) as made:
         _push_what_passes(made)
@@ -51,8 +51,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegis
         yield made
 
 
-def _push_what_passes(scene: ServiceWithRegistry) -> None:
-    registry = scene.registry
+def _push_what_passes(service: ServiceWithRegistry) -> None:
+    registry = service.registry
     registry.hang("HEAD", "/passing/hangs/manifests", times=1)
     registry.reset("HEAD", "/passing/breaks/manifests", times=2)  # once is repeated
     registry.fail("HEAD", "/passing/answers-500/manifests", status=500, times=1)
@@ -64,7 +64,7 @@ def _push_what_passes(scene: ServiceWithRegistry) -> None:
         times=1,
     )
     for name in PASSING:
-        scene.push(f"passing/{name}:{TAG}")
+        service.push(f"passing/{name}:{TAG}")
 
 
 # Images.
@@ -72,12 +72,12 @@ def _push_what_passes(scene: ServiceWithRegistry) -> None:
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
-    scene: ServiceWithRegistry, name: str
+    service: ServiceWithRegistry, name: str
 ) -> None:
     case = BAD_IMAGES[name]
-    reference = scene.reference(f"bad/{name}:{TAG}")
+    reference = service.reference(f"bad/{name}:{TAG}")
 
-    image = scene.service.wait_until(reference, "failed", "refused", "live")
+    image = service.process.wait_until(reference, "failed", "refused", "live")
 
     assert image["state"] == case.state, image
     reason = checked_reason(image["reason"])
@@ -85,15 +85,15 @@ def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
         assert words in reason
     assert image["live_digest"] is None
     assert (image["next_try"] is not None) == case.may_pass, reason
-    page = requests.get(f"{scene.service.url}/images/{reference}", timeout=10)
+    page = requests.get(f"{service.process.url}/images/{reference}", timeout=10)
     assert page.ok
 
 
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_retried_and_goes_live_by_itself(
-    scene: ServiceWithRegistry, name: str
+    service: ServiceWithRegistry, name: str
 ) -> None:
-    image = scene.wait_until_live(scene.reference(f"passing/{name}:{TAG}"))
+    image = service.wait_until_live(service.reference(f"passing/{name}:{TAG}"))
     runs = image["runs"]
     assert isinstance(runs, list)
     assert [run["outcome"] for run in runs] == ["published", "failed"]
@@ -107,40 +107,42 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_retry_after_is_waited_for(scene: ServiceWithRegistry) -> None:
-    image = scene.wait_until_live(scene.reference(f"passing/answers-429:{TAG}"))
+def test_retry_after_is_waited_for(service: ServiceWithRegistry) -> None:
+    image = service.wait_until_live(service.reference(f"passing/answers-429:{TAG}"))
     runs = image["runs"]
     assert isinstance(runs, list)
-    heads = scene.registry.seen("HEAD", "/passing/answers-429/manifests")
+    heads = service.registry.seen("HEAD", "/passing/answers-429/manifests")
     assert heads[0].status == 429
     # Times are shown in whole seconds.
     waited = _moment(runs[0]["started"]) - _moment(runs[1]["ended"])
     assert waited >= timedelta(seconds=6)
 
 
-def test_a_registry_where_nobody_is_is_asked_again(scene: ServiceWithRegistry) -> None:
-    reference = f"{scene.dead}/atlas/analysis:v1"
-    assert scene.ask(reference).status_code == 202
-    image = scene.service.wait_until(reference, "failed")
+def test_a_registry_where_nobody_is_is_asked_again(
+    service: ServiceWithRegistry,
+) -> None:
+    reference = f"{service.dead}/atlas/analysis:v1"
+    assert service.ask(reference).status_code == 202
+    image = service.process.wait_until(reference, "failed")
     assert "refuses connections" in checked_reason(image["reason"])
     assert image["next_try"] is not None
 
 
 def test_an_image_that_only_we_can_pull_is_published_where_the_rule_says_so(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
     image = build_image([tar_of({"private": b"but allowed"})])
-    scene.registry.make_private("good/private")
-    scene.registry.hold_image("good/private", TAG, image)
-    scene.tell(f"good/private:{TAG}", image)
-    scene.wait_until_live(scene.reference(f"good/private:{TAG}"))
+    service.registry.make_private("good/private")
+    service.registry.hold_image("good/private", TAG, image)
+    service.tell(f"good/private:{TAG}", image)
+    service.wait_until_live(service.reference(f"good/private:{TAG}"))
 
 
 @pytest.mark.parametrize("tag", [COSIGN_TAG, f"sha256-{'b' * 64}"])
 def test_a_signature_beside_an_image_is_no_image(
-    scene: ServiceWithRegistry, tag: str
+    service: ServiceWithRegistry, tag: str
 ) -> None:
-    answer = scene.notify("good/last", tag)
+    answer = service.notify("good/last", tag)
     assert answer.status_code == 200
     (told,) = answer.json()["images"]
     assert told["decision"] == "refused"
@@ -164,9 +166,9 @@ def test_a_signature_beside_an_image_is_no_image(
     ],
 )
 def test_a_name_that_is_none_is_refused_to_the_one_who_sent_it(
-    scene: ServiceWithRegistry, repository: str, tag: str
+    service: ServiceWithRegistry, repository: str, tag: str
 ) -> None:
-    answer = scene.notify(repository, tag)
+    answer = service.notify(repository, tag)
     assert answer.status_code == 200
     (told,) = answer.json()["images"]
     assert told["decision"] == "refused"
@@ -175,12 +177,12 @@ def test_a_name_that_is_none_is_refused_to_the_one_who_sent_it(
 
 
 def test_an_operator_who_mistypes_a_name_is_told_how_it_is_written(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    answer = scene.ask("../../etc:x")
+    answer = service.ask("../../etc:x")
     assert answer.status_code == 400
     assert "'..'" in checked_reason(answer.json()["error"])
-    done = scene.service.run_raw("publish", "../../etc:x")
+    done = service.process.run_raw("publish", "../../etc:x")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
@@ -189,8 +191,8 @@ def test_an_operator_who_mistypes_a_name_is_told_how_it_is_written(
 # Notifications.
 
 
-def test_whoever_is_not_known_learns_nothing(scene: ServiceWithRegistry) -> None:
-    url, wrong = scene.service.url, {"Authorization": "Bearer wrong"}
+def test_whoever_is_not_known_learns_nothing(service: ServiceWithRegistry) -> None:
+    url, wrong = service.process.url, {"Authorization": "Bearer wrong"}
     document: dict[str, object] = {"events": []}
     strangers = [
         requests.post(f"{url}/hooks/{path}", json=document, headers=headers, timeout=30)
@@ -200,15 +202,15 @@ def test_whoever_is_not_known_learns_nothing(scene: ServiceWithRegistry) -> None
     assert {(each.status_code, each.text) for each in strangers} == {
         (404, strangers[0].text)
     }
-    assert scene.post(document).status_code == 200
+    assert service.post(document).status_code == 200
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "stranger"])
 def test_a_body_of_100_mb_is_refused_before_it_has_come(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
     is_known: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    host, _, port = scene.service.listen.partition(":")
+    host, _, port = service.process.listen.partition(":")
     secret = SECRET if is_known else "wrong"
     head = (
         f"POST /hooks/local HTTP/1.1\r\nHost: {host}\r\n"
@@ -249,9 +251,9 @@ def test_a_body_of_100_mb_is_refused_before_it_has_come(
     ids=lambda body: repr(body[:16]),
 )
 def test_a_body_that_is_no_notification_is_refused(
-    scene: ServiceWithRegistry, body: bytes
+    service: ServiceWithRegistry, body: bytes
 ) -> None:
-    endpoint = scene.service.endpoint
+    endpoint = service.process.endpoint
     headers = {**endpoint.headers, "Content-Type": "application/json"}
     answer = requests.post(endpoint.url, data=body, headers=headers, timeout=30)
     if answer.status_code == 200:  # an event that is none, in an envelope that is one
@@ -262,35 +264,37 @@ def test_a_body_that_is_no_notification_is_refused(
 
 
 def test_an_event_that_is_malformed_takes_no_other_along(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    image = scene.registry.push_image("good/neighbour", TAG, [tar_of({"a": b"b"})])
+    image = service.registry.push_image("good/neighbour", TAG, [tar_of({"a": b"b"})])
     target = {"repository": "good/neighbour", "tag": TAG, "digest": image.digest}
     good = {"id": "1", "action": "push", "target": target}
-    answer = scene.post({"events": [{"action": 7}, good, {"target": None}]})
+    answer = service.post({"events": [{"action": 7}, good, {"target": None}]})
     assert answer.status_code == 202
     decisions = [each["decision"] for each in answer.json()["images"]]
     assert decisions == ["refused", "queued", "refused"]
-    scene.wait_until_live(scene.reference(f"good/neighbour:{TAG}"))
+    service.wait_until_live(service.reference(f"good/neighbour:{TAG}"))
 
 
 # What is told of all of it.
 
 
-def test_the_command_line_tells_the_same_as_the_api(scene: ServiceWithRegistry) -> None:
+def test_the_command_line_tells_the_same_as_the_api(
+    service: ServiceWithRegistry,
+) -> None:
     for name, case in BAD_IMAGES.items():
-        reference = scene.reference(f"bad/{name}:{TAG}")
-        scene.service.wait_until(reference, case.state)
-    told = json.loads(scene.service.run("status", "--json"))
+        reference = service.reference(f"bad/{name}:{TAG}")
+        service.process.wait_until(reference, case.state)
+    told = json.loads(service.process.run("status", "--json"))
     reasons = {image["reference"]: image["reason"] for image in told}
     for name, case in BAD_IMAGES.items():
-        reason = checked_reason(reasons[scene.reference(f"bad/{name}:{TAG}")])
+        reason = checked_reason(reasons[service.reference(f"bad/{name}:{TAG}")])
         assert all(words in reason for words in case.words)
 
 
-def test_steering_needs_the_operator(scene: ServiceWithRegistry) -> None:
-    url = f"{scene.service.url}/api/v1/images"
-    body = {"reference": scene.reference("good/last:1")}
+def test_steering_needs_the_operator(service: ServiceWithRegistry) -> None:
+    url = f"{service.process.url}/api/v1/images"
+    body = {"reference": service.reference("good/last:1")}
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         answer = requests.post(url, json=body, headers=headers, timeout=30)
         assert answer.status_code in {401, 403}

@@ -38,7 +38,7 @@ needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting needs root")
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegistry]:
     size = SMALL if may_mount() else ""
     folder = tmp_path_factory.mktemp("bad-surroundings")
     with run_service_with_registry(folder, storage_size=size) as made:
@@ -47,23 +47,25 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceWithRegis
 
 
 def fails_until_mended(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
     reference: str,
     words: tuple[str, ...],
     mend: Callable[[], object],
 ) -> None:
     """See an image fail for a reason that names what to mend, and then go live."""
-    image = scene.service.wait_until(reference, "failed", "live")
+    image = service.process.wait_until(reference, "failed", "live")
     assert image["state"] == "failed"
     reason = checked_reason(image["reason"])
     for each in words:
         assert each in reason
     assert image["next_try"] is not None
-    first = requests.get(f"{scene.service.url}/cvmfs/{FQRN}/.cvmfspublished", timeout=9)
+    first = requests.get(
+        f"{service.process.url}/cvmfs/{FQRN}/.cvmfspublished", timeout=9
+    )
     assert first.ok
     mend()
-    assert scene.ask(reference).status_code == 202  # instead of waiting
-    scene.wait_until_live(reference)
+    assert service.ask(reference).status_code == 202  # instead of waiting
+    service.wait_until_live(reference)
 
 
 @contextmanager
@@ -77,8 +79,8 @@ def elsewhere(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def readiness(scene: ServiceWithRegistry) -> tuple[int, dict[str, str]]:
-    answer = requests.get(f"{scene.service.url}/readyz", timeout=10)
+def readiness(service: ServiceWithRegistry) -> tuple[int, dict[str, str]]:
+    answer = requests.get(f"{service.process.url}/readyz", timeout=10)
     checks = answer.json()["checks"]
     assert isinstance(checks, dict)
     return answer.status_code, checks
@@ -86,29 +88,29 @@ def readiness(scene: ServiceWithRegistry) -> tuple[int, dict[str, str]]:
 
 @needs_mount
 def test_a_full_disk_breaks_nothing_and_work_goes_on_when_there_is_room(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
     noise = plain_layer(tar_of({"noise": os.urandom(60 << 20)}))
-    reference = scene.push("good/larger-than-the-disk:1", [noise])
+    reference = service.push("good/larger-than-the-disk:1", [noise])
 
     def make_room() -> None:
-        assert "no problems" in scene.service.run("repository", "check", FQRN)
-        mount(scene.service.storage, f"remount,size={LARGE}")
+        assert "no problems" in service.process.run("repository", "check", FQRN)
+        mount(service.process.storage, f"remount,size={LARGE}")
 
-    fails_until_mended(scene, reference, (FQRN, "No space left on device"), make_room)
-    scene.pushed.append(reference)
+    fails_until_mended(service, reference, (FQRN, "No space left on device"), make_room)
+    service.pushed.append(reference)
 
 
 @needs_mount
 def test_a_storage_that_cannot_be_written_is_told_and_waited_for(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    storage = scene.service.storage
+    storage = service.process.storage
     mount(storage, "remount,ro")
     try:
-        reference = scene.push("good/read-only:1")
+        reference = service.push("good/read-only:1")
         fails_until_mended(
-            scene,
+            service,
             reference,
             (FQRN, "Read-only file system"),
             lambda: mount(storage, "remount,rw"),
@@ -117,12 +119,12 @@ def test_a_storage_that_cannot_be_written_is_told_and_waited_for(
         mount(storage, "remount,rw")
 
 
-def test_missing_keys_are_told_and_waited_for(scene: ServiceWithRegistry) -> None:
-    away = elsewhere(scene.service.key.parent)
+def test_missing_keys_are_told_and_waited_for(service: ServiceWithRegistry) -> None:
+    away = elsewhere(service.process.key.parent)
     away.__enter__()
-    reference = scene.push("good/without-keys:1")
+    reference = service.push("good/without-keys:1")
     fails_until_mended(
-        scene,
+        service,
         reference,
         (f"keys of {FQRN}", "restore the files"),
         lambda: away.__exit__(None, None, None),
@@ -130,9 +132,9 @@ def test_missing_keys_are_told_and_waited_for(scene: ServiceWithRegistry) -> Non
 
 
 def test_an_expired_whitelist_is_told_with_the_command_that_renews_it(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    keys = KeyRing.load(FQRN, scene.service.key.parent)
+    keys = KeyRing.load(FQRN, service.process.key.parent)
     assert keys.master_key is not None
     expired = write_whitelist(
         FQRN,
@@ -140,49 +142,49 @@ def test_an_expired_whitelist_is_told_with_the_command_that_renews_it(
         keys.master_key,
         now=int(time.time()) - FORTY_DAYS,
     )
-    LocalStorage(scene.service.storage).replace(WHITELIST, expired)
-    reference = scene.push("good/expired:1")
+    LocalStorage(service.process.storage).replace(WHITELIST, expired)
+    reference = service.push("good/expired:1")
     fails_until_mended(
-        scene,
+        service,
         reference,
         ("whitelist", "expired at", f"`repository resign {FQRN}`"),
-        lambda: scene.service.run("repository", "resign", FQRN),
+        lambda: service.process.run("repository", "resign", FQRN),
     )
 
 
 def test_a_broken_policy_leaves_the_old_one_in_force_and_says_so(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    policy = scene.service.folder / "policy.yaml"
+    policy = service.process.folder / "policy.yaml"
     good = policy.read_text()
-    scene.service.write_policy("rules: [{allow: }, {frobnicate: 1}]")
+    service.process.write_policy("rules: [{allow: }, {frobnicate: 1}]")
     try:
-        code, checks = readiness(scene)
+        code, checks = readiness(service)
         assert code == 200
         assert "the last good one is in force" in checks["policy"]
-        home = requests.get(scene.service.url, timeout=10).text
+        home = requests.get(service.process.url, timeout=10).text
         assert "The policy file is broken" in home
         assert "frobnicate" not in home
-        ours = requests.get(scene.service.url, headers=OPERATOR, timeout=10).text
+        ours = requests.get(service.process.url, headers=OPERATOR, timeout=10).text
         assert "frobnicate" in ours
-        scene.wait_until_live(scene.push_good("under-the-old-policy:1"))
-        checked = scene.service.run_raw("policy", "check")
+        service.wait_until_live(service.push_good("under-the-old-policy:1"))
+        checked = service.process.run_raw("policy", "check")
         assert checked.returncode == 2
         assert len(checked.stderr.splitlines()) > 1  # every mistake at once
     finally:
         policy.write_text(good)
-    wait_until(lambda: readiness(scene)[1]["policy"] == "ok", "the policy is mended")
+    wait_until(lambda: readiness(service)[1]["policy"] == "ok", "the policy is mended")
 
 
 def test_a_broken_configuration_disturbs_nobody_who_runs(
-    scene: ServiceWithRegistry,
+    service: ServiceWithRegistry,
 ) -> None:
-    config = scene.service.config
+    config = service.process.config
     good = config.read_text()
     config.write_text("sources: {hub: {kind: nonsense}}\nlimits: 7\nfrobnicate: 1\n")
     try:
-        scene.wait_until_live(scene.push_good("while-it-is-edited:1"))
-        done = scene.service.run_raw("status")
+        service.wait_until_live(service.push_good("while-it-is-edited:1"))
+        done = service.process.run_raw("status")
     finally:
         config.write_text(good)
     assert done.returncode == 2
@@ -193,40 +195,40 @@ def test_a_broken_configuration_disturbs_nobody_who_runs(
         assert any(key in line for line in lines), done.stderr
 
 
-def test_what_cannot_be_kept_is_not_accepted(scene: ServiceWithRegistry) -> None:
-    with scene.connection() as connection:
+def test_what_cannot_be_kept_is_not_accepted(service: ServiceWithRegistry) -> None:
+    with service.connection() as connection:
         connection.config_set("appendfsync", "everysec")
         try:
-            code, checks = readiness(scene)
+            code, checks = readiness(service)
             assert code == 503
             assert "appendfsync" in checked_reason(checks["durability"])
 
             def is_refused() -> bool:
-                answer = scene.notify("good/not-kept", "1")
+                answer = service.notify("good/not-kept", "1")
                 return answer.status_code == 503 and "Retry-After" in answer.headers
 
             wait_until(is_refused, "notifications are refused")
         finally:
             connection.config_set("appendfsync", "always")
-    wait_until(lambda: readiness(scene)[0] == 200, "it is ready again")
-    scene.push_good("kept:1")
+    wait_until(lambda: readiness(service)[0] == 200, "it is ready again")
+    service.push_good("kept:1")
 
 
 @pytest.mark.parametrize("with_the_queue", [False, True])
 def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
-    scene: ServiceWithRegistry, *, with_the_queue: bool
+    service: ServiceWithRegistry, *, with_the_queue: bool
 ) -> None:
     # The receiver enqueues the later ones of many together, after its answers.
     names = [f"good/accepted-{with_the_queue}-{n}".lower() for n in range(6)]
     for name in names:
-        scene.registry.push_image(name, "1", [tar_of({"name": name.encode()})])
-    with scene.connection() as connection:
+        service.registry.push_image(name, "1", [tar_of({"name": name.encode()})])
+    with service.connection() as connection:
         queue_server = connection.info("server")["process_id"]
-    receivers = scene.service.processes("serve")
+    receivers = service.process.processes("serve")
     with requests.Session() as session:
 
         def is_accepted(name: str) -> bool:
-            return scene.notify(name, "1", session=session).status_code == ACCEPTED
+            return service.notify(name, "1", session=session).status_code == ACCEPTED
 
         for name in names:
             # One of the receivers may still believe that Redis does not keep data.
@@ -235,5 +237,5 @@ def test_what_was_accepted_goes_live_though_the_receiver_is_killed_at_once(
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     for name in names:
-        scene.wait_until_live(scene.reference(f"{name}:1"))
-    scene.pushed += [scene.reference(f"{name}:1") for name in names]
+        service.wait_until_live(service.reference(f"{name}:1"))
+    service.pushed += [service.reference(f"{name}:1") for name in names]

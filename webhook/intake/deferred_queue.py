@@ -40,7 +40,7 @@ class DeferredQueue:
         self._queue = queue
         self._jobs: SimpleQueue[Accepted | None] = SimpleQueue()
         self._next = 0.0
-        self._thread = Thread(target=self._work, name="afterwards", daemon=True)
+        self._thread = Thread(target=self._work, name="deferred-queue", daemon=True)
         self._thread.start()
 
     def enqueue_accepted(self, accepted: Iterable[Accepted]) -> None:

@@ -8,7 +8,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 
 from workers.ledger import Accepted, put_off
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 
 QUEUE_NAME = "cvmfs-webhook"
 JOB_FUNCTION = "workers.jobs.run"
@@ -55,7 +55,7 @@ class JobQueue:
         }
         if references:
             data = [self._data(name, job_id) for job_id, name in references.items()]
-            with translated(), self.connection.pipeline() as pipeline:
+            with as_ledger_error(), self.connection.pipeline() as pipeline:
                 self._queue.enqueue_many(data, pipeline=pipeline)
                 put_off(pipeline, references.values())
                 pipeline.execute()
@@ -63,12 +63,12 @@ class JobQueue:
 
     def queued_ids(self) -> set[str]:
         """Return the ids of the jobs that wait."""
-        with translated():
+        with as_ledger_error():
             return set(self._queue.get_job_ids())
 
     def depth(self) -> int:
         """Return how many jobs wait."""
-        with translated():
+        with as_ledger_error():
             return self._queue.count
 
     def _data(self, reference: str, job_id: str) -> rq.queue.EnqueueData:

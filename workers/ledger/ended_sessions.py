@@ -6,7 +6,7 @@ remembers the ids of those that were ended, for as long as their cookies would h
 
 import redis
 
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 
 _PREFIX = "cvmfs-webhook:ended-session:"
 
@@ -23,10 +23,10 @@ class EndedSessions:
 
     def end(self, session_id: str, *, seconds: int) -> None:
         """Remember for so long that a session was ended."""
-        with translated():
+        with as_ledger_error():
             self._redis.set(f"{_PREFIX}{session_id}", "1", ex=max(1, seconds))
 
     def has_ended(self, session_id: str) -> bool:
         """Whether a session was ended."""
-        with translated():
+        with as_ledger_error():
             return bool(self._redis.exists(f"{_PREFIX}{session_id}"))

@@ -34,7 +34,7 @@ from workers.ledger.records import (
     Wanted,
 )
 from workers.ledger.scripts import Scripts
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
@@ -72,7 +72,7 @@ class Ledger:
 
     def _call(self, script: str, *args: str | float) -> object:
         now: str | float = "" if self._clock is None else self._clock()
-        with translated():
+        with as_ledger_error():
             return self._scripts.call(script, now, *args)
 
     def _list(self, script: str, *args: str | float) -> list[str]:
@@ -146,17 +146,17 @@ class Ledger:
 
     def image(self, reference: str) -> ImageRecord | None:
         """Return what is known of a reference."""
-        with translated():
+        with as_ledger_error():
             return next(iter(lookups.images(self._redis, [reference])), None)
 
     def references(self) -> list[str]:
         """Return all references that are known, in no order that lasts."""
-        with translated():
+        with as_ledger_error():
             return lookups.names(self._redis)
 
     def records(self, references: Sequence[str]) -> tuple[ImageRecord, ...]:
         """Return what is known of some references; unknown ones are left out."""
-        with translated():
+        with as_ledger_error():
             return lookups.images(self._redis, references)
 
     def images(
@@ -168,27 +168,27 @@ class Ledger:
         search: str | None = None,
     ) -> ImagePage:
         """List references, the newest change first; ``search`` is a part of a name."""
-        with translated():
+        with as_ledger_error():
             return lookups.page(self._redis, offset, limit, state, search)
 
     def runs(self, reference: str, limit: int = 50) -> list[RunRecord]:
         """Return the last finished runs of a reference, newest first."""
-        with translated():
+        with as_ledger_error():
             return lookups.runs(self._redis, reference, limit)
 
     def lives(self, reference: str, limit: int = 100) -> list[LiveRecord]:
         """Return which digest was live from when on, newest first."""
-        with translated():
+        with as_ledger_error():
             return lookups.lives(self._redis, reference, limit)
 
     def deliveries(self, limit: int = 100) -> list[DeliveryRecord]:
         """Return the last deliveries, newest first."""
-        with translated():
+        with as_ledger_error():
             return lookups.deliveries(self._redis, limit)
 
     def delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return one delivery if it is still kept."""
-        with translated():
+        with as_ledger_error():
             return lookups.delivery(self._redis, delivery_id)
 
     def events(self, after: str | None = None, limit: int = 100) -> list[Event]:
@@ -197,17 +197,17 @@ class Ledger:
         Raises:
             LedgerUnavailable: also when ``after`` is no id of an event.
         """
-        with translated():
+        with as_ledger_error():
             return lookups.events(self._redis, after, limit)
 
     def counts(self) -> dict[State, int]:
         """Return how many references are in each state; every state is there."""
-        with translated():
+        with as_ledger_error():
             return lookups.counts(self._redis)
 
     def counters(self) -> LedgerCounters:
         """Return how often what has happened, for the metrics."""
-        with translated():
+        with as_ledger_error():
             return lookups.counters(self._redis)
 
     def now(self) -> float:
@@ -218,7 +218,7 @@ class Ledger:
         """
         if self._clock is not None:
             return self._clock()
-        with translated():
+        with as_ledger_error():
             seconds, microseconds = self._redis.time()
         return seconds + microseconds / 1e6
 
@@ -305,7 +305,7 @@ class Ledger:
         so; and when the lease is lost.
         """
         key = f"{PREFIX}image:{lease.reference}"
-        with translated():
+        with as_ledger_error():
             token, requested = self._redis.hmget(key, ["lease", "requested"])
         if token is None or as_text(token) != lease.token:
             return True
@@ -369,7 +369,7 @@ class Ledger:
 
     def claim_sweep(self) -> bool:
         """Whether the caller should sweep now: True for one of all workers a second."""
-        with translated():
+        with as_ledger_error():
             return sweeping.claim(self._redis)
 
     def owed(self, queued_ids: AbstractSet[str]) -> list[Accepted]:
@@ -378,7 +378,7 @@ class Ledger:
         Args:
             queued_ids: the ids of all jobs that wait in the queue, read just before.
         """
-        with translated():
+        with as_ledger_error():
             return sweeping.owed(self._redis, self._list, queued_ids)
 
     def next_due(self) -> float | None:

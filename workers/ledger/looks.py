@@ -16,7 +16,7 @@ from redis.exceptions import LockError
 
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 
 _TIMES = f"{PREFIX}looks"
 _SEEN = f"{PREFIX}look:"
@@ -75,33 +75,33 @@ class Looks:
 
     def times(self) -> dict[str, float]:
         """Return when each image repository was looked at last, by name."""
-        with translated():
+        with as_ledger_error():
             reply = self._redis.zrange(_TIMES, 0, -1, withscores=True)
         scored = cast("list[tuple[bytes | str, float]]", reply)
         return {as_text(name): score for name, score in scored}
 
     def seen(self, name: str) -> Seen | None:
         """Return what a repository had; None if it was never looked at."""
-        with translated():
+        with as_ledger_error():
             text = self._redis.get(_SEEN + name)
         return None if text is None else _seen_from_json(as_text(text))
 
     def remember(self, name: str, seen: Seen) -> None:
         """Keep what a repository has, and that it was looked at now."""
-        with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        with as_ledger_error(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(_SEEN + name, _seen_to_json(seen))
             pipeline.zadd(_TIMES, {name: self._clock()})
             pipeline.execute()
 
     def postpone(self, name: str, time: float) -> None:
         """Let a repository count as looked at then, although nothing was seen."""
-        with translated():
+        with as_ledger_error():
             self._redis.zadd(_TIMES, {name: time})
 
     def forget(self, names: Collection[str]) -> None:
         """Forget repositories that nobody wants to be looked at any more."""
         if names:
-            with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            with as_ledger_error(), self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.delete(*(_SEEN + name for name in names))
                 pipeline.zrem(_TIMES, *names)
                 pipeline.execute()
@@ -115,23 +115,23 @@ class Looks:
         lock = self._redis.lock(
             _CLAIM + name, timeout=_CLAIM_SECONDS, thread_local=False
         )
-        with translated():
+        with as_ledger_error():
             is_ours = lock.acquire(blocking=False)
         try:
             yield is_ours
         finally:
             if is_ours:
-                with translated(), suppress(LockError):  # it took too long, then
+                with as_ledger_error(), suppress(LockError):  # it took too long, then
                     lock.release()
 
     def note_asked(self) -> None:
         """Say that the registries were asked, or that nothing is due."""
-        with translated():
+        with as_ledger_error():
             self._redis.set(_ASKED, self._clock())
 
     def last_asked(self) -> float | None:
         """Return when that was said last, in seconds since the epoch."""
-        with translated():
+        with as_ledger_error():
             text = self._redis.get(_ASKED)
         return None if text is None else float(as_text(text))
 

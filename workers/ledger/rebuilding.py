@@ -15,7 +15,7 @@ from workers.ledger import lookups
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
 from workers.ledger.scripts import Scripts
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 from workers.ledger.writing import record_to_json
 
 _AT_ONCE = 500
@@ -85,7 +85,7 @@ class Rebuilder:
         """
         for reference, image in images.items():
             yield reference, self._settle(fqrn, revision, reference, image)
-        with translated():
+        with as_ledger_error():
             gone = [name for name in self._live_in(fqrn) if name not in images]
         for reference in gone:
             yield reference, self._settle(fqrn, revision, reference, None)
@@ -103,6 +103,6 @@ class Rebuilder:
     ) -> Change:
         now: str | float = "" if self._clock is None else self._clock()
         known = "" if image is None else record_to_json(image)
-        with translated():
+        with as_ledger_error():
             reply = self._scripts.call("settle", now, reference, fqrn, revision, known)
         return Change(as_text(reply))

@@ -13,8 +13,8 @@ class LedgerUnavailable(TransientError):
 
 
 @contextmanager
-def translated(error: type[TransientError] = LedgerUnavailable) -> Iterator[None]:
-    """Turn what the client of Redis raises into an error of ours."""
+def as_ledger_error(error: type[TransientError] = LedgerUnavailable) -> Iterator[None]:
+    """Raise ``error`` from whatever the client of Redis raises in the block."""
     try:
         yield
     except redis.RedisError as exc:

@@ -35,7 +35,7 @@ from workers.publishing.plan import (
     Step,
     TreeAt,
 )
-from workers.publishing.published_snapshot import PublishedSnapshot, translated
+from workers.publishing.published_snapshot import PublishedSnapshot, as_publisher_error
 from workers.publishing.publisher import (
     ContentSink,
     Fence,
@@ -47,7 +47,7 @@ from workers.publishing.publisher import (
 
 
 class NativeSink:
-    """The repository's content store, its errors translated; see ``ContentSink``."""
+    """The repository's content store, its errors ours; see ``ContentSink``."""
 
     piece_size = CHUNK_BYTES
 
@@ -76,7 +76,10 @@ class NativeSink:
 
     def pieces(self, content: Content) -> Iterator[bytes]:
         """Yield the bytes of a content that was stored here."""
-        with translated(self._fqrn), open_content(self._storage, content) as stream:
+        with (
+            as_publisher_error(self._fqrn),
+            open_content(self._storage, content) as stream,
+        ):
             while block := stream.read(BLOCK_BYTES):
                 yield block
 
@@ -125,13 +128,13 @@ class NativePublisher:
 
     def published(self) -> PublishedTree:
         """Return the revision that readers see now."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return PublishedSnapshot(self._fqrn, self._repository.read())
 
     def prepare(self, plan: Plan) -> "NativePlan":
         """Write the catalogs of a plan's trees, and verify them; see ``Publisher``."""
         losses: list[str] = []
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             changes = [self._change(step, losses) for step in plan.steps]
         return NativePlan(tuple(changes), tuple(losses))
 
@@ -140,7 +143,7 @@ class NativePublisher:
         plans = [plan for plan in prepared if isinstance(plan, NativePlan)]
         if len(plans) < len(prepared):
             raise TypeError("a plan was prepared by another publisher")
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             changes = [change for plan in plans for change in plan.changes]
             revision = self._commit(changes, fence)
         losses = tuple(loss for plan in plans for loss in plan.losses)
@@ -150,7 +153,7 @@ class NativePublisher:
     @property
     def _repository(self) -> Repository:
         if self._opened is None:
-            with translated(self._fqrn):
+            with as_publisher_error(self._fqrn):
                 self._opened = self._open()
         return self._opened
 

@@ -39,48 +39,53 @@ class PublishedSnapshot:
     @property
     def revision(self) -> int:
         """The number of the revision."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.revision
 
     def lookup(self, path: bytes) -> Dirent | None:
         """Return the entry at ``path``."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.lookup(path)
 
     def listdir(self, path: bytes) -> Directory:
         """Return the entries of a directory by name, sorted."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.listdir(path)
 
     def walk(self, path: bytes = b"") -> Iterator[tuple[bytes, Dirent]]:
         """Yield all at and below ``path``, each directory before its entries."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             yield from self._snapshot.walk(path)
 
     def resolve(self, path: bytes) -> bytes:
         """Return the path that remains when all symlinks in ``path`` are followed."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.resolve(path)
 
     def read(self, dirent: Dirent) -> bytes:
         """Return the content of a small regular file."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.read(dirent)
 
     def pieces(self, dirent: Dirent) -> Iterator[bytes]:
         """Yield the content of a regular file of any size."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             yield from self._snapshot.pieces(dirent)
 
     def tree(self, path: bytes) -> Tree:
         """Return the whole tree that was published at ``path``."""
-        with translated(self._fqrn):
+        with as_publisher_error(self._fqrn):
             return self._snapshot.tree(path)
 
 
 @contextmanager
-def translated(fqrn: str) -> Iterator[None]:
-    """Turn the format library's errors into those that the job understands."""
+def as_publisher_error(fqrn: str) -> Iterator[None]:
+    """Raise the format library's errors in the block as a publisher's.
+
+    Raises:
+        RepositoryUnavailable: its operator has something to mend, or a retry helps.
+        PublicationFailed: any other ``FormatError``.
+    """
     try:
         yield
     except WhitelistExpired as error:

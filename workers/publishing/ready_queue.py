@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from workers.ledger import Lease, Ledger, LedgerUnavailable
-from workers.ledger.unavailable import translated
+from workers.ledger.unavailable import as_ledger_error
 from workers.publishing.group import CALLED, QueueAway, QueuedBatch
 
 _PREFIX = "cvmfs-webhook:ready"
@@ -50,7 +50,7 @@ class ReadyBatches:
     def add(self, fence: str, batch: str) -> str:
         """Lay a batch down; return the id of its entry."""
         entry_id = f"{time.time_ns():020d}-{secrets.token_hex(8)}"
-        with translated(QueueAway), self._redis.pipeline() as pipeline:
+        with as_ledger_error(QueueAway), self._redis.pipeline() as pipeline:
             # Neither has a line break: both are JSON.
             pipeline.hset(self._entries, entry_id, f"{fence}\n{batch}")
             pipeline.expire(self._entries, _ENTRY_SECONDS)
@@ -59,7 +59,7 @@ class ReadyBatches:
 
     def entries(self) -> list[QueuedBatch]:
         """Return all entries, oldest first."""
-        with translated(QueueAway):
+        with as_ledger_error(QueueAway):
             found = self._redis.hgetall(self._entries)
         entries = []
         for entry_id in sorted(found):
@@ -69,7 +69,7 @@ class ReadyBatches:
 
     def answer(self, answers: Mapping[str, str]) -> None:
         """Take entries out, by their ids, and tell their owners why."""
-        with translated(QueueAway), self._redis.pipeline() as pipeline:
+        with as_ledger_error(QueueAway), self._redis.pipeline() as pipeline:
             pipeline.hdel(self._entries, *answers)
             for entry_id, text in answers.items():
                 pipeline.rpush(self._told(entry_id), text)
@@ -78,7 +78,7 @@ class ReadyBatches:
 
     def call(self) -> None:
         """Tell the owner of the oldest entry that the lock is free."""
-        with translated(QueueAway):
+        with as_ledger_error(QueueAway):
             ids = self._redis.hkeys(self._entries)
             if ids:
                 told = self._told(_text(min(ids)))
@@ -90,7 +90,7 @@ class ReadyBatches:
     def wait(self, entry_id: str, seconds: float) -> str | None:
         """Return what the owner of an entry is told; ``None`` if nothing in time."""
         told = self._told(entry_id)
-        with translated(QueueAway):
+        with as_ledger_error(QueueAway):
             if seconds:
                 found = self._redis.blpop([told], seconds)
                 return _text(found[1]) if found else None
@@ -100,7 +100,7 @@ class ReadyBatches:
 
     def withdraw(self, entry_id: str) -> None:
         """Take an entry out that nobody waits for any more."""
-        with translated(QueueAway):
+        with as_ledger_error(QueueAway):
             self._redis.hdel(self._entries, entry_id)
 
     def standing(self, fences: Sequence[str]) -> list[bool]:

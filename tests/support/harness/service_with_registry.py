@@ -43,7 +43,7 @@ class ServiceWithRegistry:
         pushed: references of good images, which must all be live in the end.
     """
 
-    service: ServiceProcess
+    process: ServiceProcess
     registry: FakeRegistry
     dead: str
     pushed: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ class ServiceWithRegistry:
     def post(
         self, document: object, session: requests.Session | None = None
     ) -> requests.Response:
-        endpoint = self.service.endpoint
+        endpoint = self.process.endpoint
         headers = {**endpoint.headers, "Content-Type": EVENTS}
         post = session.post if session else requests.post
         return post(endpoint.url, json=document, headers=headers, timeout=30)
@@ -80,7 +80,7 @@ class ServiceWithRegistry:
     def ask(self, reference: str) -> requests.Response:
         """Ask for an image as the operator."""
         return requests.post(
-            f"{self.service.url}/api/v1/images",
+            f"{self.process.url}/api/v1/images",
             json={"reference": reference},
             headers=OPERATOR,
             timeout=30,
@@ -118,13 +118,13 @@ class ServiceWithRegistry:
         return reference
 
     def wait_until_live(self, reference: str) -> Mapping[str, object]:
-        image = self.service.wait_until(reference, "live")
+        image = self.process.wait_until(reference, "live")
         assert image["state"] == "live"
         return image
 
     def connection(self) -> redis.Redis:
         """A connection to the service's own queue server."""
-        config = load_config(self.service.config, {})
+        config = load_config(self.process.config, {})
         return redis.Redis.from_url(queue_url(config))
 
     def secrets(self) -> list[str]:
@@ -136,8 +136,8 @@ class ServiceWithRegistry:
 
     def log(self) -> str:
         """What was logged, without the greeting, which tells the operator secrets."""
-        greeting = welcome(load_config(self.service.config, {}))
-        return self.service.log.read_text(errors="replace").replace(greeting, "")
+        greeting = welcome(load_config(self.process.config, {}))
+        return self.process.log.read_text(errors="replace").replace(greeting, "")
 
 
 @contextmanager
@@ -156,15 +156,15 @@ def run_service_with_registry(
         username, password = registry.credentials
         login = f'{{plain_http: true, username: {username}, password: "{password}"}}'
         registries = {registry.host: login, dead: "{plain_http: true}"}
-        service = ServiceProcess(
+        process = ServiceProcess(
             folder / "service", registry=registry.host, registries=registries
         )
         rules = f'{policy}\n  - allow: "HOST/**"\n  - allow: "{dead}/**"\n'
-        service.write_policy(f"rules:\n{rules}".replace("HOST", registry.host))
-        with _mounted(service.storage, storage_size), service:
-            scene = ServiceWithRegistry(service, registry, dead)
-            yield scene
-            _check_all_is_well(scene)
+        process.write_policy(f"rules:\n{rules}".replace("HOST", registry.host))
+        with _mounted(process.storage, storage_size), process:
+            service = ServiceWithRegistry(process, registry, dead)
+            yield service
+            _check_all_is_well(service)
 
 
 @contextmanager
@@ -180,37 +180,37 @@ def _mounted(storage: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", storage], check=True)
 
 
-def _check_all_is_well(scene: ServiceWithRegistry) -> None:
+def _check_all_is_well(service: ServiceWithRegistry) -> None:
     """Whatever happened before: see the module."""
-    scene.push_good("last:1")
-    for reference in scene.pushed:
-        scene.wait_until_live(reference)
-    assert "no problems" in scene.service.run("repository", "check", FQRN)
-    told = _everything_told(scene)
+    service.push_good("last:1")
+    for reference in service.pushed:
+        service.wait_until_live(reference)
+    assert "no problems" in service.process.run("repository", "check", FQRN)
+    told = _everything_told(service)
     assert "Traceback" not in told["log"], told["log"]
-    for secret in scene.secrets():
+    for secret in service.secrets():
         leaks = [where for where, text in told.items() if secret in text]
         assert not leaks, f"{secret!r} is in {leaks}"
 
 
-def _everything_told(scene: ServiceWithRegistry) -> dict[str, str]:
+def _everything_told(service: ServiceWithRegistry) -> dict[str, str]:
     """Return what is readable by anybody, or kept, by where it stands."""
-    url = scene.service.url
+    url = service.process.url
     listing = requests.get(f"{url}/api/v1/images?limit=500", timeout=10).json()
     names = [image["reference"] for image in listing["images"]]
     pages = ["/", "/readyz", "/api/v1/images?limit=500", "/api/v1/events", "/metrics"]
     pages += ["/deliveries", "/api/v1/deliveries", "/queue/"]
     for name in names:
         pages += [f"/images/{name}", f"/api/v1/images/{name}"]
-    told = {"log": scene.log(), "status": scene.service.run("status")}
+    told = {"log": service.log(), "status": service.process.run("status")}
     for page in pages:
         answer = requests.get(f"{url}{page}", headers=OPERATOR, timeout=10)
         assert answer.ok, (page, answer.status_code)
         told[page] = answer.text
-    with scene.connection() as connection:
+    with service.connection() as connection:
         for key in connection.scan_iter(count=1000):
             told[f"redis {key!r}"] = repr((key, _value(connection, key)))
-    server_log = scene.service.folder / "queue" / "server.log"
+    server_log = service.process.folder / "queue" / "server.log"
     told["queue server's log"] = server_log.read_text(errors="replace")
     return told
 

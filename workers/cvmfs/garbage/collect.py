@@ -53,7 +53,7 @@ from dataclasses import dataclass, field
 from workers.cvmfs.catalog.reader import NestedCatalog, load_catalog
 from workers.cvmfs.commit.head import OpenHead, open_head
 from workers.cvmfs.errors import FormatError, InvalidChange, StorageFailed
-from workers.cvmfs.garbage.garbage_list import Condemned
+from workers.cvmfs.garbage.garbage_list import GarbageList
 from workers.cvmfs.garbage.marks import Marks
 from workers.cvmfs.garbage.progress import (
     EXPIRED,
@@ -150,7 +150,7 @@ def collect_garbage(  # noqa: PLR0913 - what an operator decides, each by its na
             if reference.type is ReferenceType.CATALOG:
                 root = NestedCatalog(b"", reference.hash, 0)
                 former.walk_what_is_left(storage, root, except_for=marks)
-        garbage = stack.enter_context(closing(Condemned()))
+        garbage = stack.enter_context(closing(GarbageList()))
         run.list_into(garbage)
         leftovers = run.leftovers()
         run.enter(Stage.PLANNED)
@@ -234,7 +234,7 @@ class _Run:
             )
         }
 
-    def list_into(self, garbage: Condemned) -> None:
+    def list_into(self, garbage: GarbageList) -> None:
         """Find all garbage, one folder at a time."""
         self.enter(Stage.LISTING)
         for shard, listed in _listed(self.storage):
@@ -275,7 +275,7 @@ class _Run:
                 self.done.waiting = self.done.waiting.plus(file.size)
         return found
 
-    def delete(self, garbage: Condemned, rest: Callable[[], None]) -> None:
+    def delete(self, garbage: GarbageList, rest: Callable[[], None]) -> None:
         """Give up revisions, then delete what was found and is still not named."""
         with open_head(self.storage, self.fqrn, self.keys, self.now) as head:
             self._give_up(head)

@@ -11,7 +11,7 @@ from workers.cvmfs.errors import StorageFailed
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 
-class Condemned:
+class GarbageList:
     """Objects to be deleted; close it to drop its file.
 
     Raises:

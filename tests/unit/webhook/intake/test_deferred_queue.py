@@ -17,16 +17,16 @@ from workers.ledger import Accepted, Verdict
 def test_every_job_is_in_the_queue_once_it_is_closed(driver: LedgerDriver) -> None:
     queue = JobQueue(driver.connection)
     jobs = [driver.push(reference=f"a.b/team/web:{number}") for number in range(450)]
-    with closing(DeferredQueue(queue)) as afterwards:
+    with closing(DeferredQueue(queue)) as deferred:
         for job in jobs:
-            afterwards.enqueue_accepted([job])
+            deferred.enqueue_accepted([job])
     assert queue.queued_ids() == {job.job_id for job in jobs}
 
 
 def test_what_needs_no_job_is_not_put_in(driver: LedgerDriver) -> None:
     queue = JobQueue(driver.connection)
-    with closing(DeferredQueue(queue)) as afterwards:
-        afterwards.enqueue_accepted([Accepted("a.b/c:1", Verdict.QUEUED, "waits")])
+    with closing(DeferredQueue(queue)) as deferred:
+        deferred.enqueue_accepted([Accepted("a.b/c:1", Verdict.QUEUED, "waits")])
     assert queue.depth() == 0
 
 
@@ -36,11 +36,11 @@ def test_a_server_that_is_away_is_told_and_does_not_end_it(
     with RedisServer(tmp_path) as server, open_ledger_driver(server) as driver:
         first, second = driver.push(), driver.push(reference="a.b/c:1")
         with connect_url(server.url, patience_seconds=0.1) as impatient:
-            afterwards = DeferredQueue(JobQueue(impatient))
+            deferred = DeferredQueue(JobQueue(impatient))
             server.kill()
-            afterwards.enqueue_accepted([first])
+            deferred.enqueue_accepted([first])
             wait_until(lambda: "left to the sweep" in caplog.text, "it is told")
             server.start()
-            afterwards.enqueue_accepted([second])
-            afterwards.close()
+            deferred.enqueue_accepted([second])
+            deferred.close()
         assert JobQueue(driver.connection).queued_ids() == {second.job_id}

@@ -23,7 +23,7 @@ from workers.cvmfs import (
     StorageFailed,
     WhitelistExpired,
 )
-from workers.publishing.published_snapshot import PublishedSnapshot, translated
+from workers.publishing.published_snapshot import PublishedSnapshot, as_publisher_error
 from workers.publishing.publisher import (
     PublicationFailed,
     PublishedTree,
@@ -86,5 +86,5 @@ def test_what_is_not_there_says_so_in_our_words(
 def test_only_what_no_retry_mends_is_final(
     raised: FormatError, becomes: type[Exception]
 ) -> None:
-    with pytest.raises(becomes, match=f"^{FQRN}: .*x"), translated(FQRN):
+    with pytest.raises(becomes, match=f"^{FQRN}: .*x"), as_publisher_error(FQRN):
         raise raised

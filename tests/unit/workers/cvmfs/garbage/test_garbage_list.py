@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from workers.cvmfs.errors import StorageFailed
-from workers.cvmfs.garbage.garbage_list import Condemned
+from workers.cvmfs.garbage.garbage_list import GarbageList
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 OBJECTS = [
@@ -16,33 +16,33 @@ OBJECTS = [
 
 
 def test_catalogs_come_first_and_the_others_in_their_order() -> None:
-    with closing(Condemned()) as condemned:
+    with closing(GarbageList()) as garbage:
         for one in OBJECTS:
-            condemned.add(*one)
-        (batch,) = condemned.batches(100)
+            garbage.add(*one)
+        (batch,) = garbage.batches(100)
     assert batch[:10] == [one for one in OBJECTS if one[1] is Kind.CATALOG]
     assert batch[10:] == [one for one in OBJECTS if one[1] is not Kind.CATALOG]
 
 
 def test_no_batch_is_larger_than_asked_and_none_is_empty() -> None:
-    with closing(Condemned()) as condemned:
-        assert list(condemned.batches(7)) == []
+    with closing(GarbageList()) as garbage:
+        assert list(garbage.batches(7)) == []
         for one in OBJECTS:
-            condemned.add(*one)
-        batches = list(condemned.batches(7))
+            garbage.add(*one)
+        batches = list(garbage.batches(7))
     assert [len(batch) for batch in batches] == [7, 7, 7, 7, 2]
     assert sorted(one[0] for batch in batches for one in batch) == sorted(
         one[0] for one in OBJECTS
     )
 
 
-def fill(condemned: Condemned) -> None:
+def fill(garbage: GarbageList) -> None:
     for _ in range(1000):
-        condemned.add(*OBJECTS[0])
+        garbage.add(*OBJECTS[0])
 
 
 def test_a_disk_without_room_is_our_own_error() -> None:
-    with closing(Condemned()) as condemned:
-        condemned._connection.execute("PRAGMA max_page_count=3")
+    with closing(GarbageList()) as garbage:
+        garbage._connection.execute("PRAGMA max_page_count=3")
         with pytest.raises(StorageFailed, match=r"^temporary database: .+ full"):
-            fill(condemned)
+            fill(garbage)
