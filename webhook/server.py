@@ -106,7 +106,10 @@ class _Server(BaseApplication):
         return create_app(self._config, front, policy, carrier=self._deferred)
 
     def close(self) -> None:
-        """Let nothing that was accepted wait for the workers' sweep."""
+        """Enqueue the jobs accepted last, for at most a few seconds.
+
+        What is left after that is not lost: the workers' sweep enqueues it.
+        """
         if self._deferred is not None:
             self._deferred.close()
 

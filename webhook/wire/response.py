@@ -191,7 +191,11 @@ class ResponseSender(Generic[T]):
         self._add(connection, select.EPOLLIN)
 
     def close(self) -> None:
-        """End the thread; what is left is the caller's to drop."""
+        """End the thread, within ``tick_seconds`` or so.
+
+        Answers not sent by then stay unsent and their sockets open: neither ``is_done``
+        nor ``drop`` is called for them, so the caller closes those connections.
+        """
         self._is_open = False
         self._thread.join()
         self._poll.close()

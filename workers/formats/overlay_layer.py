@@ -111,7 +111,7 @@ def unwrapped(
     Args:
         written: what is at ``layer_path``.
         layer: that it was made of; its record is to be found there, too.
-        read: as of ``read_layer_tree``.
+        read: returns the content of a small file.
 
     Raises:
         VerificationFailed: (here and while it is read) it is not the layer's, or its

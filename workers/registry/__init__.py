@@ -1,9 +1,11 @@
 """OCI distribution client: names in, verified bytes out.
 
 Knows references and registries; knows nothing of images, queues or CVMFS. ``client`` is
-the door. Behind it: ``transport`` sends one request to a checked address, ``tokens``
-answers a registry's challenge, ``blob`` streams, resumes and verifies, ``manifests``
-says which documents are believed, ``answers`` turns every refusal into our errors.
+the door. Behind it: ``transport`` sends one request to a checked address, and its
+``answers`` turns every refusal into our errors; ``auth`` answers a registry's
+challenge; ``blob`` streams, resumes and verifies; ``manifests`` says which documents
+are believed. ``listing`` yields the tags and repositories of a registry; ``writing``
+pushes small images, and deletes tags and manifests.
 """
 
 from workers.registry.auth.access import Credentials, RegistryAccess

@@ -1,4 +1,4 @@
-"""However a run goes, it ends in something that the ledger can be told."""
+"""The work of a run, and the one result that the ledger is told of it."""
 
 import logging
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 def end(run: Run) -> RunResult:
-    """Do the work; turn whatever happens into an ending.
+    """Do the work that the lease orders; return its result, errors included.
 
     Raises:
-        LeaseLost: nothing that we say counts any more.
-        LedgerUnavailable: there is nobody to say it to.
+        LeaseLost: another run has the lease, so the ledger would refuse a result.
+        LedgerUnavailable: the ledger cannot be told a result.
     """
     try:
         return _answer(run)

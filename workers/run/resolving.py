@@ -44,12 +44,12 @@ def resolve_digest(
     """Ask the registry what a tag means, until it agrees with a fresh hint.
 
     Args:
-        client: asks.
+        client: with the credentials of the reference's registry, if it wants any.
         reference: with a tag.
         hint: what the newest notification said; its time is the sender's word.
         check: called while waiting; raises when the work should stop.
-        sleep: waits so many seconds.
-        clock: seconds since the epoch.
+        sleep: takes seconds.
+        clock: returns seconds since the epoch.
 
     Raises:
         ImageNotFound: the registry does not have it, and no fresh hint says otherwise.
@@ -84,14 +84,14 @@ def fetch_images(
     """Fetch manifest and config of what ``resolve_digest`` found, for each platform.
 
     Args:
-        client: asks.
-        reference: as it was pushed.
-        found: what it is.
-        platforms: that are wanted, at least one.
+        client: with the credentials of the reference's registry, if it wants any.
+        reference: as it was pushed, with a tag or a digest.
+        found: the descriptor of its manifest or index; all is fetched by its digest.
+        platforms: at least one.
 
     Returns:
-        The image for each platform that there is one for, in order, and for each of
-        the others why not.
+        The images, one for each platform that has one, in the order of ``platforms``;
+        and for each of the others one line that says why not.
 
     Raises:
         ImageRejected: there is no image that we can publish, and why.

@@ -169,8 +169,9 @@ def draft_tree(
     Only one of them is in memory at a time.
 
     Args:
-        mountpoint: as of ``draft_catalog``.
-        tree: as there.
+        mountpoint: absolute path of the outermost catalog; ``b""`` for a first root
+            catalog.
+        tree: with the contents of its files stored already.
         store: puts the database of a catalog into the storage, and returns its hash.
         size: of the catalogs.
 

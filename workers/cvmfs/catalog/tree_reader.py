@@ -46,7 +46,7 @@ class StreamedTree:
     """A tree that is too large to be held as a whole.
 
     Attributes:
-        root: as of a ``Tree``.
+        root: the attributes of the top directory itself.
         directories: the items of a ``Tree``'s, each path once, the root first and the
             others in no order; to be gone through once. Only at its end it is proven
             that the catalogs are sound; until then it raises what ``read_tree`` does.

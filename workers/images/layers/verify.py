@@ -338,7 +338,8 @@ def _differences_in(
         directory: its path.
         entries: as written.
         wanted: what should be there.
-        files: by path, as of a ``_Table``.
+        files: by absolute path the file it is a name of; only where there may be other
+            names of that file.
         added: paths that are not compared.
     """
     linked: defaultdict[_File, list[bytes]] = defaultdict(list)

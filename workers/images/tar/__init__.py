@@ -1,5 +1,5 @@
 """Tar as layers have it, compressed or not: members in order, contents as streams.
 
-Read first: ``reader.py``. Written for speed and for refusing with a reason; what
-``tarfile`` costs an entry is measured in the README.
+Read first: ``reader.py``, which says why ``tarfile`` is not used and what it costs an
+entry. Written for speed and for refusing with a reason.
 """
