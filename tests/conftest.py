@@ -2,7 +2,8 @@
 
 unit: one module or its room, with values, ``tmp_path``, fakes in this process and a
 Redis of the session; no job, no process of ours.
-contracts: what every implementation of a Protocol keeps; needs what unit needs.
+contracts: what every implementation of a Protocol keeps; needs what unit needs, and for
+formats a job in this process, with a registry on loopback and the session's Redis.
 jobs: a job or a command of the operator, run through in this process.
 service: processes of ours, started, killed and asked over sockets; a real browser.
 consumers: programs of others, mostly as root: umoci, podman, the kernel's overlayfs.

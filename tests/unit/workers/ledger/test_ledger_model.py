@@ -226,7 +226,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.property
 def test_whatever_happens_every_request_is_answered(redis_server: RedisServer) -> None:
     LedgerMachine.server = redis_server
     run_state_machine_as_test(
