@@ -28,14 +28,15 @@ from workers.errors import PermanentError
 
 CONFIG_SCHEMA = ("workers.config", "config.schema.json")
 _LARGEST_FILE_BYTES = 1_048_576
-# Names of design section 5.2 that a later version understands: their own error says so.
+# Names of design section 5.2 that a later version understands: their own error says so,
+# until the schema allows them.
 _KINDS = (
     *("gitlab-hook", "gitlab-ci", "github-actions", "harbor", "quay", "ghcr", "acr"),
     *("ecr", "gar", "nexus", "jfrog", "zot", "gitea", "aliyun", "generic"),
 )
 _PLANNED = (
-    ("sources", "kind", frozenset(_KINDS) - SOURCE_KINDS.keys()),
-    ("repositories", "publisher", frozenset({"cvmfs_server", "gateway"})),
+    ("sources", "kind", _KINDS),
+    ("repositories", "publisher", ("cvmfs_server", "gateway")),
 )
 
 
@@ -93,16 +94,18 @@ def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
     if isinstance(values, dict):
         # A section whose lines are all commented out is as good as absent.
         values = {key: value for key, value in values.items() if value is not None}
-    refused = schema_problems(Draft202012Validator(config_schema()), values)
+    schema = config_schema()
+    refused = schema_problems(Draft202012Validator(schema), values)
     if not isinstance(values, dict):
         return ConfigDocument({}, refused, source)
-    return ConfigDocument(values, _merged(problems, refused, values), source)
+    planned = list(_planned(schema, values))
+    return ConfigDocument(values, _merged(problems, planned, refused), source)
 
 
 def config_schema() -> dict[str, Any]:
     """Return the schema of the file, with the kinds of sources that there are."""
     schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
-    source = schema["properties"]["sources"]["additionalProperties"]["properties"]
+    source = _entry(schema, "sources")
     source["kind"]["enum"] = list(SOURCE_KINDS)
     *others, last = (f"`{kind}`" for kind in SOURCE_KINDS)
     source["kind"]["description"] += f": {', '.join(others)} or {last}"
@@ -112,6 +115,13 @@ def config_schema() -> dict[str, Any]:
         if known.registry is not None
     )
     return schema
+
+
+def _entry(schema: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Return what the schema says of the keys of each entry of a section."""
+    entries: Mapping[str, Any] = schema["properties"][section]["additionalProperties"]
+    keys: dict[str, Any] = entries["properties"]
+    return keys
 
 
 def _parse(path: Path) -> YamlDocument:
@@ -149,18 +159,20 @@ def _expanded(
     return value
 
 
+def _planned(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what a later version understands, and this one's schema does not allow."""
+    for section, key, planned in _PLANNED:
+        words = set(planned).difference(_entry(schema, section)[key]["enum"])
+        for name, word in _words(values.get(section), key):
+            if word in words:
+                text = f"{key} {word!r} is not available in this version"
+                yield Problem((section, name, key), text)
+
+
 def _merged(
-    earlier: list[Problem], refused: list[Problem], values: Mapping[str, Any]
+    earlier: list[Problem], planned: list[Problem], refused: list[Problem]
 ) -> list[Problem]:
     """Return each thing once; of what a later version understands, just that."""
-    planned = [
-        Problem(
-            (section, name, key), f"{key} {word!r} is not available in this version"
-        )
-        for section, key, words in _PLANNED
-        for name, word in _words(values.get(section), key)
-        if word in words
-    ]
     spoken = {problem.path for problem in earlier}
     silent = {problem.path[:2] for problem in planned}
     rest = (p for p in refused if p.path not in spoken and p.path[:2] not in silent)

@@ -23,6 +23,7 @@ from workers.care.repository import (
 )
 from workers.care.whitelists import WhitelistWatch, renew_whitelists
 from workers.config import Config, RepositoryConfig, load_config
+from workers.config.document import CONFIG_SCHEMA
 from workers.cvmfs import (
     LocalStorage,
     PutLink,
@@ -31,6 +32,7 @@ from workers.cvmfs import (
     StorageFailed,
 )
 from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.documents.schema_check import load_schema
 from workers.publishing.publisher import PublishedTree, Publisher
 from workers.wiring import (
     NotNative,
@@ -101,6 +103,12 @@ def test_another_kind_is_opened_and_read_by_its_own_line_of_the_table(
     monkeypatch.setattr(wiring, "PUBLISHERS", {"gateway": kind})
     assert open_publisher(foreign, FQRN) is publisher
     assert open_published(foreign, FQRN) is tree
+
+
+def test_the_configuration_knows_the_kinds_of_the_table() -> None:
+    schema = load_schema(*CONFIG_SCHEMA)
+    entry = schema["properties"]["repositories"]["additionalProperties"]["properties"]
+    assert set(entry["publisher"]["enum"]) == wiring.PUBLISHERS.keys()
 
 
 def test_the_configuration_may_name_a_spool(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """The file as a whole: what is not read, not known, or wrong in several places."""
 
+import copy
 from pathlib import Path
 
 import pytest
 
-from tests.support.harness.configuration import problems
+from tests.support.harness.configuration import load, problems
 from tests.support.harness.documented_settings import settings
-from workers.config import ConfigError, load_config
+from workers.config import ConfigError, document, load_config
+from workers.config.document import CONFIG_SCHEMA
+from workers.documents.schema_check import load_schema
 
 
 def test_every_setting_has_a_meaning() -> None:
@@ -60,6 +63,27 @@ pollicy: x
         ),
         "pollicy: unknown key: did you mean 'policy'? (line 15)",
     )
+
+
+REPOSITORY = "repositories: {{a.b: {{publisher: {}, storage: file:///srv/a.b}}}}"
+
+
+@pytest.mark.parametrize("kind", ["cvmfs_server", "gateway"])
+def test_a_publisher_is_not_available_until_the_schema_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    text = REPOSITORY.format(kind)
+    assert problems(tmp_path, text) == (
+        (
+            f"repositories.a.b.publisher: publisher {kind!r} is not available in this "
+            "version (line 1)"
+        ),
+    )
+    schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
+    entry = schema["properties"]["repositories"]["additionalProperties"]
+    entry["properties"]["publisher"]["enum"].append(kind)
+    monkeypatch.setattr(document, "load_schema", lambda *_: schema)
+    assert load(tmp_path, text).repositories["a.b"].publisher == kind
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
