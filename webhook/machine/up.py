@@ -25,6 +25,7 @@ from workers.config import Config, RepositoryConfig, S3Config, load_config
 from workers.config.values import storage_bucket
 from workers.errors import TransientError
 from workers.jobqueue.embedded_server import EmbeddedServer
+from workers.wiring import native_repositories
 
 DEFAULT_STATE = Path(".state")
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -114,15 +115,15 @@ def _supervisor(config: Config, path: Path) -> Supervisor:
     ]
     supervisor.errands = [
         Errand(
-            f"garbage collection of {fqrn}",
+            f"garbage collection of {repository.fqrn}",
             command(
-                *("repository", "gc", fqrn, "--prune"),
+                *("repository", "gc", repository.fqrn, "--prune"),
                 *("--restorable-for", f"{repository.collect.restorable_seconds}s"),
                 *("--keep-for", f"{repository.collect.keep_seconds}s"),
             ),
             repository.collect.every_seconds,
         )
-        for fqrn, repository in config.repositories.items()
+        for repository in native_repositories(config)
         if repository.collect is not None
     ]
     return supervisor
@@ -197,7 +198,8 @@ def welcome(config: Config) -> str:
         ]
     for name, source in config.sources.items():
         lines += [*SENDERS[source.kind].setup(f"{url}/hooks/{name}", source), ""]
-    for fqrn, repository in config.repositories.items():
+    for repository in native_repositories(config):
+        fqrn = repository.fqrn
         key = repository.keys / f"{fqrn}.pub"
         bucket = bucket_url(repository)
         lines += [
