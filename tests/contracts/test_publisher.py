@@ -3,20 +3,23 @@
 import json
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.support.harness.native_publisher import (
+from tests.support.harness.native_publisher import open_alone, open_together
+from tests.support.harness.publisher_parts import (
     GO_ON,
     ROOT,
     TOKEN,
-    NativeParts,
+    PublisherParts,
     accept,
-    open_native_parts,
+    publish_steps,
+    store_tree,
 )
 from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.drawn_trees import trees
@@ -40,20 +43,33 @@ from workers.publishing.publisher import (
     RepositoryUnavailable,
     publish,
 )
+from workers.wiring import PUBLISHERS
+
+OpenParts = Callable[[Path, RedisServer], AbstractContextManager[PublisherParts]]
+PARTS: Sequence[tuple[str, OpenParts]] = (
+    ("native", open_alone),
+    ("native", open_together),
+)
 
 
-@pytest.fixture(params=["alone", "together"])
+@pytest.fixture(params=PARTS, ids=lambda entry: f"{entry[0]}-{entry[1].__name__}")
 def parts(
     tmp_path: Path, redis_server: RedisServer, request: pytest.FixtureRequest
-) -> Iterator[NativeParts]:
-    with open_native_parts(request.param, tmp_path, redis_server) as opened:
+) -> Iterator[PublisherParts]:
+    _, open_parts = request.param
+    with open_parts(tmp_path, redis_server) as opened:
         yield opened
 
 
-def test_a_plan_is_visible_as_a_whole_in_one_revision(parts: NativeParts) -> None:
+def test_every_kind_of_publisher_is_asked() -> None:
+    assert {kind for kind, _ in PARTS} == PUBLISHERS.keys()
+
+
+def test_a_plan_is_visible_as_a_whole_in_one_revision(parts: PublisherParts) -> None:
     before = parts.publisher.published().revision
-    image = parts.tree(file=b"content")
-    revision = parts.publish(
+    image = store_tree(parts, file=b"content")
+    revision = publish_steps(
+        parts,
         TreeAt(b"/image", image, accept),
         FileAt(b"/folder/file", b"data", 0o600),
         LinkAt(b"/link", b"image"),
@@ -69,8 +85,9 @@ def test_a_plan_is_visible_as_a_whole_in_one_revision(parts: NativeParts) -> Non
     assert parts.publisher.published().read(dirent) == b"content"
 
 
-def test_later_steps_see_earlier_ones(parts: NativeParts) -> None:
-    parts.publish(
+def test_later_steps_see_earlier_ones(parts: PublisherParts) -> None:
+    publish_steps(
+        parts,
         FileAt(b"/a", b"1"),
         FileAt(b"/a", b"2"),
         FileAt(b"/b", b"3"),
@@ -80,28 +97,30 @@ def test_later_steps_see_earlier_ones(parts: NativeParts) -> None:
     assert parts.publisher.published().lookup(b"/b") is None
 
 
-def test_what_is_not_there_is_not_there(parts: NativeParts) -> None:
+def test_what_is_not_there_is_not_there(parts: PublisherParts) -> None:
     assert read_document(parts.publisher.published(), b"/nothing") is None
     assert parts.publisher.published().lookup(b"/nothing/at/all") is None
     assert parts.publisher.published().lookup(b"") is not None
     assert read_document(parts.publisher.published(), b"") is None
 
 
-def test_publishing_twice_is_publishing_once(parts: NativeParts) -> None:
-    steps = (TreeAt(b"/image", parts.tree(a=b"1"), accept), FileAt(b"/a", b"1"))
-    assert parts.publish(*steps) == parts.publish(*steps)
+def test_publishing_twice_is_publishing_once(parts: PublisherParts) -> None:
+    steps = (TreeAt(b"/image", store_tree(parts, a=b"1"), accept), FileAt(b"/a", b"1"))
+    assert publish_steps(parts, *steps) == publish_steps(parts, *steps)
 
 
-def test_nothing_of_a_plan_is_visible_when_one_step_fails(parts: NativeParts) -> None:
-    parts.publish(FileAt(b"/file", b""))
+def test_nothing_of_a_plan_is_visible_when_one_step_fails(
+    parts: PublisherParts,
+) -> None:
+    publish_steps(parts, FileAt(b"/file", b""))
     before = parts.publisher.published().revision
     with pytest.raises(PublicationFailed):
-        parts.publish(FileAt(b"/new", b""), FileAt(b"relative", b""))
+        publish_steps(parts, FileAt(b"/new", b""), FileAt(b"relative", b""))
     assert parts.publisher.published().revision == before
     assert parts.publisher.published().lookup(b"/new") is None
 
 
-def test_what_does_not_verify_is_not_visible(parts: NativeParts) -> None:
+def test_what_does_not_verify_is_not_visible(parts: PublisherParts) -> None:
     class Mismatch(Exception):
         pass
 
@@ -113,12 +132,12 @@ def test_what_does_not_verify_is_not_visible(parts: NativeParts) -> None:
 
     before = parts.publisher.published().revision
     with pytest.raises(Mismatch):
-        parts.publish(TreeAt(b"/image", parts.tree(name=b"data"), refuse))
+        publish_steps(parts, TreeAt(b"/image", store_tree(parts, name=b"data"), refuse))
     assert seen == [{b"name"}]
     assert parts.publisher.published().revision == before
 
 
-def test_a_large_file_is_stored_in_pieces(parts: NativeParts) -> None:
+def test_a_large_file_is_stored_in_pieces(parts: PublisherParts) -> None:
     sink = parts.publisher.sink
     pieces = [b"a" * 1000, b"b" * 1000, b"c"]
     stored = tuple(
@@ -128,11 +147,11 @@ def test_a_large_file_is_stored_in_pieces(parts: NativeParts) -> None:
     content = sink.join_pieces(stored)
     assert content.size == 2001
     image = Tree(ROOT, {b"": {b"f": Dirent(stat.S_IFREG | 0o644, content=content)}})
-    parts.publish(TreeAt(b"/image", image, accept))
+    publish_steps(parts, TreeAt(b"/image", image, accept))
     assert read_document(parts.publisher.published(), b"/image/f") == b"".join(pieces)
 
 
-def test_a_fence_that_is_down_leaves_all_as_it_was(parts: NativeParts) -> None:
+def test_a_fence_that_is_down_leaves_all_as_it_was(parts: PublisherParts) -> None:
     class FenceIsDown(Exception):
         pass
 
@@ -144,12 +163,12 @@ def test_a_fence_that_is_down_leaves_all_as_it_was(parts: NativeParts) -> None:
         publish(parts.publisher, [plan(FileAt(b"/a", b"1"))], Fence(refuse, TOKEN))
     assert parts.publisher.published().revision == before
     assert parts.publisher.published().lookup(b"/a") is None
-    parts.publish(FileAt(b"/a", b"1"))
+    publish_steps(parts, FileAt(b"/a", b"1"))
 
 
-def test_a_fence_is_asked_after_all_is_verified(parts: NativeParts) -> None:
+def test_a_fence_is_asked_after_all_is_verified(parts: PublisherParts) -> None:
     asked: list[str] = []
-    step = TreeAt(b"/t", parts.tree(f=b"1"), lambda _: asked.append("verified"))
+    step = TreeAt(b"/t", store_tree(parts, f=b"1"), lambda _: asked.append("verified"))
     fence = Fence(lambda: asked.append("fence"), TOKEN)
     prepared = parts.publisher.prepare(plan(step))
     assert asked == ["verified"]
@@ -159,7 +178,7 @@ def test_a_fence_is_asked_after_all_is_verified(parts: NativeParts) -> None:
 
 
 def test_what_is_prepared_is_invisible_until_it_is_committed(
-    parts: NativeParts,
+    parts: PublisherParts,
 ) -> None:
     first = parts.publisher.prepare(plan(FileAt(b"/a", b"1")))
     second = parts.publisher.prepare(plan(FileAt(b"/b", b"2")))
@@ -171,7 +190,7 @@ def test_what_is_prepared_is_invisible_until_it_is_committed(
     assert publication.revision == tree.revision
 
 
-def test_all_plans_or_none(parts: NativeParts) -> None:
+def test_all_plans_or_none(parts: PublisherParts) -> None:
     plans = [plan(FileAt(b"/good", b"")), plan(RequireAt(b"/missing"))]
     with pytest.raises((RepositoryUnavailable, PublicationFailed)):
         publish(parts.publisher, plans, GO_ON)
@@ -179,13 +198,13 @@ def test_all_plans_or_none(parts: NativeParts) -> None:
 
 
 def test_nothing_is_published_where_something_required_is_missing(
-    parts: NativeParts,
+    parts: PublisherParts,
 ) -> None:
     with pytest.raises((RepositoryUnavailable, PublicationFailed), match="/missing"):
-        parts.publish(RequireAt(b"/missing"), FileAt(b"/a", b""))
+        publish_steps(parts, RequireAt(b"/missing"), FileAt(b"/a", b""))
     assert parts.publisher.published().lookup(b"/a") is None
-    parts.publish(FileAt(b"/missing", b""))
-    parts.publish(RequireAt(b"/missing"), FileAt(b"/a", b""))
+    publish_steps(parts, FileAt(b"/missing", b""))
+    publish_steps(parts, RequireAt(b"/missing"), FileAt(b"/a", b""))
     assert parts.publisher.published().lookup(b"/a") is not None
 
 
@@ -193,23 +212,23 @@ LIST = b"/list.json"
 KINDS = ("file", "link", "tree", "content")
 
 
-def step_of(parts: NativeParts, kind: str, mark: bytes) -> Step:
+def step_of(parts: PublisherParts, kind: str, mark: bytes) -> Step:
     if kind == "file":
         return FileAt(b"/place", mark)
     if kind == "link":
         return LinkAt(b"/place", mark)
     if kind == "content":
         return ContentAt(b"/place", parts.publisher.sink.put_bytes(mark))
-    return TreeAt(b"/place", parts.tree(**{mark.decode(): mark}), accept)
+    return TreeAt(b"/place", store_tree(parts, **{mark.decode(): mark}), accept)
 
 
 @pytest.mark.parametrize("second", KINDS)
 @pytest.mark.parametrize("first", KINDS)
 def test_a_step_replaces_whatever_was_there(
-    parts: NativeParts, first: str, second: str
+    parts: PublisherParts, first: str, second: str
 ) -> None:
-    parts.publish(step_of(parts, first, b"first"))
-    parts.publish(step_of(parts, second, b"second"))
+    publish_steps(parts, step_of(parts, first, b"first"))
+    publish_steps(parts, step_of(parts, second, b"second"))
     tree = parts.publisher.published()
     entry = tree.lookup(b"/place")
     assert entry is not None
@@ -222,18 +241,20 @@ def test_a_step_replaces_whatever_was_there(
     assert tree.lookup(b"/place/first") is None
 
 
-def test_what_is_removed_is_gone_with_all_below_it(parts: NativeParts) -> None:
-    parts.publish(TreeAt(b"/a/tree", parts.tree(f=b"1"), accept), FileAt(b"/b", b""))
-    parts.publish(RemoveAt(b"/a/tree"), RemoveAt(b"/b"))
+def test_what_is_removed_is_gone_with_all_below_it(parts: PublisherParts) -> None:
+    publish_steps(
+        parts, TreeAt(b"/a/tree", store_tree(parts, f=b"1"), accept), FileAt(b"/b", b"")
+    )
+    publish_steps(parts, RemoveAt(b"/a/tree"), RemoveAt(b"/b"))
     tree = parts.publisher.published()
     assert tree.lookup(b"/a/tree/f") is tree.lookup(b"/a/tree") is None
     assert tree.lookup(b"/b") is None
-    assert parts.publish(RemoveAt(b"/nothing")) == tree.revision
+    assert publish_steps(parts, RemoveAt(b"/nothing")) == tree.revision
 
 
-def test_records_of_others_stay(parts: NativeParts) -> None:
+def test_records_of_others_stay(parts: PublisherParts) -> None:
     def put(*records: str, names: tuple[str, ...] = ()) -> None:
-        parts.publish(RecordsAt(LIST, records, names))
+        publish_steps(parts, RecordsAt(LIST, records, names))
 
     put('{"id": "a", "names": ["x"]}')
     put('{"id": "b", "names": ["y"]}')
@@ -250,7 +271,7 @@ def test_records_of_others_stay(parts: NativeParts) -> None:
 
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(tree=trees())
-def test_a_tree_is_read_back_as_it_was_given(parts: NativeParts, tree: Tree) -> None:
+def test_a_tree_is_read_back_as_it_was_given(parts: PublisherParts, tree: Tree) -> None:
     seen: list[Tree] = []
 
     def keep(written: StreamedTree) -> None:
@@ -265,17 +286,19 @@ def test_a_tree_is_read_back_as_it_was_given(parts: NativeParts, tree: Tree) -> 
         assert loss.isprintable()
 
 
-def test_overlay_marks_arrive_where_the_publisher_says_so(parts: NativeParts) -> None:
+def test_overlay_marks_arrive_where_the_publisher_says_so(
+    parts: PublisherParts,
+) -> None:
     whiteout = Dirent(stat.S_IFCHR)
     opaque = Dirent(stat.S_IFDIR | 0o755, xattrs=((b"trusted.overlay.opaque", b"y"),))
     marked = Tree(ROOT, {b"": {b"gone": whiteout, b"d": opaque}, b"d": {}})
-    parts.publish(TreeAt(b"/layer", marked, accept))
+    publish_steps(parts, TreeAt(b"/layer", marked, accept))
     read = parts.publisher.published().tree(b"/layer").directories[b""]
     assert parts.publisher.holds_whiteouts is (read == marked.directories[b""])
 
 
 def test_content_that_was_stored_is_read_before_it_is_published(
-    parts: NativeParts,
+    parts: PublisherParts,
 ) -> None:
     sink = parts.publisher.sink
     whole = sink.put_bytes(b"whole")
@@ -284,14 +307,14 @@ def test_content_that_was_stored_is_read_before_it_is_published(
     assert b"".join(sink.pieces(sink.join_pieces(pieces))) == b"a" * 9 + b"b"
 
 
-def test_storing_twice_is_storing_once_from_any_thread(parts: NativeParts) -> None:
+def test_storing_twice_is_storing_once_from_any_thread(parts: PublisherParts) -> None:
     sink = parts.publisher.sink
     with ThreadPoolExecutor(8) as executor:
         stored = set(executor.map(sink.put_bytes, [b"the same"] * 32))
     assert len(stored) == 1
 
 
-def test_two_publishers_take_turns(parts: NativeParts) -> None:
+def test_two_publishers_take_turns(parts: PublisherParts) -> None:
     def work(name: str) -> list[tuple[bytes, int]]:
         publisher = parts.new_publisher()
         done = []
@@ -318,17 +341,15 @@ def test_two_publishers_take_turns(parts: NativeParts) -> None:
         assert revisions == sorted(set(revisions))
 
 
-def test_a_publication_names_what_readers_see(parts: NativeParts) -> None:
+def test_a_publication_names_what_readers_see(parts: PublisherParts) -> None:
     publication = publish(parts.publisher, [plan(FileAt(b"/a", b""))], GO_ON)
     assert publication.repository == FQRN
     assert publication.revision == parts.publisher.published().revision
-    assert publication.root_catalog
     assert publication.losses == ()
 
 
-def test_only_our_two_errors_come_out(parts: NativeParts) -> None:
-    for folder in ("data", ".cvmfspublished"):
-        (parts.root / folder).rename(parts.root / f"{folder}-aside")
+def test_only_our_two_errors_come_out(parts: PublisherParts) -> None:
+    parts.put_out_of_reach()
     fresh = parts.new_publisher()
     for ask in (fresh.published, lambda: fresh.prepare(plan(FileAt(b"/a", b"x")))):
         with pytest.raises((RepositoryUnavailable, PublicationFailed)) as caught:
@@ -338,7 +359,7 @@ def test_only_our_two_errors_come_out(parts: NativeParts) -> None:
 
 
 def test_what_another_publisher_has_prepared_is_not_committed(
-    parts: NativeParts,
+    parts: PublisherParts,
 ) -> None:
     class Foreign:
         losses = ()

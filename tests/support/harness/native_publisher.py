@@ -1,6 +1,5 @@
 """The native publisher with the real parts around it."""
 
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +7,13 @@ from pathlib import Path
 
 from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.repository_builders import FQRN, keys, save_keys
-from workers.cvmfs import Dirent, LocalStorage, Repository, StreamedTree, Tree
+from workers.cvmfs import LocalStorage, Repository
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
-from workers.cvmfs.storage.storage import WHITELIST
-from workers.ledger import Lease, Ledger
+from workers.cvmfs.storage.storage import MANIFEST, WHITELIST
+from workers.ledger import Ledger
 from workers.publishing.group import ReadyQueue
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import Plan, Step
-from workers.publishing.publisher import Fence
-from workers.publishing.publisher import publish as publish_plans
-from workers.publishing.ready_queue import ReadyBatches, fence_token
-
-ROOT = Dirent(stat.S_IFDIR | 0o755)
-TOKEN = fence_token(Lease("reference", "token", 1, 1, 0, hint=None, forced=False))
-GO_ON = Fence(lambda: None, TOKEN)
-"""Lets the publication happen."""
+from workers.publishing.ready_queue import ReadyBatches
 
 
 class NativeParts:
@@ -43,17 +34,9 @@ class NativeParts:
     def open(self) -> Repository:
         return Repository.open(FQRN, self.storage, self.keys)
 
-    def publish(self, *steps: Step) -> int:
-        return publish_plans(self.publisher, [Plan("reference", steps)], GO_ON).revision
-
-    def tree(self, **files: bytes) -> Tree:
-        """Store files; return a tree of them."""
-        put = self.publisher.sink.put_bytes
-        entries = {
-            name.encode(): Dirent(stat.S_IFREG | 0o644, content=put(data))
-            for name, data in files.items()
-        }
-        return Tree(ROOT, {b"": entries})
+    def put_out_of_reach(self) -> None:
+        for name in ("data", MANIFEST):
+            (self.root / name).rename(self.root / f"{name}-aside")
 
     def write_whitelist(self, now: int) -> None:
         master_key = keys().master_key
@@ -64,19 +47,16 @@ class NativeParts:
 
 
 @contextmanager
-def open_native_parts(
-    kind: str, folder: Path, redis_server: RedisServer
-) -> Iterator[NativeParts]:
-    """Give a publisher that commits ``alone``, or ``together`` with others."""
-    if kind == "alone":
-        yield NativeParts(folder, None)
-        return
-    with redis_server.client() as connection:
+def open_alone(folder: Path, _server: RedisServer) -> Iterator[NativeParts]:
+    """Give a publisher that commits for itself."""
+    yield NativeParts(folder, None)
+
+
+@contextmanager
+def open_together(folder: Path, server: RedisServer) -> Iterator[NativeParts]:
+    """Give a publisher that commits with others."""
+    with server.client() as connection:
         connection.flushall()
         ledger = Ledger(connection)
         queue = ReadyBatches(connection, ledger, FQRN, patience_seconds=0)
         yield NativeParts(folder, queue)
-
-
-def accept(_written: StreamedTree) -> None:
-    """Verify nothing."""

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.native_publisher import (
+    NativeParts,
+    open_alone,
+    open_together,
+)
+from tests.support.harness.publisher_parts import (
     GO_ON,
     TOKEN,
-    NativeParts,
     accept,
-    open_native_parts,
+    publish_steps,
+    store_tree,
 )
 from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.repository_builders import FQRN, keys, save_keys
@@ -30,11 +35,11 @@ from workers.publishing.publisher import (
 LOCK = "data/txn/publish.lock"
 
 
-@pytest.fixture(params=["alone", "together"])
+@pytest.fixture(params=[open_alone, open_together])
 def parts(
     tmp_path: Path, redis_server: RedisServer, request: pytest.FixtureRequest
 ) -> Iterator[NativeParts]:
-    with open_native_parts(request.param, tmp_path, redis_server) as opened:
+    with request.param(tmp_path, redis_server) as opened:
         yield opened
 
 
@@ -57,11 +62,11 @@ def test_a_publication_may_be_stopped_right_before_it_is_visible(
             Fence(stop, TOKEN),
         )
     assert parts.publisher.published().revision == before
-    parts.publish(FileAt(b"/a", b""))
+    publish_steps(parts, FileAt(b"/a", b""))
 
 
 def test_what_the_format_cannot_hold_is_told(parts: NativeParts) -> None:
-    image = parts.tree()
+    image = store_tree(parts)
     content = parts.publisher.sink.put_bytes(b"theirs")
     theirs = Dirent(stat.S_IFREG, content=content)
     image.directories.put(b"", b".cvmfscatalog", theirs)
@@ -114,8 +119,8 @@ def test_a_repository_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> N
 def test_a_repository_that_others_commit_to_is_tried_again(parts: NativeParts) -> None:
     other = LocalStorage(parts.root)
     with other.lock(), pytest.raises(RepositoryUnavailable, match="lock"):
-        parts.publish(FileAt(b"/a", b""))
-    parts.publish(FileAt(b"/a", b""))
+        publish_steps(parts, FileAt(b"/a", b""))
+    publish_steps(parts, FileAt(b"/a", b""))
 
 
 def test_an_expired_whitelist_names_the_command_that_mends_it(
@@ -123,11 +128,11 @@ def test_an_expired_whitelist_names_the_command_that_mends_it(
 ) -> None:
     parts.write_whitelist(int(time.time()) - 40 * 24 * 3600)
     with pytest.raises(RepositoryUnavailable, match=f"`repository resign {FQRN}`"):
-        parts.publish(FileAt(b"/a", b""))
+        publish_steps(parts, FileAt(b"/a", b""))
     # What is published is read all the same.
     assert parts.publisher.published().lookup(b"") is not None
     parts.open().renew_whitelist(now=int(time.time()))
-    parts.publish(FileAt(b"/a", b""))
+    publish_steps(parts, FileAt(b"/a", b""))
 
 
 def test_a_storage_that_refuses_is_tried_again(parts: NativeParts) -> None:
