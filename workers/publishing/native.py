@@ -7,6 +7,7 @@ else commits, and the lock covers only the few small catalogs that lead to them.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from workers.cvmfs import (
     Change,
@@ -31,6 +32,7 @@ from workers.publishing.plan import (
     LinkAt,
     Plan,
     RecordsAt,
+    RemoveAt,
     RequireAt,
     Step,
     TreeAt,
@@ -147,8 +149,7 @@ class NativePublisher:
             changes = [change for plan in plans for change in plan.changes]
             revision = self._commit(changes, fence)
         losses = tuple(loss for plan in plans for loss in plan.losses)
-        root_catalog = str(revision.root_catalog)
-        return Publication(self._fqrn, revision.number, root_catalog, losses)
+        return Publication(self._fqrn, revision.number, losses)
 
     @property
     def _repository(self) -> Repository:
@@ -165,20 +166,26 @@ class NativePublisher:
         return together.commit(repository.batch(changes), fence)
 
     def _change(self, step: Step, losses: list[str]) -> Change:
-        if isinstance(step, TreeAt):
-            prepared = self._repository.prepare(step.path, step.tree)
-            losses += [f"{count} {what}" for what, count in prepared.losses.items()]
-            step.verify(self._repository.read_prepared(prepared))
-            return GraftTree(step.path, prepared)
-        if isinstance(step, LinkAt):
-            return PutLink(step.path, step.target)
-        if isinstance(step, FileAt):
-            content = self._repository.sink.put_bytes(step.data)
-            return PutFile(step.path, content, step.mode)
-        if isinstance(step, ContentAt):
-            return PutFile(step.path, step.content, step.mode)
-        if isinstance(step, RequireAt):
-            return RequirePath(step.path)
-        if isinstance(step, RecordsAt):
-            return EditRecords(step.path, step.records, step.names)
-        return RemovePath(step.path)
+        match step:
+            case TreeAt():
+                return self._graft(step, losses)
+            case LinkAt():
+                return PutLink(step.path, step.target)
+            case FileAt():
+                content = self._repository.sink.put_bytes(step.data)
+                return PutFile(step.path, content, step.mode)
+            case ContentAt():
+                return PutFile(step.path, step.content, step.mode)
+            case RemoveAt():
+                return RemovePath(step.path)
+            case RequireAt():
+                return RequirePath(step.path)
+            case RecordsAt():
+                return EditRecords(step.path, step.records, step.names)
+        assert_never(step)
+
+    def _graft(self, step: TreeAt, losses: list[str]) -> Change:
+        prepared = self._repository.prepare(step.path, step.tree)
+        losses += [f"{count} {what}" for what, count in prepared.losses.items()]
+        step.verify(self._repository.read_prepared(prepared))
+        return GraftTree(step.path, prepared)

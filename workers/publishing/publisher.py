@@ -49,13 +49,11 @@ class Publication:
     Attributes:
         repository: fully qualified repository name.
         revision: the one that readers see the plans in.
-        root_catalog: hash text of its root catalog.
         losses: what the format could not hold, counted, in words.
     """
 
     repository: str
     revision: int
-    root_catalog: str
     losses: tuple[str, ...] = ()
 
 
@@ -160,7 +158,8 @@ class Publisher(Protocol):
     def commit(self, prepared: Sequence[Prepared], fence: Fence) -> Publication:
         """Make prepared plans visible in one new revision, or none of them.
 
-        Others may become visible in the same revision.
+        Others may become visible in the same revision. Plans that are in force already
+        make no new one.
 
         Args:
             prepared: by this publisher, in order.

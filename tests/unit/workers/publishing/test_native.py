@@ -5,6 +5,8 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -24,7 +26,7 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.repository_builders import FQRN, keys, save_keys
 from workers.cvmfs import Dirent, LocalStorage, Repository
 from workers.publishing.native import NativePublisher
-from workers.publishing.plan import FileAt, Plan, TreeAt
+from workers.publishing.plan import FileAt, Plan, Step, TreeAt
 from workers.publishing.publisher import (
     Fence,
     PublicationFailed,
@@ -76,6 +78,14 @@ def test_what_the_format_cannot_hold_is_told(parts: NativeParts) -> None:
 
 
 # What goes wrong.
+
+
+def test_a_step_that_it_does_not_know_is_refused(parts: NativeParts) -> None:
+    publish_steps(parts, FileAt(b"/a", b""))
+    unknown = cast("Step", SimpleNamespace(path=b"/a"))
+    with pytest.raises(AssertionError, match="namespace"):
+        publish_steps(parts, unknown)
+    assert parts.publisher.published().lookup(b"/a") is not None
 
 
 def test_a_repository_is_opened_when_it_is_needed_and_not_before(
