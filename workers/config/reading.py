@@ -129,12 +129,12 @@ class ConfigReader:
         )
 
     def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:
-        default = RepositoryConfig(fqrn=str(path[-1]), storage="")
+        default = RepositoryConfig(str(path[-1]))
         storage = self._value((*path, "storage"), raw, values.storage_url)
         is_bucket = (storage or "").startswith("s3://")
         return RepositoryConfig(
             fqrn=default.fqrn,
-            storage=storage or "",
+            storage=storage or default.storage,
             publisher=raw.get("publisher", default.publisher),
             keys=self._folder / raw.get("keys", default.keys),
             ttl=raw.get("ttl", default.ttl),

@@ -120,8 +120,9 @@ class RepositoryConfig:
 
     Attributes:
         fqrn: fully qualified repository name.
-        storage: URL of the storage, ``file:///…`` or ``s3://…``.
-        publisher: ``native``.
+        storage: URL of the storage, ``file:///…`` or ``s3://…``; empty only where
+            another than us holds it.
+        publisher: how it is written, a key of ``wiring.PUBLISHERS``.
         keys: folder of its keys.
         ttl: seconds for which clients may keep its manifest.
         s3: how to reach the storage where it is a bucket.
@@ -133,7 +134,7 @@ class RepositoryConfig:
     """
 
     fqrn: str
-    storage: str
+    storage: str = ""
     publisher: str = "native"
     keys: Path = Path("/etc/cvmfs/keys")
     ttl: int = 240

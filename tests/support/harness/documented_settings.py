@@ -26,7 +26,7 @@ _DEFAULTS: Mapping[str, object] = {
     "queue.": QueueConfig(),
     "sources.<name>.": SourceConfig("", "", (), ""),
     "registries.<host>.": RegistryConfig(""),
-    "repositories.<fqrn>.": RepositoryConfig("", ""),
+    "repositories.<fqrn>.": RepositoryConfig(""),
     "repositories.<fqrn>.auto_tags.": AutoTagsConfig(),
     "repositories.<fqrn>.collect.": CollectConfig(0),
     "repositories.<fqrn>.s3.": S3Config(),

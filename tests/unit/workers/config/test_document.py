@@ -65,7 +65,7 @@ pollicy: x
     )
 
 
-REPOSITORY = "repositories: {{a.b: {{publisher: {}, storage: file:///srv/a.b}}}}"
+REPOSITORY = "repositories: {{a.b: {{publisher: {}}}}}"
 
 
 @pytest.mark.parametrize("kind", ["cvmfs_server", "gateway"])
@@ -84,6 +84,11 @@ def test_a_publisher_is_not_available_until_the_schema_allows_it(
     entry["properties"]["publisher"]["enum"].append(kind)
     monkeypatch.setattr(document, "load_schema", lambda *_: schema)
     assert load(tmp_path, text).repositories["a.b"].publisher == kind
+
+
+def test_what_is_native_needs_a_storage(tmp_path: Path) -> None:
+    missing = "repositories.a.b.storage: is missing (line 1)"
+    assert problems(tmp_path, REPOSITORY.format("native")) == (missing,)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
