@@ -12,6 +12,13 @@ from workers.config.document import CONFIG_SCHEMA
 from workers.documents.schema_check import load_schema
 
 
+def allow_publishers(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
+    entry = schema["properties"]["repositories"]["additionalProperties"]
+    entry["properties"]["publisher"]["enum"] = list(kinds)
+    monkeypatch.setattr(document, "load_schema", lambda *_: schema)
+
+
 def test_every_setting_has_a_meaning() -> None:
     keys = [setting.key for setting in settings()]
     assert "sources.<name>.secret_file" in keys
@@ -21,7 +28,10 @@ def test_every_setting_has_a_meaning() -> None:
     assert all(setting.meaning for setting in settings())
 
 
-def test_every_problem_is_told_at_once_by_key_path_and_in_order(tmp_path: Path) -> None:
+def test_every_problem_is_told_at_once_by_key_path_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow_publishers(monkeypatch, "native")
     text = """\
 listen: nowhere
 workers: many
@@ -73,16 +83,14 @@ def test_a_publisher_is_not_available_until_the_schema_allows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     text = REPOSITORY.format(kind)
+    allow_publishers(monkeypatch, "native")
     assert problems(tmp_path, text) == (
         (
             f"repositories.a.b.publisher: publisher {kind!r} is not available in this "
             "version (line 1)"
         ),
     )
-    schema = copy.deepcopy(dict(load_schema(*CONFIG_SCHEMA)))
-    entry = schema["properties"]["repositories"]["additionalProperties"]
-    entry["properties"]["publisher"]["enum"].append(kind)
-    monkeypatch.setattr(document, "load_schema", lambda *_: schema)
+    allow_publishers(monkeypatch, "native", kind)
     assert load(tmp_path, text).repositories["a.b"].publisher == kind
 
 
