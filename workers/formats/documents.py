@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from workers.cvmfs import Dirent
 from workers.formats.paths import metadata_path
 from workers.formats.receipt import NO_RECEIPT, Receipt
 from workers.images.manifest import ImageManifest, parse_manifest
@@ -45,12 +46,16 @@ class ImageDocuments:
         yield FileAt(folder + b"/" + CONFIG, self.config)
 
 
-def read_document(tree: PublishedTree, path: bytes) -> bytes | None:
-    """Return the content of a small file, or None if there is none at the path."""
-    entry = tree.lookup(path)
+def read_entry(tree: PublishedTree, entry: Dirent | None) -> bytes | None:
+    """Return the content of an entry, or None if it is no small file."""
     if entry is None or entry.content is None or entry.content.size > LARGEST_BYTES:
         return None
     return tree.read(entry)
+
+
+def read_document(tree: PublishedTree, path: bytes) -> bytes | None:
+    """Return the content of a small file, or None if there is none at the path."""
+    return read_entry(tree, tree.lookup(path))
 
 
 def read_documents(tree: PublishedTree, folder: bytes) -> ImageDocuments | None:

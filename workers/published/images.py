@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from workers.cvmfs import Dirent, FormatError, NotFound
 from workers.errors import WorkerError
-from workers.formats.documents import LARGEST_BYTES, MANIFEST, RECEIPT
+from workers.formats.documents import MANIFEST, RECEIPT, read_entry
 from workers.formats.formats import shown
 from workers.formats.paths import METADATA, reference_at
 from workers.formats.receipt import Receipt
@@ -86,15 +86,14 @@ def _folders(tree: PublishedTree, above: bytes, *, depth: int) -> Iterator[_Fold
 def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
     """Return what is said of an image; None if it is not to be understood."""
     try:
-        receipt = Receipt.parse(_document(tree, folder.receipt))
+        receipt = Receipt.parse(read_entry(tree, folder.receipt) or b"")
         reference = reference_at(folder.link)
         if receipt is None or receipt.digest is None or reference is None:
             return None
 
         def config_digest() -> str | None:
-            if folder.manifest is None:
-                return None
-            return parse_manifest(_document(tree, folder.manifest)).config.digest
+            raw = read_entry(tree, folder.manifest)
+            return None if raw is None else parse_manifest(raw).config.digest
 
         return Published(
             receipt.digest,
@@ -104,12 +103,6 @@ def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
         )
     except (FormatError, WorkerError, ValueError):
         return None
-
-
-def _document(tree: PublishedTree, entry: Dirent) -> bytes:
-    if entry.content is None or entry.content.size > LARGEST_BYTES:
-        raise ValueError
-    return tree.read(entry)
 
 
 def _leads(tree: PublishedTree, folder: _Folder, image: Published) -> bool:

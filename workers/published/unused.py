@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from workers.cvmfs import Dirent, FormatError
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.formats import formats
-from workers.formats.documents import LARGEST_BYTES, MANIFEST, RECEIPT
+from workers.formats.documents import MANIFEST, RECEIPT, read_entry
 from workers.formats.format import Format
 from workers.formats.history import is_former_path
 from workers.formats.paths import METADATA
@@ -184,12 +184,13 @@ def _until(tree: PublishedTree, folder: bytes, entry: Dirent) -> float:
 
 
 def _document(tree: PublishedTree, path: bytes, entry: Dirent) -> bytes:
-    if entry.content is None or entry.content.size > LARGEST_BYTES:
-        raise _not_understood(path, "it is no small file")
     try:
-        return tree.read(entry)
+        document = read_entry(tree, entry)
     except (FormatError, WorkerError) as error:
         raise _not_understood(path, error) from error
+    if document is None:
+        raise _not_understood(path, "it is no small file")
+    return document
 
 
 def _not_understood(path: bytes, why: object) -> NotUnderstood:
