@@ -11,6 +11,7 @@ from workers.run.admitting import check_labels, check_private, decide
 from workers.run.assemble import assemble, receipt_for
 from workers.run.remove import gone
 from workers.run.resolving import fetch_images, resolve_digest
+from workers.run.results import published, unchanged
 from workers.run.run import Run
 
 
@@ -38,10 +39,10 @@ def publish(run: Run) -> RunResult:
     live, outside = read_receipt(publisher.published(), reference), run.outside(fqrn)
     receipt = noted(receipt_for(run.digest, platforms, rule), live, outside)
     if live == receipt and not lease.forced:
-        return run.unchanged(rule, settle(outside, live))
+        return unchanged(run, rule, settle(outside, live))
     if live.restored_instead_of == run.digest and not lease.forced:
         instead_of, run.digest = run.digest, live.digest
-        result = run.unchanged(rule, settle(outside, live))
+        result = unchanged(run, rule, settle(outside, live))
         return replace(result, restored_instead_of=instead_of)
     check_private(client, reference, rule)
     images, missing = fetch_images(client, reference, descriptor, platforms)
@@ -54,4 +55,4 @@ def publish(run: Run) -> RunResult:
     told = settle(outside, receipt)
     # A layer on its own and as a part of the whole loses the same.
     told = list(dict.fromkeys((*publication.losses, *missing, *told)))
-    return run.published(rule, publication, run.digest, told)
+    return published(run, rule, publication, run.digest, told)

@@ -13,6 +13,7 @@ from workers.registry import ImageNotFound
 from workers.run.admitting import check_private, decide
 from workers.run.assemble import assemble, receipt_for
 from workers.run.resolving import fetch_images
+from workers.run.results import published, unchanged
 from workers.run.run import Run
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def restore(run: Run, digest: str) -> RunResult:
     receipt = noted(receipt, live, outside)
     if live == receipt and not run.lease.forced:
         run.digest = digest
-        result = run.unchanged(rule, settle(outside, live))
+        result = unchanged(run, rule, settle(outside, live))
         return replace(result, restored_instead_of=instead_of)
     heartbeat.stage(State.FETCHING, digest=upstream)
     pinned = replace(reference, tag=None, digest=digest)
@@ -65,7 +66,7 @@ def restore(run: Run, digest: str) -> RunResult:
             f" more and the registry has lost it; push it again ({error})"
         ) from error
     told = ["restored by hand", *settle(outside, receipt)]
-    result = run.published(rule, publication, digest, told)
+    result = published(run, rule, publication, digest, told)
     return replace(result, restored_instead_of=instead_of)
 
 
