@@ -69,7 +69,12 @@ def read_documents(tree: PublishedTree, folder: bytes) -> ImageDocuments | None:
 
 def read_manifest(tree: PublishedTree, folder: bytes) -> ImageManifest | None:
     """Return what the manifest in a folder says, or None if none can be read."""
-    raw = read_document(tree, folder + b"/" + MANIFEST)
+    return manifest_at(tree, tree.lookup(folder + b"/" + MANIFEST))
+
+
+def manifest_at(tree: PublishedTree, entry: Dirent | None) -> ImageManifest | None:
+    """Return what the manifest of an entry says, or None if none can be read."""
+    raw = read_entry(tree, entry)
     try:
         return None if raw is None else parse_manifest(raw)
     except ImageRejected:

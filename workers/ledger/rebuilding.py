@@ -31,12 +31,14 @@ class Published:
         published: when, unix time.
         restored_instead_of: what the registry had when ``digest`` was restored in its
             place.
+        size: as in ``ImageRecord``.
     """
 
     digest: str
     places: Mapping[str, str]
     published: float
     restored_instead_of: str | None = None
+    size: int | None = None
 
 
 class Change(StrEnum):

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 from workers.cvmfs import Dirent, FormatError, NotFound
 from workers.errors import WorkerError
-from workers.formats.documents import MANIFEST, RECEIPT, read_entry
-from workers.formats.formats import shown
+from workers.formats.documents import MANIFEST, RECEIPT, manifest_at, read_entry
 from workers.formats.paths import METADATA, reference_at
 from workers.formats.receipt import Receipt
-from workers.images.manifest import parse_manifest
 from workers.ledger import Published
+from workers.published.live import what_is_live
 from workers.publishing.publisher import PublishedTree
 
 _READ_AT_ONCE = 32
@@ -90,16 +89,14 @@ def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
         reference = reference_at(folder.link)
         if receipt is None or receipt.digest is None or reference is None:
             return None
-
-        def config_digest() -> str | None:
-            raw = read_entry(tree, folder.manifest)
-            return None if raw is None else parse_manifest(raw).config.digest
-
+        manifest = manifest_at(tree, folder.manifest)
+        live = what_is_live(reference, receipt, manifest)
         return Published(
             receipt.digest,
-            shown(reference, receipt, config_digest),
+            live.places,
             float(folder.receipt.mtime),
             receipt.restored_instead_of,
+            live.size,
         )
     except (FormatError, WorkerError, ValueError):
         return None

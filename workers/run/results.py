@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workers.formats.documents import read_manifest, read_receipt
-from workers.formats.formats import shown
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome, RunResult
 from workers.policy import Rule
+from workers.published.live import what_is_live
 from workers.publishing.publisher import Publication
 from workers.run.run import Run
 
@@ -49,10 +49,5 @@ def _with_what_is_live(run: Run, rule: Rule, result: RunResult) -> RunResult:
     tree = publisher.published()
     receipt = read_receipt(tree, run.reference)
     manifest = read_manifest(tree, metadata_path(run.reference))
-    if manifest is None:
-        return replace(result, places=shown(run.reference, receipt, lambda: None))
-    return replace(
-        result,
-        places=shown(run.reference, receipt, lambda: manifest.config.digest),
-        size=sum(layer.size for layer in manifest.layers),
-    )
+    live = what_is_live(run.reference, receipt, manifest)
+    return replace(result, places=live.places, size=live.size)

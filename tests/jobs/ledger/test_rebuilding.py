@@ -45,6 +45,31 @@ def test_an_empty_ledger_learns_what_is_live(driver: LedgerDriver) -> None:
     assert [event.state for event in driver.ledger.events()] == [State.LIVE]
 
 
+def test_an_empty_ledger_learns_all_that_the_run_knew_of_what_is_live(
+    runner: JobRunner,
+) -> None:
+    image = runner.registry.push_image("atlas/analysis", "1", FIRST)
+    before = runner.publish("atlas/analysis:1")
+    runner.services.front.connection.flushall()
+    assert command(runner, "ledger", "rebuild").exit_code == 0
+    after = runner.image("atlas/analysis:1")
+    assert after.size == sum(len(layer.blob) for layer in image.layers)
+    assert (after.places, after.size) == (before.places, before.size)
+    assert (after.repository, after.revision) == (before.repository, before.revision)
+
+
+def test_a_size_that_the_repository_does_not_say_stays_known(
+    driver: LedgerDriver,
+) -> None:
+    rebuilder = Rebuilder(driver.connection, clock=driver.clock)
+    for size in (7, None):
+        images = {NAME: Published(D1, PLACES, 1.0, size=size)}
+        dict(rebuilder.rebuild(FQRN, 7, images))
+        assert driver.image().size == 7
+    dict(rebuilder.rebuild(FQRN, 8, {NAME: Published(D2, PLACES, 1.0)}))
+    assert driver.image().size is None
+
+
 def test_doing_it_again_changes_nothing(driver: LedgerDriver) -> None:
     rebuild(driver, 7, v1=D1)
     before = driver.image(), driver.ledger.events()

@@ -46,6 +46,9 @@ end
 if live then
   put(record, 'held', there.restored_instead_of)
   put(record, 'places', there.places)
+  if there.size then
+    put(record, 'size', there.size)
+  end
   if is_other then
     put(record, 'repository', repository)
     put(record, 'revision', revision)

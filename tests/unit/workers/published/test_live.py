@@ -1,0 +1,28 @@
+"""Where a live image is, and its size, as far as the repository says it."""
+
+from workers.formats.receipt import Receipt
+from workers.images.manifest import Descriptor, ImageManifest
+from workers.published.live import LiveImage, what_is_live
+from workers.reference import Reference
+
+NAME = Reference.parse("registry.example.org/atlas/analysis:v1")
+PATH = "/registry.example.org/atlas/analysis:v1"
+DIGEST = f"sha256:{'ab' * 32}"
+CONFIG = Descriptor("application/vnd.oci.image.config.v1+json", DIGEST, 1000)
+LAYERS = tuple(
+    Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", DIGEST, size)
+    for size in (20, 3)
+)
+
+
+def test_the_size_is_that_of_the_layers_alone() -> None:
+    receipt = Receipt(DIGEST, formats=("flat",))
+    manifest = ImageManifest(CONFIG, LAYERS)
+    assert what_is_live(NAME, receipt, manifest) == LiveImage({"flat": PATH}, 23)
+
+
+def test_a_place_by_the_config_s_digest_is_known_with_the_manifest_only() -> None:
+    receipt = Receipt(DIGEST, formats=("flat", "image"))
+    live = what_is_live(NAME, receipt, ImageManifest(CONFIG, LAYERS))
+    assert live.places["image"] == f"/.images/ab/{'ab' * 32}.sqfs"
+    assert what_is_live(NAME, receipt, None) == LiveImage({"flat": PATH}, None)
