@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from workers.cvmfs import Dirent
-from workers.formats.paths import metadata_path
+from workers.formats.multiarch import platform_path
+from workers.formats.paths import METADATA, metadata_path
 from workers.formats.receipt import NO_RECEIPT, Receipt
 from workers.images.manifest import ImageManifest, parse_manifest
+from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
 from workers.images.resolved import ResolvedImage
 from workers.publishing.plan import FileAt
@@ -44,6 +46,19 @@ class ImageDocuments:
         """Yield the files by which they lie in a folder."""
         yield FileAt(folder + b"/" + MANIFEST, self.manifest)
         yield FileAt(folder + b"/" + CONFIG, self.config)
+
+
+def platform_folders(reference: Reference, receipt: Receipt) -> dict[Platform, bytes]:
+    """Return the platforms of a name, each with the folder of its documents.
+
+    Of several, each has one of its own, beside the one of the name itself.
+    """
+    if not receipt.is_multiarch:
+        return dict.fromkeys(receipt.platforms, metadata_path(reference))
+    return {
+        platform: METADATA + platform_path(reference, platform)
+        for platform in receipt.platforms
+    }
 
 
 def read_entry(tree: PublishedTree, entry: Dirent | None) -> bytes | None:

@@ -92,7 +92,7 @@ class Flat(Format):
     ) -> Iterator[Step]:
         """Yield the links; the one of the name itself comes last."""
         reference, images = placement.reference, placement.images
-        if placement.is_multiarch:
+        if placement.receipt.is_multiarch:
             for image in images:
                 yield _link(platform_path(reference, image.platform), image)
             yield from other_names(image.platform for image in images)

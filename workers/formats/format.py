@@ -115,13 +115,11 @@ class Placement:
         images: one for each platform that there is, the one for clients that do not
             say what they are first.
         receipt: what is said of this publication.
-        is_multiarch: whether the name stands for several platforms, by the rule.
     """
 
     reference: Reference
     images: Sequence[ResolvedImage]
     receipt: Receipt
-    is_multiarch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

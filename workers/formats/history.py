@@ -9,9 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from workers.formats.documents import RECEIPT, ImageDocuments, read_documents
-from workers.formats.multiarch import architecture_name, platform_path
-from workers.formats.paths import FORMER, METADATA, image_path, metadata_path
+from workers.formats.documents import (
+    RECEIPT,
+    ImageDocuments,
+    platform_folders,
+    read_documents,
+)
+from workers.formats.multiarch import architecture_name
+from workers.formats.paths import FORMER, image_path
 from workers.formats.receipt import Receipt
 from workers.images.manifest import parse_config, parse_manifest
 from workers.images.platforms import Platform
@@ -50,7 +55,7 @@ def remember(
         return
     former = former_path(reference, live.digest)
     is_found = False
-    for platform, folder in _live_folders(reference, live.platforms):
+    for platform, folder in platform_folders(reference, live).items():
         documents = read_documents(tree, folder)
         if documents is not None:
             is_found = True
@@ -90,14 +95,3 @@ def _image(
         documents.config,
         parse_config(documents.config, len(manifest.layers)),
     )
-
-
-def _live_folders(
-    reference: Reference, platforms: Sequence[Platform]
-) -> Iterator[tuple[Platform, bytes]]:
-    """Yield the platforms of a live name with the folders of their documents."""
-    for platform in platforms:
-        if len(platforms) == 1:
-            yield platform, metadata_path(reference)
-        else:
-            yield platform, METADATA + platform_path(reference, platform)

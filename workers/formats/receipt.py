@@ -56,6 +56,11 @@ class Receipt:
     until: float | None = None
     unknown: Mapping[str, object] = field(default_factory=dict, compare=False)
 
+    @property
+    def is_multiarch(self) -> bool:
+        """Whether the name stands for several platforms, be they all there or not."""
+        return len(self.platforms) > 1
+
     @classmethod
     def parse(cls, raw: bytes) -> Self | None:
         """Return the receipt, or None if it is not one.

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from workers.errors import PermanentError
 from workers.formats import formats
-from workers.formats.documents import RECEIPT, ImageDocuments
+from workers.formats.documents import RECEIPT, ImageDocuments, platform_folders
 from workers.formats.format import Building, Placement
 from workers.formats.formats import formats_named, missing, relied_on
 from workers.formats.history import remember
 from workers.formats.layers import published_layers
 from workers.formats.multiarch import platform_path
-from workers.formats.paths import METADATA, metadata_path
+from workers.formats.paths import metadata_path
 from workers.formats.receipt import Receipt
 from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
@@ -65,7 +65,7 @@ def assemble(
     for each in formats_named(rule.formats):
         if lacking := each.lacking():  # before anything is downloaded
             raise CannotBuild(lacking)
-    placement = Placement(run.reference, images, receipt, len(rule.platforms) > 1)
+    placement = Placement(run.reference, images, receipt)
     is_rebuilt = run.lease.forced or live.converter not in {None, CONVERTER}
 
     def missing_of(some: Sequence[ResolvedImage]) -> list[str]:
@@ -163,16 +163,13 @@ def live_steps(
 def _documents(placement: Placement, live: Receipt) -> Iterator[Step]:
     """Yield what lies beside the name: manifest, config and receipt."""
     reference, images = placement.reference, placement.images
-    current = [image.platform for image in images] if placement.is_multiarch else []
-    for platform in live.platforms:
-        if platform not in current:
-            path = platform_path(reference, platform)
-            yield RemoveAt(path)
-            yield RemoveAt(METADATA + path)
-    if placement.is_multiarch:
-        for image in images:
-            folder = METADATA + platform_path(reference, image.platform)
-            yield from ImageDocuments.of(image).files(folder)
-    folder = metadata_path(reference)
-    yield from ImageDocuments.of(default(images)).files(folder)
-    yield FileAt(folder + b"/" + RECEIPT, placement.receipt.document())
+    folders = platform_folders(reference, placement.receipt)
+    current = {folders[image.platform]: image for image in images}
+    own = metadata_path(reference)
+    for platform, folder in platform_folders(reference, live).items():
+        if folder not in current and folder != own:
+            yield RemoveAt(platform_path(reference, platform))
+            yield RemoveAt(folder)
+    for folder, image in {**current, own: default(images)}.items():
+        yield from ImageDocuments.of(image).files(folder)
+    yield FileAt(own + b"/" + RECEIPT, placement.receipt.document())

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 from workers.errors import PermanentError, TransientError, WorkerError
 from workers.formats import formats
-from workers.formats.documents import read_receipt
+from workers.formats.documents import platform_folders, read_receipt
 from workers.formats.history import remember
-from workers.formats.multiarch import platform_path
-from workers.formats.paths import METADATA, image_path, metadata_path
+from workers.formats.paths import image_path, metadata_path
 from workers.formats.receipt import Receipt
 from workers.ledger import Outcome, RunResult, State
 from workers.policy import Rule
@@ -99,6 +98,6 @@ def _removal(
     yield from remember(tree, reference, live)
     for each in formats.FORMATS:
         yield from each.withdraw(reference, live.platforms, live)
-    yield RemoveAt(metadata_path(reference))
-    for platform in live.platforms:
-        yield RemoveAt(METADATA + platform_path(reference, platform))
+    folders = platform_folders(reference, live).values()
+    for folder in dict.fromkeys((metadata_path(reference), *folders)):
+        yield RemoveAt(folder)

@@ -15,6 +15,7 @@ from workers.formats.documents import (
     MANIFEST,
     RECEIPT,
     ImageDocuments,
+    platform_folders,
     read_document,
     read_documents,
     read_manifest,
@@ -22,6 +23,7 @@ from workers.formats.documents import (
 )
 from workers.formats.paths import metadata_path
 from workers.formats.receipt import NO_RECEIPT, Receipt
+from workers.images.platforms import Platform
 from workers.reference import Reference
 
 NAME = Reference.parse("registry.example.org/atlas/analysis:v1")
@@ -61,6 +63,16 @@ def test_what_is_no_manifest_is_none(repository: Repository) -> None:
     put(repository, [(FOLDER + b"/" + MANIFEST, b"{}")])
     assert read_manifest(repository.read(), FOLDER) is None
     assert read_manifest(repository.read(), b"/nowhere") is None
+
+
+def test_each_of_several_platforms_has_a_folder_of_its_own() -> None:
+    one, other = Platform("linux", "amd64"), Platform("linux", "arm64")
+    assert platform_folders(NAME, Receipt(platforms=(one,))) == {one: FOLDER}
+    assert platform_folders(NAME, Receipt(platforms=(one, other))) == {
+        one: b"/.metadata/.multiarch/amd64/registry.example.org/atlas/analysis:v1",
+        other: b"/.metadata/.multiarch/arm64/registry.example.org/atlas/analysis:v1",
+    }
+    assert platform_folders(NAME, NO_RECEIPT) == {}
 
 
 def test_a_receipt_that_is_not_there_or_is_none_is_an_empty_one(
