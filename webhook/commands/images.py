@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from webhook.commands.frame import (
 from webhook.intake.requests import PublishRequests
 from webhook.web.image_json import cvmfs_places, image_json, live_json, run_json
 from workers.config import Config
+from workers.formats.formats import uses
 from workers.ledger import ImageRecord, Ledger, LiveRecord, State
 from workers.reference import Reference
 from workers.wiring import Front
@@ -85,9 +87,8 @@ def _wait(
     if as_json:
         print_json(image_json(image, ttls(config)))
     elif image.state is State.LIVE:
-        places = cvmfs_places(image)
-        for place in (places["flat"],) if "flat" in places else places.values():
-            click.echo(place)
+        for use in islice(uses(cvmfs_places(image)), 1):
+            click.echo(use.text)
     if image.state is State.LIVE:
         return DONE
     return REFUSED if image.state is State.REFUSED else FAILED

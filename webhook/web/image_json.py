@@ -7,6 +7,7 @@ pushed are in the ledger and are nobody's business outside.
 from collections.abc import Mapping
 
 from workers.documents.quantities import iso_time
+from workers.formats.formats import uses
 from workers.ledger import Event, ImageRecord, LiveRecord, Progress, RunRecord, State
 
 # Stratum 1 servers and site proxies are told to keep a manifest for 61 seconds.
@@ -56,7 +57,7 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "progress": _progress_json(image.progress),
         "last_run": None if image.last_run is None else run_json(image.last_run),
         "repository": image.repository,
-        "path": places.get("flat"),
+        "path": next((use.text for use in uses(places) if use.key == "path"), None),
         "places": places,
         "size": image.size,
         "running": image.is_running,

@@ -299,11 +299,6 @@ class ImageRecord:
     moved_since: float | None = None
 
     @property
-    def path(self) -> str | None:
-        """Where the link to its root file system is, in the repository."""
-        return self.places.get("flat")
-
-    @property
     def is_owed(self) -> bool:
         """Whether a run for it is under way, waits, or will be tried again."""
         return self.requested > self.done

@@ -1,7 +1,9 @@
-"""``status`` tells the history of an image."""
+"""``publish`` tells how to use an image, ``status`` its history."""
+
+import pytest
 
 from tests.support.harness.image_commands import NAME, ask, command, publish
-from tests.support.harness.jobs import JobRunner
+from tests.support.harness.jobs import FQRN, JobRunner
 
 
 def test_the_status_tells_which_digest_was_live_when(
@@ -17,3 +19,22 @@ def test_the_status_tells_which_digest_was_live_when(
     told = [line for line in lines if line.startswith("  live 2")]
     assert [line.split()[-3] for line in told] == [d[:19] for d in reversed(digests)]
     assert "now" not in "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("formats", "told"),
+    [
+        ("[layers, flat]", "/cvmfs/{fqrn}/{name}"),
+        ("[podman]", "podman run {name}"),
+        ("[layers]", "/cvmfs/{fqrn}/.layers"),
+    ],
+)
+def test_publish_ends_with_the_usual_way_to_use_the_image(
+    runner: JobRunner, at_work: None, formats: str, told: str
+) -> None:
+    runner.allow(formats=formats)
+    publish(runner, b"first")
+    name = runner.reference(NAME)
+    result = command(runner, "publish", name, "--wait")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == told.format(fqrn=FQRN, name=name)

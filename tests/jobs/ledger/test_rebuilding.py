@@ -38,7 +38,7 @@ def test_an_empty_ledger_learns_what_is_live(driver: LedgerDriver) -> None:
     assert rebuild(driver, 7, v1=D1) == {NAME: Change.LIVE}
     image = driver.image()
     assert (image.state, image.digest, image.live_digest) == (State.LIVE, D1, D1)
-    assert (image.repository, image.revision, image.path) == (FQRN, 7, PATH)
+    assert (image.repository, image.revision, image.places) == (FQRN, 7, PLACES)
     assert image.since == driver.clock() - 60
     assert (image.requested, image.done) == (0, 0)
     assert driver.ledger.counts()[State.LIVE] == 1
@@ -94,7 +94,7 @@ def test_what_is_there_no_more_is_not_live(driver: LedgerDriver) -> None:
     assert rebuild(driver, 9) == {NAME: Change.GONE}
     image = driver.image()
     assert image.state is State.REMOVED
-    assert (image.live_digest, image.revision, image.path) == (None, None, None)
+    assert (image.live_digest, image.revision, image.places) == (None, None, {})
     assert "revision 9 of unpacked.example.org does not have it" in (image.reason or "")
     before = driver.ledger.events()
     assert rebuild(driver, 10) == {}

@@ -35,7 +35,7 @@ def test_an_image_is_published_with_what_it_is_made_of(runner: JobRunner) -> Non
     assert record.state is State.LIVE
     assert record.digest == record.live_digest == image.digest
     assert (record.repository, record.revision) == (FQRN, runner.revision)
-    assert record.path == f"/{runner.reference(NAME)}"
+    assert record.places["flat"] == f"/{runner.reference(NAME)}"
     assert runner.file(NAME, "etc/motd") == b"first"
     assert metadata(runner, b"manifest.json") == image.manifest
     assert metadata(runner, b"config.json") == image.config

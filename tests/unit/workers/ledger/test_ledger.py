@@ -214,7 +214,7 @@ def test_a_run_walks_through_its_stages_and_goes_live(driver: LedgerDriver) -> N
     assert image.since == driver.clock()
     assert (image.digest, image.live_digest) == (D1, D1)
     assert (image.repository, image.revision) == ("unpacked.example.org", 7)
-    assert image.path == "/registry.example.org/atlas/analysis:v1"
+    assert image.places == {"flat": "/registry.example.org/atlas/analysis:v1"}
     assert image.progress is None
     assert not image.is_running
     run = image.last_run

@@ -17,10 +17,3 @@ def test_work_is_owed_until_a_run_has_answered_the_newest_request(
     driver.push()
     driver.publish(lease)
     assert driver.image().is_owed
-
-
-def test_the_path_of_an_image_is_that_of_its_flat_tree(driver: LedgerDriver) -> None:
-    driver.push()
-    assert driver.image().path is None
-    driver.publish(driver.begin())
-    assert driver.image().path == "/registry.example.org/atlas/analysis:v1"
