@@ -32,7 +32,7 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 from workers.errors import PermanentError
-from workers.formats.paths import is_catalog
+from workers.formats.catalogs import is_catalog
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect
 from workers.jobqueue.layer_claims import LayerClaims

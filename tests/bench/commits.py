@@ -25,9 +25,10 @@ from workers.cvmfs import (
     StreamedTree,
     Tree,
 )
+from workers.formats.catalogs import is_catalog
 from workers.formats.format import Building, Placement
 from workers.formats.formats import DEFAULT_FORMATS
-from workers.formats.paths import flat_path, is_catalog, layer_path
+from workers.formats.paths import flat_path, layer_path
 from workers.formats.receipt import NO_RECEIPT, Receipt
 from workers.images.manifest import Descriptor, ImageConfig, ImageManifest
 from workers.images.platforms import Platform

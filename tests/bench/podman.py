@@ -16,7 +16,7 @@ from tests.support.repositories.s3_server import (
     s3_server,
 )
 from workers.cvmfs import Content, Repository, S3Storage
-from workers.formats.paths import is_catalog
+from workers.formats.catalogs import is_catalog
 from workers.formats.podman import StoredImage, StoredLayer, put_in_store
 from workers.publishing.plan import Plan
 

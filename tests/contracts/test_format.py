@@ -24,6 +24,7 @@ from tests.support.harness.thin_images import (
 )
 from tests.support.registries.fake_registry import FakeRegistry
 from workers.formats import formats
+from workers.formats.catalogs import is_catalog
 from workers.formats.format import (
     Building,
     ConfigDigest,
@@ -144,6 +145,13 @@ def test_the_policy_knows_a_format_by_its_name_and_adds_its_parts(form: Format) 
         f"version: 1\nrules: [{{allow: a.b/c, formats: [{form.name}]}}]\n"
     )
     assert set(policy.rules[0].formats) == {form.name, *form.parts}
+
+
+def test_its_shelf_and_the_folders_on_it_are_catalogs(form: Format) -> None:
+    if form.shelf:
+        assert is_catalog(form.shelf)
+        assert is_catalog(form.shelf + b"/0f")
+        assert not is_catalog(form.shelf + b"/0f/0f12")
 
 
 def test_people_are_told_how_to_use_what_is_published(form: Format) -> None:

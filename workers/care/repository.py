@@ -22,7 +22,7 @@ from workers.cvmfs.checking.check import Finding, Tell, check
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 from workers.cvmfs.storage.storage import MANIFEST
 from workers.errors import PermanentError
-from workers.formats.paths import is_catalog
+from workers.formats.catalogs import is_catalog
 from workers.ledger import Change, Rebuilder
 from workers.published.images import published_images
 from workers.published.unused import Pruning, find_unused, prune

@@ -2,8 +2,10 @@
 
 A format is one file with one class, and a place in ``FORMATS``. Whoever publishes,
 restores, removes, prunes or shows an image goes through them all and asks each; none of
-them knows a format by its name. Most have nothing to say to most questions, so a format
-answers those that concern it and takes the rest from here.
+them knows a format by its name. One thing is taken from a format by whoever converts:
+published layers, so that they need not be fetched again (``published_layers``). Most
+formats have nothing to say to most questions, so a format answers those that concern it
+and takes the rest from here.
 
 Every one of them passes ``tests/contracts/test_format.py``.
 """

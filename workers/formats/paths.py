@@ -1,6 +1,4 @@
-"""Paths in a repository, and which of them are nested catalogs."""
-
-import re
+"""Paths in a repository."""
 
 from workers.reference import DOCKER_HUB, InvalidReference, Reference
 
@@ -14,11 +12,6 @@ FORMER = METADATA + b"/.former"
 
 # unpacked.cern.ch has called Docker Hub by this name since before it was docker.io.
 _DOCKER_HUB_DIRECTORY = b"registry.hub.docker.com"
-_SHARDED = re.compile(rb"/\.(?:flat|layers|images)(?:/[0-9a-f]{2})?")
-_STORE = re.compile(
-    PODMAN + rb"(?:/overlay-layers|/overlay(?:-images)?(?:/[0-9a-f]{2})?)?"
-)
-_ARCHITECTURE = re.compile(rb"/\.multiarch(?:/[^/]+|\Z)")
 
 
 def image_path(reference: Reference) -> bytes:
@@ -78,26 +71,3 @@ def record_path(digest: str) -> bytes:
 def link_target(link: bytes, target: bytes) -> bytes:
     """Return the relative target that leads from one absolute path to another."""
     return b"../" * (link.count(b"/") - 1) + target.lstrip(b"/")
-
-
-def is_catalog(path: bytes) -> bool:
-    """Whether a directory that has to be made is a nested catalog of its own.
-
-    Shards, registries and namespaces are, so that a commit rewrites a few small
-    catalogs however many images there are. Repositories' folders of metadata are not:
-    they hold two files.
-    """
-    if _SHARDED.fullmatch(path) or path == METADATA:
-        return True
-    if path == PODMAN or path.startswith(PODMAN + b"/"):
-        return _STORE.fullmatch(path) is not None
-    below = path.removeprefix(FORMER).removeprefix(METADATA)
-    if begin := _ARCHITECTURE.match(below):
-        below = below[begin.end() :]
-        if not below:
-            return True
-    # The last component of an image's path carries a colon after its registry.
-    components = below.split(b"/")[1:]
-    return not below.startswith(b"/.") and not any(
-        b":" in component for component in components[1:]
-    )

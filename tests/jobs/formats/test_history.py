@@ -4,10 +4,10 @@ from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D3
 from tests.support.harness.steering import NAME, publish, push, restore
 from tests.support.images.oci import tar_of
+from workers.formats.catalogs import is_catalog
 from workers.formats.history import former_path
 from workers.formats.paths import (
     FORMER,
-    is_catalog,
 )
 from workers.ledger import Outcome
 from workers.reference import Reference

@@ -1,35 +1,13 @@
-"""Which paths are catalogs, and which are an image's."""
+"""Which paths are an image's."""
 
 import pytest
 
 from tests.support.harness.ledger import D1
 from workers.formats.paths import (
     image_path,
-    is_catalog,
     reference_at,
 )
 from workers.reference import Reference
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        b"/.multiarch",
-        b"/.multiarch/arm:v7",
-        b"/.multiarch/arm:v7/registry.hub.docker.com/atlas",
-        b"/.metadata/.multiarch/arm:v7/registry.hub.docker.com/atlas",
-    ],
-)
-def test_folders_of_architectures_are_catalogs_as_registries_are(path: bytes) -> None:
-    assert is_catalog(path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [b"/.metadata/.multiarch/arm:v7/gitlab.example/atlas/a:v1", b"/.multiarchive"],
-)
-def test_what_only_looks_like_one_is_no_catalog(path: bytes) -> None:
-    assert not is_catalog(path)
 
 
 @pytest.mark.parametrize(
