@@ -30,6 +30,8 @@ NEED_A_TITLE = {"pattern", "const", "oneOf", "maxLength"}
 SAY_NOTHING = {
     *("$schema", "$comment", "$defs", "title", "description", "default", "writeOnly"),
     *("propertyNames", "x-name"),
+    # What stands in ``then`` speaks.
+    *("if", "then"),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
