@@ -16,9 +16,13 @@ up: $(VENV)/.runtime
 test: $(VENV)/.development debian
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-# What to run while at work; test is everything.
-check: lint
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal \
+# What to run while at work, both at once; test is everything.
+check:
+	@$(MAKE) --no-print-directory -j2 lint quick
+
+.PHONY: quick
+quick: $(VENV)/.development
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 2 --dist worksteal \
 		-m "not slow" $(ARGS) tests/unit tests/contracts
 
 lint: $(VENV)/.development

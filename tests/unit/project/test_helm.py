@@ -145,6 +145,7 @@ def test_helm_finds_nothing_to_say_against_the_chart(name: str, tmp_path: Path) 
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:kubernetes_validate")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:referencing")
 @pytest.mark.parametrize("version", KUBERNETES)

@@ -14,6 +14,7 @@ from workers.jobqueue.connection import connect_url
 from workers.ledger import Accepted, Verdict
 
 
+@pytest.mark.slow
 def test_every_job_is_in_the_queue_once_it_is_closed(driver: LedgerDriver) -> None:
     queue = JobQueue(driver.connection)
     jobs = [driver.push(reference=f"a.b/team/web:{number}") for number in range(450)]

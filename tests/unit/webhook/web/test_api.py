@@ -169,6 +169,7 @@ def test_what_the_policy_refuses_is_refused_to_the_operator_too(web: WebApp) -> 
     assert web.driver.ledger.image(name) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "kind", "code"),
     [

@@ -35,6 +35,7 @@ def test_a_hundred_dripping_senders_keep_no_honest_one_waiting(
         assert server.peer().ask() == (200, b"GET ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "which"), [(HALF_A_HEAD, "head_seconds"), (HALF_A_BODY, "body_seconds")]
 )

@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from tests.support.repositories.drawn_trees import trees
@@ -25,6 +26,7 @@ PLACE = b"/.flat/ab/abcdef"
 SOME = Content(b"h" * 20, 1)
 
 
+@pytest.mark.slow
 def test_a_published_tree_is_told_as_it_was_before_it_was_published(
     tmp_path: Path,
 ) -> None:

@@ -91,6 +91,7 @@ def test_nothing_is_said_while_there_is_time(watched: Watched) -> None:
     assert watched.whitelists_check() == (200, "ok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left", "said"),
     [
@@ -125,6 +126,7 @@ def test_an_expired_one_is_told_of_and_does_not_turn_notifications_away(
     assert said.startswith("expired")
 
 
+@pytest.mark.slow
 def test_a_renewal_that_fails_is_told_of(watched: Watched) -> None:
     page = watched.look(watched.ends - DAY)
     assert "`up` should have renewed it, its log says why it did not" in page
@@ -139,6 +141,7 @@ def test_a_renewed_one_is_no_news(watched: Watched) -> None:
     assert watched.ends > moment + 29 * DAY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"2026\nE2026\nNx\n"])
 def test_one_that_cannot_be_read_is_told_of_without_details(
     watched: Watched, content: bytes
@@ -149,6 +152,7 @@ def test_one_that_cannot_be_read_is_told_of_without_details(
     assert str(watched.config.state) not in page
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_not_there_is_told_of(watched: Watched) -> None:
     shutil.rmtree(watched.repository.storage[7:])
     page = watched.look(time.time())
@@ -163,6 +167,7 @@ def test_prometheus_is_told_when_it_ends(watched: Watched) -> None:
     assert float(line.split()[-1]) == watched.ends
 
 
+@pytest.mark.slow
 def test_it_looks_by_itself_and_keeps_nobody_waiting(watched: Watched) -> None:
     watched.clock.time = watched.ends
     whitelist = Path(watched.repository.storage[7:]) / WHITELIST

@@ -34,6 +34,8 @@ from workers.cvmfs.storage.bucket_lease import LOCK
 from workers.cvmfs.storage.storage import MANIFEST, REFLOG
 from workers.cvmfs.values.hash import Kind
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "repositories/test.example.org"
 PLACE = b"/.flat/ab/abcdef"
 FIRST = b"/.flat/ab/first"

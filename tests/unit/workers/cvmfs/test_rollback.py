@@ -77,6 +77,7 @@ def test_a_number_that_only_a_tag_has_is_found(tmp_path: Path) -> None:
     assert findings(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_what_was_rolled_back_from_is_collected_in_its_time(tmp_path: Path) -> None:
     three_revisions(tmp_path)
     roll_back(FQRN, LocalStorage(tmp_path), keys(), "first", now=NOW + 5)
@@ -90,6 +91,7 @@ def test_what_was_rolled_back_from_is_collected_in_its_time(tmp_path: Path) -> N
     assert findings(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_rolling_back_can_fail_at_any_write(tmp_path: Path) -> None:
     three_revisions(tmp_path / "count")
     counting = StorageWithHook(tmp_path / "count", lambda _: None)

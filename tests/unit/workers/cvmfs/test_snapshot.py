@@ -190,6 +190,7 @@ def test_catalogs_are_listed_outer_ones_first(snapshot: Snapshot) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_more_catalogs_than_are_kept_open_can_be_read(repository: Repository) -> None:
     changes: list[Change] = []
     for number in range(40):

@@ -95,6 +95,7 @@ class Ended(BaseException):
     """Not an Exception, so that nobody takes it for something to be handled."""
 
 
+@pytest.mark.slow
 def test_tagging_can_fail_at_any_write(tmp_path: Path) -> None:
     new_repository(tmp_path / "count")
     counting = StorageWithHook(tmp_path / "count", lambda _: None)

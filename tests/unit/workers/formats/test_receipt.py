@@ -51,6 +51,7 @@ def test_a_receipt_is_written_as_ever() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*FULL, "until", "new"]), JSON))
 def test_whatever_is_there_is_read_or_counts_as_not_said(said: object) -> None:
     receipt = Receipt.parse(json.dumps(said).encode())

@@ -119,6 +119,7 @@ def test_a_long_log_is_put_aside(embedded: EmbeddedServer) -> None:
 PUSHERS, PUSHES = 8, 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavour", ["redis", "valkey"])
 def test_a_burst_cut_off_by_a_kill_loses_nothing_that_was_accepted(
     tmp_path: Path, flavour: Flavour

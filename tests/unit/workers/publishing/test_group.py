@@ -218,6 +218,7 @@ def test_one_alone_leaves_the_queue_alone(site: Site) -> None:
     assert site.is_live("alone")
 
 
+@pytest.mark.slow
 def test_a_plan_that_cannot_be_made_harms_only_itself(site: Site) -> None:
     bad = FileAt(b"/file/below", b"a file cannot be below a file")
     site.publish("first", FileAt(b"/file", b"content"))
@@ -237,6 +238,7 @@ def test_a_plan_that_cannot_be_made_harms_only_itself(site: Site) -> None:
     audit(site.root)
 
 
+@pytest.mark.slow
 def test_what_was_collected_meanwhile_harms_only_itself(site: Site) -> None:
     content = site.repository.sink.put_bytes(b"collected").hash
     assert content is not None
@@ -254,6 +256,7 @@ def test_what_was_collected_meanwhile_harms_only_itself(site: Site) -> None:
     assert site.publish("again", FileAt(b"/file", b"collected")).revision == 3
 
 
+@pytest.mark.slow
 def test_who_lost_the_lease_while_waiting_is_left_out(site: Site) -> None:
     leases = {name: site.begin(name) for name in ("kept", "lost", "overtaken")}
     with site.gathering(3):
@@ -308,6 +311,7 @@ def test_what_cannot_be_read_in_the_queue_keeps_nobody_from_publishing(
     assert "Malformed" in (queue.wait(broken, 0) or "")
 
 
+@pytest.mark.slow
 def test_who_can_not_reach_the_queue_commits_alone(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as server:
         site = Site(tmp_path, server)

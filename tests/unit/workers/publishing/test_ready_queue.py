@@ -154,6 +154,7 @@ def test_a_fence_that_is_asked_for_takes_nothing_from_a_lease(
     assert ledger.begin("image", worker="another") is None
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_away_says_so(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as gone:
         url = gone.url

@@ -294,6 +294,7 @@ def test_other_bytes_after_a_break_are_found_at_the_end(
         _read(client, registry)
 
 
+@pytest.mark.slow
 def test_a_silent_connection_is_given_up_and_made_anew(
     registry: FakeRegistry, pauses: list[float]
 ) -> None:
@@ -303,6 +304,7 @@ def test_a_silent_connection_is_given_up_and_made_anew(
     assert pauses
 
 
+@pytest.mark.slow
 def test_a_dripping_connection_is_given_up(
     registry: FakeRegistry, pauses: list[float]
 ) -> None:
@@ -452,6 +454,7 @@ def test_a_closed_stream_tells_so(
         stream.read()
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,

@@ -164,6 +164,7 @@ def test_four_mebibytes_are_the_limit_of_a_manifest(
         client.manifest(reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["cut", "reset", "hang", "drip"])
 def test_a_manifest_that_does_not_arrive_is_for_later(
     registry: FakeRegistry, reference: Reference, spoil: str

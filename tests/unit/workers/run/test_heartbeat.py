@@ -28,6 +28,7 @@ def take_over(driver: LedgerDriver) -> None:
     assert driver.ledger.begin(REFERENCE, worker="another")
 
 
+@pytest.mark.slow
 def test_a_lease_lives_as_long_as_its_heart_beats(
     driver: LedgerDriver, fast: None
 ) -> None:

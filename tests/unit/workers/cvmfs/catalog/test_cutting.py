@@ -385,6 +385,7 @@ def test_removing_a_cut_tree_gives_back_all_its_counters(
     assert findings(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [DEFAULT_CUT, TINY, EAGER])
 def test_a_cut_tree_is_replaced_by_another(
     repository: Repository, tmp_path: Path, size: CutSize

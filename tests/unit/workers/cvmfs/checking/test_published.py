@@ -10,6 +10,7 @@ from workers.cvmfs.checking.check import check
 from workers.cvmfs.signing.keys import KeyRing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", PUBLISHED, ids=lambda damage: damage.name)
 def test_each_damage_to_what_is_published_is_found_and_nothing_else(
     damage: Damage,

@@ -51,6 +51,7 @@ def test_sound_rows_break_no_rule(bench: EditableRepository, mountpoint: bytes) 
     assert broken_in(bench, mountpoint) == []
 
 
+@pytest.mark.slow
 def test_each_rule_for_entries_is_broken_by_a_damage_that_we_know() -> None:
     both = change_row("both", DIRECTORY, "flags = flags | 2 | 16384")
     broken = Counter[RowRule]()

@@ -173,6 +173,7 @@ def test_power_can_fail_at_any_write(tmp_path: Path, lost: str) -> None:
         check_recovers(base)
 
 
+@pytest.mark.slow
 def test_a_list_and_its_index_are_those_of_one_revision(tmp_path: Path) -> None:
     path = b"/plain/list.json"
     records = [

@@ -36,6 +36,7 @@ def count_writes(base: Path, run: Callable[[CrashingStorage], object]) -> int:
     return MORE_THAN_ALL_WRITES - storage.writes_left
 
 
+@pytest.mark.slow
 def test_making_a_repository_can_fail_at_any_write(tmp_path: Path) -> None:
     writes = count_writes(
         tmp_path / "count", lambda storage: new_repository(tmp_path, storage)

@@ -83,6 +83,7 @@ def listed(repository: Repository) -> object:
     return json.loads(read_content(repository.storage, content(repository)))
 
 
+@pytest.mark.slow
 def test_one_record_of_many_costs_a_few_chunks(
     repository: Repository, tmp_path: Path
 ) -> None:

@@ -41,6 +41,8 @@ from workers.cvmfs.garbage.progress import EXPIRED, LEAKED
 from workers.cvmfs.storage.bucket_lease import LOCK
 from workers.cvmfs.storage.storage import COLLECTION, STATUS
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "cvmfs/test.example.org"
 PATH = b"/.flat/ab/late"
 DAY = 24 * 3600

@@ -24,6 +24,7 @@ from workers.cvmfs.values.hash import Kind
 DAY = 24 * 3600
 
 
+@pytest.mark.slow
 def test_tags_keep_their_revisions_readable(tmp_path: Path) -> None:
     repository = new_repository(tmp_path)
     publish(repository, b"old", now=NOW + 1)

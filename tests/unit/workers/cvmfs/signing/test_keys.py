@@ -191,6 +191,7 @@ def test_the_first_of_two_sets_made_at_once_stays(folder: Path) -> None:
     assert not late.exists()
 
 
+@pytest.mark.slow
 def test_many_may_ask_for_new_keys_at_once(tmp_path: Path) -> None:
     rings: list[KeyRing] = []
 

@@ -106,6 +106,7 @@ def test_no_error_shows_a_credential(server: S3Server) -> None:
         assert caught.value.__cause__ is None
 
 
+@pytest.mark.slow
 def test_a_child_of_a_process_that_used_a_bucket_is_told_so(
     storage: S3Storage, server: S3Server
 ) -> None:

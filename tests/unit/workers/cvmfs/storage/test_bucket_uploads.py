@@ -46,6 +46,7 @@ def test_many_objects_are_under_way_at_once(
     assert len(server.objects) == 200
 
 
+@pytest.mark.slow
 def test_the_bytes_under_way_are_bounded(storage: S3Storage, server: S3Server) -> None:
     for number in range(30):
         storage.put(f"data/ab/{number}", bytes(6_000_000))

@@ -154,6 +154,7 @@ def test_the_lock_is_waited_for(storage: LocalStorage, tmp_path: Path) -> None:
     timer.join()
 
 
+@pytest.mark.slow
 def test_the_lock_dies_with_its_holder(storage: LocalStorage, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD_THE_LOCK, os.fspath(tmp_path)],

@@ -69,6 +69,7 @@ def test_nothing_is_listed(storage: S3Storage, server: S3Server) -> None:
     assert all(request.key for request in server.requests)
 
 
+@pytest.mark.slow
 def test_a_write_whose_answer_was_lost_counts(server: S3Server) -> None:
     storage = S3Storage(server.access(PREFIX), retry_seconds=60)
     lost: list[str] = []

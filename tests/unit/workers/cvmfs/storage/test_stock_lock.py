@@ -99,6 +99,7 @@ def test_a_publish_that_is_going_on_is_named(
     take(storage)
 
 
+@pytest.mark.slow
 def test_the_flag_of_a_killed_holder_is_taken_away_by_the_next(
     storage: StockStorage, spool: Path, flag: Path, tmp_path: Path
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_token_server_refuses_like_a_registry(
         client.resolve(_reference(registry))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

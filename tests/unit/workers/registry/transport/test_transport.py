@@ -54,6 +54,7 @@ def test_a_handshake_that_breaks_is_for_later() -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_handshake_that_never_ends_is_for_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
@@ -130,6 +131,7 @@ def test_the_environment_of_the_process_changes_nothing(
             assert not {"Authorization", "Cookie"} & asked.headers.keys()
 
 
+@pytest.mark.slow
 def test_connections_are_kept_and_closed_at_the_end(
     tls_registry: FakeRegistry, certificate: ServerCertificate
 ) -> None:

@@ -75,6 +75,7 @@ class _Elsewhere(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "location", "said"),
     [
