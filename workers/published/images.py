@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from workers.cvmfs import Dirent, FormatError, NotFound
-from workers.errors import WorkerError
+from workers.cvmfs import Dirent, FormatError, NotFound, StorageFailed
+from workers.errors import TransientError, WorkerError
 from workers.formats.documents import MANIFEST, RECEIPT, manifest_at, read_entry
 from workers.formats.paths import METADATA, reference_at
 from workers.formats.receipt import Receipt
@@ -98,6 +98,9 @@ def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
             receipt.restored_instead_of,
             live.size,
         )
+    except (StorageFailed, TransientError):
+        # It says nothing of the image: whoever rebuilds must not take it for gone.
+        raise
     except (FormatError, WorkerError, ValueError):
         return None
 

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.steering import NAME, publish, restore
 from tests.support.harness.thin_images import open_thin_job_runner
 from tests.support.images.oci import tar_of
 from tests.support.registries.fake_registry import FakeRegistry
+from workers.cvmfs import StorageFailed
 from workers.ledger import Rebuilder, State
 from workers.published.images import published_images
 
@@ -44,3 +47,17 @@ def test_a_rebuilt_ledger_knows_of_a_restoration(runner: JobRunner) -> None:
     assert (record.state, record.live_digest) == (State.LIVE, first.digest)
     assert (record.digest, record.restored_instead_of) == (second.digest, second.digest)
     assert not found.unreadable
+
+
+def test_a_storage_that_fails_is_no_image_that_is_gone(
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(runner, FIRST)
+    snapshot = runner.repository.read()
+
+    def fail(_: object) -> bytes:
+        raise StorageFailed("the bucket answers 503")
+
+    monkeypatch.setattr(snapshot, "read", fail)
+    with pytest.raises(StorageFailed, match="503"):
+        published_images(snapshot)
