@@ -1,7 +1,7 @@
 """Kinds of sources: what the configuration has to know of each.
 
-Who reads a kind's notifications stands in ``webhook/senders``, one file a kind; a test
-holds the two tables to each other.
+Who reads a kind's notifications stands in ``webhook/senders``, one file a kind, which
+the core may not know; a test holds the two tables to each other.
 """
 
 from collections.abc import Mapping
