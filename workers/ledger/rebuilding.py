@@ -14,6 +14,7 @@ import redis
 from workers.ledger import lookups
 from workers.ledger.lookups import PREFIX
 from workers.ledger.reading import as_text
+from workers.ledger.records import LiveImage
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error
 from workers.ledger.writing import record_to_json
@@ -27,18 +28,16 @@ class Published:
 
     Attributes:
         digest: which the registry had for it then.
-        places: as in ``ImageRecord``.
+        live: what else is said of it.
         published: when, unix time.
         restored_instead_of: what the registry had when ``digest`` was restored in its
             place.
-        size: as in ``ImageRecord``.
     """
 
     digest: str
-    places: Mapping[str, str]
+    live: LiveImage
     published: float
     restored_instead_of: str | None = None
-    size: int | None = None
 
 
 class Change(StrEnum):

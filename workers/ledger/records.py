@@ -170,6 +170,19 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveImage:
+    """What a repository says of an image that is live in it.
+
+    Attributes:
+        places: as in ``ImageRecord``.
+        size: as in ``ImageRecord``.
+    """
+
+    places: Mapping[str, str]
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended, as it tells the ledger.
 
@@ -179,8 +192,7 @@ class RunResult:
         reason: one line; why not, or what is to be known of a success.
         revision: that made it live.
         repository: fqrn.
-        places: as in ``ImageRecord``.
-        size: as in ``ImageRecord``.
+        live: what is said of what is live after a success.
         next_try: FAILED is not final: try again at this time, unless it is wanted again
             before.
         restored_instead_of: the registry's digest, where another is live in its place.
@@ -192,8 +204,7 @@ class RunResult:
     reason: str | None = None
     revision: int | None = None
     repository: str | None = None
-    places: Mapping[str, str] | None = None
-    size: int | None = None
+    live: LiveImage | None = None
     next_try: float | None = None
     restored_instead_of: str | None = None
     gone_since: float | None = None

@@ -6,7 +6,7 @@ one line of text is cleaned of what UTF-8 or a terminal could not bear.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
 from workers.ledger.records import (
@@ -76,13 +76,22 @@ def result_to_json(result: RunResult) -> str:
 def record_to_json(record: "DataclassInstance") -> str:
     """Encode a record for a script, by the names of its fields.
 
-    A mapping becomes text, as which the ledger keeps it.
+    A mapping becomes text, as which the ledger keeps it; a record in it becomes a part.
     """
-    said = {each.name: getattr(record, each.name) for each in fields(record)}
-    for name, value in said.items():
-        if isinstance(value, Mapping):
-            said[name] = json.dumps(dict(value))
-    return _to_json(said)
+    return _to_json(_said(record))
+
+
+def _said(record: "DataclassInstance") -> dict[str, object]:
+    said: dict[str, object] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            said |= _said(value)
+        elif isinstance(value, Mapping):
+            said[each.name] = json.dumps(dict(value))
+        else:
+            said[each.name] = value
+    return said
 
 
 def _to_json(values: Mapping[str, object]) -> str:

@@ -90,13 +90,11 @@ def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
         if receipt is None or receipt.digest is None or reference is None:
             return None
         manifest = manifest_at(tree, folder.manifest)
-        live = what_is_live(reference, receipt, manifest)
         return Published(
             receipt.digest,
-            live.places,
+            what_is_live(reference, receipt, manifest),
             float(folder.receipt.mtime),
             receipt.restored_instead_of,
-            live.size,
         )
     except (StorageFailed, TransientError):
         # It says nothing of the image: whoever rebuilds must not take it for gone.
@@ -107,7 +105,7 @@ def _read(tree: PublishedTree, folder: _Folder) -> Published | None:
 
 def _leads(tree: PublishedTree, folder: _Folder, image: Published) -> bool:
     """Tell whether the link of an image leads somewhere, if it has to have one."""
-    if folder.link.decode() not in image.places.values():
+    if folder.link.decode() not in image.live.places.values():
         return True
     entry = tree.lookup(folder.link)
     if entry is None or not stat.S_ISLNK(entry.mode):

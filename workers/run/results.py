@@ -49,5 +49,4 @@ def _with_what_is_live(run: Run, rule: Rule, result: RunResult) -> RunResult:
     tree = publisher.published()
     receipt = read_receipt(tree, run.reference)
     manifest = read_manifest(tree, metadata_path(run.reference))
-    live = what_is_live(run.reference, receipt, manifest)
-    return replace(result, places=live.places, size=live.size)
+    return replace(result, live=what_is_live(run.reference, receipt, manifest))

@@ -6,7 +6,15 @@ from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.images.oci import tar_of
 from webhook.cli import main
-from workers.ledger import Change, Outcome, Published, Rebuilder, RunResult, State
+from workers.ledger import (
+    Change,
+    LiveImage,
+    Outcome,
+    Published,
+    Rebuilder,
+    RunResult,
+    State,
+)
 
 NAME = "registry.example.org/atlas/analysis:v1"
 OTHER = "registry.example.org/atlas/analysis:v2"
@@ -21,7 +29,7 @@ def rebuild(driver: LedgerDriver, revision: int, **digests: str) -> dict[str, Ch
     images = {
         f"registry.example.org/atlas/analysis:{tag}": Published(
             digest,
-            {"flat": f"/registry.example.org/atlas/analysis:{tag}"},
+            LiveImage({"flat": f"/registry.example.org/atlas/analysis:{tag}"}),
             driver.clock() - 60,
         )
         for tag, digest in digests.items()
@@ -63,10 +71,10 @@ def test_a_size_that_the_repository_does_not_say_stays_known(
 ) -> None:
     rebuilder = Rebuilder(driver.connection, clock=driver.clock)
     for size in (7, None):
-        images = {NAME: Published(D1, PLACES, 1.0, size=size)}
+        images = {NAME: Published(D1, LiveImage(PLACES, size), 1.0)}
         dict(rebuilder.rebuild(FQRN, 7, images))
         assert driver.image().size == 7
-    dict(rebuilder.rebuild(FQRN, 8, {NAME: Published(D2, PLACES, 1.0)}))
+    dict(rebuilder.rebuild(FQRN, 8, {NAME: Published(D2, LiveImage(PLACES), 1.0)}))
     assert driver.image().size is None
 
 
@@ -74,7 +82,7 @@ def test_doing_it_again_changes_nothing(driver: LedgerDriver) -> None:
     rebuild(driver, 7, v1=D1)
     before = driver.image(), driver.ledger.events()
     driver.clock.passes(100)
-    again = {NAME: Published(D1, PLACES, 0.0)}
+    again = {NAME: Published(D1, LiveImage(PLACES), 0.0)}
     rebuilder = Rebuilder(driver.connection, clock=driver.clock)
     assert dict(rebuilder.rebuild(FQRN, 8, again)) == {NAME: Change.SAME}
     assert (driver.image(), driver.ledger.events()) == before
@@ -151,7 +159,11 @@ def test_a_run_under_way_ends_as_it_would_have(driver: LedgerDriver) -> None:
     driver.ledger.finish(
         lease,
         RunResult(
-            Outcome.PUBLISHED, digest=D2, revision=10, repository=FQRN, places=PLACES
+            Outcome.PUBLISHED,
+            digest=D2,
+            revision=10,
+            repository=FQRN,
+            live=LiveImage(PLACES),
         ),
     )
     image = driver.image()
@@ -181,7 +193,7 @@ def test_the_first_of_two_repositories_keeps_an_image(driver: LedgerDriver) -> N
     rebuild(driver, 9, v1=D1)
     before = driver.image()
     rebuilder = Rebuilder(driver.connection, clock=driver.clock)
-    images = {NAME: Published(D2, PLACES, 1.0)}
+    images = {NAME: Published(D2, LiveImage(PLACES), 1.0)}
     said = dict(rebuilder.rebuild("other.example.org", 90, images))
     assert said == {NAME: Change.ELSEWHERE}
     assert dict(rebuilder.rebuild("other.example.org", 91, {})) == {}

@@ -31,7 +31,7 @@ def test_where_a_thin_image_is_is_told_and_known_again_without_the_ledger(
         thin = f"{host.host}/thin/{NAME}"
         assert runner.publish(NAME).places["thin"] == thin
         found = published_images(runner.repository.read()).images
-        assert found[runner.reference(NAME)].places["thin"] == thin
+        assert found[runner.reference(NAME)].live.places["thin"] == thin
 
 
 def test_a_rebuilt_ledger_knows_of_a_restoration(runner: JobRunner) -> None:

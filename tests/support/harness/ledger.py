@@ -14,6 +14,7 @@ from workers.ledger import (
     ImageRecord,
     Lease,
     Ledger,
+    LiveImage,
     Outcome,
     RunResult,
     Verdict,
@@ -96,8 +97,9 @@ class LedgerDriver:
                 digest=digest,
                 revision=revision,
                 repository="unpacked.example.org",
-                places={"flat": "/registry.example.org/atlas/analysis:v1"},
-                size=size,
+                live=LiveImage(
+                    {"flat": "/registry.example.org/atlas/analysis:v1"}, size
+                ),
             ),
         )
 

@@ -45,9 +45,10 @@ if is_other then
 end
 if live then
   put(record, 'held', there.restored_instead_of)
-  put(record, 'places', there.places)
-  if there.size then
-    put(record, 'size', there.size)
+  for _, name in ipairs(LIVE_FIELDS) do
+    if there[name] ~= nil then
+      put(record, name, there[name])
+    end
   end
   if is_other then
     put(record, 'repository', repository)

@@ -7,7 +7,13 @@ import pytest
 from tests.support.harness.ledger import D1, D2, REFERENCE
 from tests.support.harness.web_app import FQRN, OPERATOR, WebApp
 from webhook.dashboard import words
-from workers.ledger import Outcome, Progress, RunResult, State
+from workers.ledger import (
+    LiveImage,
+    Outcome,
+    Progress,
+    RunResult,
+    State,
+)
 
 PAGE = f"/images/{REFERENCE}"
 
@@ -35,7 +41,11 @@ def test_an_image_in_other_formats_is_found_there_too(web: WebApp) -> None:
     web.driver.ledger.finish(
         web.driver.begin(),
         RunResult(
-            Outcome.PUBLISHED, digest=D1, revision=1, repository=FQRN, places=places
+            Outcome.PUBLISHED,
+            digest=D1,
+            revision=1,
+            repository=FQRN,
+            live=LiveImage(places),
         ),
     )
     page = web.client.get(PAGE).text
@@ -59,7 +69,7 @@ def test_an_image_of_layers_alone_is_not_nowhere(web: WebApp) -> None:
             digest=D1,
             revision=1,
             repository=FQRN,
-            places={"layers": "/.layers"},
+            live=LiveImage({"layers": "/.layers"}),
         ),
     )
     page = web.client.get(PAGE).text

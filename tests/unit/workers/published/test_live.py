@@ -2,7 +2,8 @@
 
 from workers.formats.receipt import Receipt
 from workers.images.manifest import Descriptor, ImageManifest
-from workers.published.live import LiveImage, what_is_live
+from workers.ledger import LiveImage
+from workers.published.live import what_is_live
 from workers.reference import Reference
 
 NAME = Reference.parse("registry.example.org/atlas/analysis:v1")
