@@ -35,15 +35,6 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def duration_text(seconds: int) -> str:
-    """Return a time as ``parse_duration`` reads it, in its largest whole unit.
-
-    Nobody has said weeks of what is a default, so days are the largest.
-    """
-    unit = next(unit for unit in "dhms" if not seconds % _SECONDS[unit])
-    return f"{seconds // _SECONDS[unit]}{unit}"
-
-
 @overload
 def iso_time(seconds: float) -> str: ...
 @overload

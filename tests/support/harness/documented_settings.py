@@ -19,7 +19,7 @@ from workers.config.sections import (
     S3Config,
     SourceConfig,
 )
-from workers.documents.quantities import duration_text
+from workers.documents.quantities import parse_duration
 
 _DEFAULTS: Mapping[str, object] = {
     "": Config(),
@@ -76,7 +76,7 @@ def _settings(schema: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
 def _default(prefix: str, key: str) -> str | None:
     section = _DEFAULTS.get(prefix)
     if key in _SECONDS:
-        return duration_text(getattr(section, _SECONDS[key]))
+        return _duration_text(getattr(section, _SECONDS[key]))
     value = getattr(section, key, None)
     if value is None or value == "":
         return None
@@ -84,3 +84,10 @@ def _default(prefix: str, key: str) -> str | None:
         return str(list(value))
     text = str(value)
     return text.lower() if isinstance(value, bool) or text.isupper() else text
+
+
+def _duration_text(seconds: int) -> str:
+    """Return a time in its largest whole unit; nobody says weeks of a default."""
+    lengths = {unit: parse_duration(f"1{unit}") for unit in "dhms"}
+    unit = next(unit for unit in lengths if not seconds % lengths[unit])
+    return f"{seconds // lengths[unit]}{unit}"
