@@ -151,6 +151,8 @@ def status(reference: str | None, *, as_json: bool, config_path: Path | None) ->
     for name, value in facts.items():
         if value is not None:
             click.echo(f"  {name + ':':13}{value}")
+    for note in image.notes:
+        click.echo(f"  {'note:':13}{note}")
     for line in _lives_lines(lives):
         click.echo(f"  {line}")
     for run in runs:

@@ -60,6 +60,7 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "path": next((use.text for use in uses(places) if use.key == "path"), None),
         "places": places,
         "size": image.size,
+        "notes": list(image.notes),
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
         "restored_instead_of": image.restored_instead_of,

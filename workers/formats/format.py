@@ -100,12 +100,16 @@ class Building:
         scratch: a folder for large files meanwhile, if it can be written.
         trees: what the formats before have built, by path.
         built: paths of all that was built, files included.
+        notes: what has to be known of what is made live, one short sentence each: they
+            go into its receipt and are shown as long as it is live. Whoever builds or
+            yields the steps of a format adds to them, also where all is there already.
     """
 
     sink: ContentSink
     scratch: Path
     trees: dict[bytes, Tree] = field(default_factory=dict)
     built: set[bytes] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _KEYS = frozenset(
         "thin",
         "former_thin",
         "until",
+        "notes",
     }
 )
 # Of the time when there was one format only, and receipts did not say.
@@ -42,6 +43,8 @@ class Receipt:
         thin: the reference under which its thin image is pushed.
         former_thin: references under which thin images are that have to be deleted.
         until: unix time at which it was live no more; of what is remembered.
+        notes: what has to be known of it, in short sentences. They are found out in
+            making it, and make no difference.
         unknown: what a later version has added. It stays where the receipt is written
             again, and makes no difference.
     """
@@ -54,6 +57,7 @@ class Receipt:
     thin: Reference | None = None
     former_thin: tuple[Reference, ...] = ()
     until: float | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
     unknown: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
@@ -84,6 +88,7 @@ class Receipt:
             thin=next(_references([said.get("thin")]), None),
             former_thin=tuple(_references(said.get("former_thin"))),
             until=float(until) if isinstance(until, int | float) else None,
+            notes=tuple(_texts(said.get("notes"))),
             unknown={key: said[key] for key in said.keys() - _KEYS},
         )
 
@@ -99,6 +104,7 @@ class Receipt:
             "thin": None if self.thin is None else str(self.thin),
             "former_thin": list(map(str, self.former_thin)) or None,
             "until": self.until,
+            "notes": list(self.notes) or None,
         }
         known = {key: value for key, value in said.items() if value is not None}
         return json.dumps(known, indent=1, sort_keys=True).encode() + b"\n"

@@ -18,6 +18,7 @@ class ResolvedImage:
         manifest_digest: of the platform's manifest.
         raw_manifest: its bytes.
         raw_config: the config's bytes.
+        notes: what has to be known of it when it is live, one short sentence each.
     """
 
     reference: Reference
@@ -28,3 +29,4 @@ class ResolvedImage:
     manifest: ImageManifest
     raw_config: bytes
     config: ImageConfig
+    notes: tuple[str, ...] = ()

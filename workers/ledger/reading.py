@@ -110,6 +110,7 @@ def decoders(record: type) -> Mapping[str, Callable[[str], Any]]:
         Hint: hint_from_json,
         Progress: lambda text: Progress(*json.loads(text)),
         Mapping[str, str]: json.loads,
+        tuple[str, ...]: lambda text: tuple(json.loads(text)),
     }
     found = {}
     for name, hint in get_type_hints(record).items():

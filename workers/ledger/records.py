@@ -176,10 +176,12 @@ class LiveImage:
     Attributes:
         places: as in ``ImageRecord``.
         size: as in ``ImageRecord``.
+        notes: as in ``ImageRecord``.
     """
 
     places: Mapping[str, str]
     size: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,7 @@ class ImageRecord:
             engines are given.
         size: bytes of the layers of ``live_digest`` as the registry has them, of the
             platform for clients that say none; None: not known.
+        notes: what has to be known of ``live_digest``, in short sentences.
         since: when the state began; for a live image when its digest went live, so a
             look that finds it unchanged does not alter it.
         reason: why it is refused or failed.
@@ -294,6 +297,7 @@ class ImageRecord:
     revision: int | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
+    notes: tuple[str, ...] = ()
     reason: str | None = None
     progress: Progress | None = None
     requested: int = 0

@@ -76,7 +76,8 @@ def result_to_json(result: RunResult) -> str:
 def record_to_json(record: "DataclassInstance") -> str:
     """Encode a record for a script, by the names of its fields.
 
-    A mapping becomes text, as which the ledger keeps it; a record in it becomes a part.
+    A mapping or a tuple of texts becomes text, as which the ledger keeps it; a record
+    in it becomes a part.
     """
     return _to_json(_said(record))
 
@@ -89,6 +90,9 @@ def _said(record: "DataclassInstance") -> dict[str, object]:
             said |= _said(value)
         elif isinstance(value, Mapping):
             said[each.name] = json.dumps(dict(value))
+        elif isinstance(value, tuple):
+            # An empty text takes the field away.
+            said[each.name] = json.dumps(list(map(one_line, value))) if value else ""
         else:
             said[each.name] = value
     return said

@@ -1,4 +1,4 @@
-"""What is known of a live image besides its name: where it is, and its size.
+"""What is known of a live image besides its name: where it is, its size, and notes.
 
 A run tells it to the ledger, and a ledger that is rebuilt learns the same.
 """
@@ -21,8 +21,10 @@ def what_is_live(
         manifest: that lies beside it; None where none can be read.
     """
     if manifest is None:
-        return LiveImage(shown(reference, receipt, lambda: None))
+        places = shown(reference, receipt, lambda: None)
+        return LiveImage(places, notes=receipt.notes)
     return LiveImage(
         shown(reference, receipt, lambda: manifest.config.digest),
         sum(layer.size for layer in manifest.layers),
+        receipt.notes,
     )

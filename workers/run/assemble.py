@@ -1,6 +1,7 @@
 """Making what is missing of an image, and leading its name to it in one revision."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from workers.errors import PermanentError
 from workers.formats import formats
@@ -158,10 +159,17 @@ def live_steps(
             yield from each.steps(placement, building, tree)
         else:
             yield from each.withdraw(placement.reference, platforms, live)
+    # Last, when all have said what has to be known.
+    said = [note for image in placement.images for note in image.notes]
+    notes = tuple(dict.fromkeys([*said, *building.notes]))
+    receipt = replace(placement.receipt, notes=notes)
+    yield FileAt(
+        metadata_path(placement.reference) + b"/" + RECEIPT, receipt.document()
+    )
 
 
 def _documents(placement: Placement, live: Receipt) -> Iterator[Step]:
-    """Yield what lies beside the name: manifest, config and receipt."""
+    """Yield what lies beside the name: manifest and config."""
     reference, images = placement.reference, placement.images
     folders = platform_folders(reference, placement.receipt)
     current = {folders[image.platform]: image for image in images}
@@ -172,4 +180,3 @@ def _documents(placement: Placement, live: Receipt) -> Iterator[Step]:
             yield RemoveAt(folder)
     for folder, image in {**current, own: default(images)}.items():
         yield from ImageDocuments.of(image).files(folder)
-    yield FileAt(own + b"/" + RECEIPT, placement.receipt.document())

@@ -60,6 +60,24 @@ def test_an_image_in_other_formats_is_found_there_too(web: WebApp) -> None:
     assert said["places"]["podman"] == REFERENCE
 
 
+def test_what_has_to_be_known_of_what_is_live_is_said(web: WebApp) -> None:
+    web.driver.push(D1)
+    notes = ("It is <b>old</b>.", "It has no layers.")
+    web.driver.ledger.finish(
+        web.driver.begin(),
+        RunResult(
+            Outcome.PUBLISHED,
+            digest=D1,
+            live=LiveImage({"flat": "/there"}, notes=notes),
+        ),
+    )
+    page = web.client.get(PAGE).text
+    assert "It is &lt;b&gt;old&lt;/b&gt;." in page
+    assert "It has no layers." in page
+    said = json.loads(web.client.get(f"/api/v1{PAGE}").text)
+    assert said["notes"] == list(notes)
+
+
 def test_an_image_of_layers_alone_is_not_nowhere(web: WebApp) -> None:
     web.driver.push(D1)
     web.driver.ledger.finish(

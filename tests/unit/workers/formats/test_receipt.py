@@ -83,6 +83,15 @@ def test_what_is_remembered_says_until_when_and_not_what_was_upstream() -> None:
     assert json.loads(remembered.document())["until"] == 1_700_000_000
 
 
+def test_notes_are_read_back_and_make_no_difference() -> None:
+    receipt = parsed(notes=["It has no layers.", "It is old."])
+    assert receipt.notes == ("It has no layers.", "It is old.")
+    read = Receipt.parse(receipt.document())
+    assert read is not None
+    assert read.notes == receipt.notes
+    assert receipt == parsed()
+
+
 @pytest.mark.parametrize("digest", [None, 5, "", "latest", "sha256:12", [DIGEST]])
 def test_what_is_no_digest_is_not_known(digest: object) -> None:
     assert parsed(digest=digest).digest is None

@@ -17,6 +17,7 @@ from workers.ledger import (
     Delivery,
     Hint,
     Ledger,
+    LiveImage,
     Outcome,
     Progress,
     RunResult,
@@ -237,6 +238,25 @@ def test_a_run_walks_through_its_stages_and_goes_live(driver: LedgerDriver) -> N
         State.PUBLISHING,
         State.LIVE,
     ]
+
+
+def test_notes_go_with_what_is_live(driver: LedgerDriver) -> None:
+    for notes in (("It is old.", "It is odd."), ("It is new.",), ()):
+        driver.push(D1)
+        live = LiveImage({"flat": "/there"}, notes=notes)
+        driver.ledger.finish(
+            driver.begin(), RunResult(Outcome.PUBLISHED, digest=D1, live=live)
+        )
+        assert driver.image().notes == notes
+    driver.push(D1)
+    live = LiveImage({"flat": "/there"}, notes=("two\nlines",))
+    driver.ledger.finish(
+        driver.begin(), RunResult(Outcome.UNCHANGED, digest=D1, live=live)
+    )
+    assert driver.image().notes == ("two lines",)
+    driver.push(D1)
+    driver.ledger.finish(driver.begin(), RunResult(Outcome.REMOVED))
+    assert driver.image().notes == ()
 
 
 def test_only_one_job_runs_for_one_reference(driver: LedgerDriver) -> None:

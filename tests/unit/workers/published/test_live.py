@@ -1,4 +1,6 @@
-"""Where a live image is, and its size, as far as the repository says it."""
+"""Where a live image is, its size and notes, as far as the repository says it."""
+
+import pytest
 
 from workers.formats.receipt import Receipt
 from workers.images.manifest import Descriptor, ImageManifest
@@ -27,3 +29,11 @@ def test_a_place_by_the_config_s_digest_is_known_with_the_manifest_only() -> Non
     live = what_is_live(NAME, receipt, ImageManifest(CONFIG, LAYERS))
     assert live.places["image"] == f"/.images/ab/{'ab' * 32}.sqfs"
     assert what_is_live(NAME, receipt, None) == LiveImage({"flat": PATH}, None)
+
+
+@pytest.mark.parametrize("manifest", [None, ImageManifest(CONFIG, LAYERS)])
+def test_the_receipt_s_notes_are_known_with_and_without_the_manifest(
+    manifest: ImageManifest | None,
+) -> None:
+    receipt = Receipt(DIGEST, formats=("flat",), notes=("It is old.",))
+    assert what_is_live(NAME, receipt, manifest).notes == ("It is old.",)
