@@ -29,14 +29,14 @@ from workers.formats.catalogs import is_catalog
 from workers.formats.format import Building, Placement
 from workers.formats.formats import DEFAULT_FORMATS
 from workers.formats.paths import flat_path, layer_path
-from workers.formats.receipt import NO_RECEIPT, Receipt
+from workers.formats.receipt import CONVERTER, NO_RECEIPT, Receipt
 from workers.images.manifest import Descriptor, ImageConfig, ImageManifest
 from workers.images.platforms import Platform
 from workers.images.resolved import ResolvedImage
 from workers.publishing.native import NativePublisher
 from workers.publishing.plan import Plan, TreeAt
 from workers.reference import Reference
-from workers.run.assemble import CONVERTER, live_steps
+from workers.run.assemble import live_steps
 
 _PLATFORM = Platform("linux", "amd64")
 # Flat images and layers ask nothing of what is published.
@@ -129,7 +129,7 @@ def flat_image(number: int, content: Content) -> Plan:
     )
     receipt = Receipt(digest, CONVERTER, (_PLATFORM,), DEFAULT_FORMATS)
     placement = Placement(image.reference, [image], receipt)
-    building = Building(MemorySink(), Path())
+    building = Building(MemorySink(), _UNREAD, Path())
     live = live_steps(placement, building, _UNREAD, NO_RECEIPT)
     trees = [
         TreeAt(layer_path(digest), tree, _unverified),

@@ -89,7 +89,7 @@ def test_layers_lie_where_the_snapshotter_of_containerd_looks(
     assert (b"trusted.overlay.opaque", b"y") in opaque.xattrs
     beside = files(snapshot, mounted(top).removesuffix(b"/layerfs"))
     ours = {path for path in beside if not path.startswith("/layerfs")}
-    assert ours == {"", "/.metadata", "/.metadata/layer.json"}
+    assert ours == {"", "/.metadata", "/.metadata/blob.json"}
 
 
 # CRI-O: what podman reads, see ``test_podman.py``, and nothing else.

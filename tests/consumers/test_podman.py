@@ -9,7 +9,13 @@ import pytest
 from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
-from tests.support.images.oci import Image, gzip_layer, write_layout
+from tests.support.images.oci import (
+    Image,
+    Layer,
+    build_image,
+    gzip_layer,
+    write_layout,
+)
 from tests.support.tools.podman import (
     ORDINARY_USER,
     Podman,
@@ -92,9 +98,25 @@ def publish(runner: JobRunner) -> tuple[Image, Image]:
     runner.registry.push_image(
         "atlas/twice", "v1", [base, empty, top, other, empty, top, empty]
     )
-    for name in ("atlas/analysis:v1", "atlas/other:v1", "atlas/twice:v1"):
-        runner.publish(name)
+    runner.registry.push_image("atlas/passed", "v1", [base, *passed_layers()])
+    linked = gzip_layer(
+        tars.tar(tars.hard_link(b"linked", b"data/changed"), tars.whiteout(b"data"))
+    )
+    runner.registry.push_image("atlas/linked", "v1", [base, linked])
+    for name in ("analysis", "other", "twice", "passed", "linked"):
+        runner.publish(f"atlas/{name}:v1")
     return images
+
+
+def passed_layers() -> list[Layer]:
+    """Return a layer of closed directories, and one that names none of them."""
+    closed = (
+        tars.directory(b"./", mode=0o700, uid=31337),
+        tars.directory(b"tmp", mode=0o700, uid=7),
+        tars.directory(b"srv", mode=0o700, uid=7, gid=8),
+    )
+    named = (tars.file(b"tmp/cache/seed", b"s"), tars.file(b"srv/app/main", b"m"))
+    return [gzip_layer(tars.tar(*closed)), gzip_layer(tars.tar(*named))]
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +218,34 @@ def test_an_image_may_have_the_same_layer_more_than_once(
     said = podman.run("--workdir=/data", name, "/bin/sh", "-c", script)
     assert said == "upper\nupper\n4755 7 8\nnone\nother\n"
     assert len(podman.inspect(name)["RootFS"]["Layers"]) == 7
+
+
+def test_directories_that_no_member_names_look_as_where_podman_unpacks_them(
+    published: Published, podman: Podman, tmp_path: Path
+) -> None:
+    """The published layer was first on a base where they are open, or not there."""
+    script = "stat -c '%a %u %g %n' / /tmp /tmp/cache /srv /srv/app"
+    name = published.name("passed:v1")
+    said = podman.run("--entrypoint=/bin/sh", name, "-c", script)
+    assert said == "".join(
+        f"755 0 0 {path}\n" for path in ("/", "/tmp", "/tmp/cache", "/srv", "/srv/app")
+    )
+    base = programs_layer(tars.directory(b"tmp", mode=0o1777))
+    image = build_image([base, *passed_layers()])
+    write_layout(tmp_path / "layout", "latest", image)
+    alone = Podman(tmp_path / "alone", empty_store(tmp_path))
+    alone("pull", f"oci:{tmp_path}/layout:latest")
+    identity = image.config_digest.removeprefix("sha256:")
+    unpacked = alone.run("--entrypoint=/bin/sh", identity, "-c", script)
+    assert unpacked.splitlines()[1:] == said.splitlines()[1:]
+
+
+def test_a_layer_that_is_nothing_alone_is_whole_in_its_image(
+    published: Published, podman: Podman
+) -> None:
+    script = "cat /linked; ls /data || echo none"
+    name = published.name("linked:v1")
+    assert podman.run("--entrypoint=/bin/sh", name, "-c", script) == "lower\nnone\n"
 
 
 # What is made of an image. To podman and buildah a symbolic link in place of a layer is

@@ -62,7 +62,7 @@ def test_the_record_of_a_layer_names_such_devices_only_where_there_are_some(
     snapshot = runner.repository.read()
     found = []
     for layer in layers:
-        path = layer_path(digest_of(layer.blob)) + b"/.metadata/layer.json"
+        path = layer_path(digest_of(layer.blob)) + b"/.metadata/blob.json"
         record = snapshot.lookup(path)
         assert record is not None
         found.append(json.loads(snapshot.read(record)).get("devices"))

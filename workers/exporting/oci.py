@@ -2,7 +2,8 @@
 
 Its layers are made again from the published ones: the blobs of the registry are not in
 CVMFS. So they unpack to the same, but their digests are others, and so are those of the
-config, which keeps all but them, and of the manifest.
+config, which keeps all but them, and of the manifest. Where not all layers are
+published, the whole root file system becomes one.
 
 Source: https://github.com/opencontainers/image-spec, ``image-layout.md``,
 ``layer.md`` ("Whiteouts"), ``config.md``.
@@ -18,13 +19,13 @@ from tempfile import NamedTemporaryFile
 
 from isal import isal_zlib
 
-from workers.archives.entries import ArchiveEntry, linked, walk
+from workers.archives.entries import ArchiveEntry, linked, published, walk
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.archives.tar import write_tar
 from workers.cvmfs import Dirent, NotFound
 from workers.exporting.destination import new_directory
-from workers.formats.overlay_layer import LAYERFS, NotOurLayer, read_layer_tree
-from workers.formats.paths import layer_path
+from workers.formats.overlay_layer import NotOurLayer, read_overlay_form
+from workers.formats.paths import layer_path, record_path
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.names import join
 from workers.published.find import PublishedImage
@@ -70,8 +71,8 @@ def export_oci(
         tell: is told of every entry.
 
     Raises:
-        ExportFailed: the layers are not published, the destination is not empty, or
-            the disk refuses.
+        ExportFailed: neither layers nor root file system are published, the
+            destination is not empty, or the disk refuses.
         FormatError: the repository is damaged there.
     """
     with new_directory(destination):
@@ -89,12 +90,14 @@ class _Layout:
     def write(self, image: PublishedImage) -> Export:
         self._blobs.mkdir(parents=True)
         original = image.manifest(self._tree)
-        made: dict[str, _Blob] = {}
-        for layer in original.layers:
-            if layer.digest not in made:
-                made[layer.digest] = self._layer(layer.digest)
-        layers = [made[layer.digest] for layer in original.layers]
         config = json.loads(image.config(self._tree))
+        digests = [layer.digest for layer in original.layers]
+        if all(map(self._is_published, digests)):
+            made = {digest: self._layer(digest) for digest in dict.fromkeys(digests)}
+            layers = [made[digest] for digest in digests]
+        else:
+            layers = [self._whole_image(image)]
+            config.pop("history", None)  # of layers that are no more
         config["rootfs"] = {
             "type": "layers",
             "diff_ids": [layer.diff_id for layer in layers],
@@ -119,8 +122,18 @@ class _Layout:
         (self._blobs / encoded).write_bytes(data)
         return _Blob(media_type, f"sha256:{encoded}", len(data))
 
+    def _is_published(self, digest: str) -> bool:
+        return self._tree.lookup(record_path(digest)) is not None
+
     def _layer(self, digest: str) -> _Blob:
         layer = _published_layer(self._tree, digest)
+        return self._packed(_members(layer))
+
+    def _whole_image(self, image: PublishedImage) -> _Blob:
+        root = image.root(self._tree)
+        return self._packed(published(self._tree.walk(root), root))
+
+    def _packed(self, entries: Iterator[ArchiveEntry]) -> _Blob:
         unpacked, packed = hashlib.sha256(), hashlib.sha256()
         compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
         with NamedTemporaryFile(dir=self._blobs, delete=False) as file:
@@ -133,8 +146,6 @@ class _Layout:
                 unpacked.update(data)
                 store(compressor.compress(data))
 
-            top = layer_path(digest) + b"/" + LAYERFS + b"/"
-            entries = _members(layer, self._tree, top)
             export = write_tar(entries, self._tree.pieces, write, self._told)
             store(compressor.flush())
             size = file.tell()
@@ -155,25 +166,17 @@ class _Layout:
 
 def _published_layer(tree: PublishedTree, digest: str) -> LayerTree:
     try:
-        return read_layer_tree(tree.tree(layer_path(digest)), tree.read)
+        return read_overlay_form(tree.tree(layer_path(digest)), tree.read).layer
     except (NotFound, NotOurLayer) as error:
         raise ExportFailed(
-            f"layer {digest} is not published here: take the root file system "
-            "(--format tar), or add `layers` to the rule's formats"
+            f"layer {digest} cannot be read here: take the root file system"
+            " (--format tar)"
         ) from error
 
 
-def _members(
-    layer: LayerTree, tree: PublishedTree, top: bytes
-) -> Iterator[ArchiveEntry]:
-    """Yield what a layer's tar says, deletions in a directory before what is new.
-
-    Args:
-        layer: without what the overlay form needs.
-        tree: knows more of links to files of lower layers.
-        top: path of the layer's overlay form in it, with a slash.
-    """
-    wanted = layer.opaque | layer.whiteouts.keys() | layer.links.keys()
+def _members(layer: LayerTree) -> Iterator[ArchiveEntry]:
+    """Yield what a layer's tar says, deletions in a directory before what is new."""
+    wanted = layer.opaque | layer.whiteouts.keys()
     for directory in sorted(wanted - layer.tree.directories.keys()):
         yield from _deletions(layer, directory)
     for entry in linked(walk(layer.tree)):
@@ -181,12 +184,6 @@ def _members(
             yield entry
         if stat.S_ISDIR(entry.dirent.mode):
             yield from _deletions(layer, entry.path)
-    for directory, links in sorted(layer.links.items()):
-        for name, target in sorted(links.items()):
-            path = join(directory, name)
-            dirent = tree.lookup(top + path)
-            if dirent is not None:  # what it leads to was never there otherwise
-                yield ArchiveEntry(path, dirent, target)
 
 
 def _deletions(layer: LayerTree, directory: bytes) -> Iterator[ArchiveEntry]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from workers.cvmfs import StreamedTree
 from workers.formats.documents import read_document
-from workers.formats.flat_record import RECORD_PATH, FlatRecord
+from workers.formats.flat_record import RECORD_PATH, FlatRecord, flat_record
 from workers.formats.format import (
     Building,
     ConfigDigest,
@@ -21,7 +21,7 @@ from workers.formats.format import (
 )
 from workers.formats.multiarch import other_names, platform_path, variant_link
 from workers.formats.paths import FLAT, flat_path, image_path, link_target
-from workers.formats.receipt import Receipt
+from workers.formats.receipt import CONVERTER, Receipt
 from workers.formats.singularity import MARK, add_singularity
 from workers.images.layers.budget import Budget, check_layers
 from workers.images.layers.verify import verify
@@ -49,11 +49,10 @@ class Flat(Format):
         again before a name of ours points to it.
         """
         path = flat_path(image.manifest.config.digest)
-        record = FlatRecord.parse(read_document(tree, path + b"/" + RECORD_PATH) or b"")
-        layers = tuple(layer.digest for layer in image.manifest.layers)
-        if not self.is_ours(tree, path) or record is None or record.layers != layers:
+        record = flat_record(tree, image)
+        if record is None or not self.is_ours(tree, path):
             return [image.manifest.config.digest]
-        check_layers(len(layers), limits.layers)
+        check_layers(len(record.layers), limits.layers)
         budget = Budget(limits.size_bytes, limits.files)
         budget.spend_layer(record.size, record.entries)
         return []
@@ -75,6 +74,9 @@ class Flat(Format):
             tuple(layer.digest for layer in image.manifest.layers),
             sum(layer.size for layer in layers),
             sum(layer.entries for layer in layers),
+            CONVERTER,
+            converted.apart,
+            converted.is_stacked,
         )
         put = building.sink.put_bytes
         extra = {RECORD_PATH: record.document()}

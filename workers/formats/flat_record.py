@@ -7,10 +7,16 @@ tree was made of.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from workers.formats.documents import read_document
+from workers.formats.paths import flat_path
+from workers.formats.receipt import CONVERTER
 from workers.formats.singularity import FOLDER
+from workers.images.resolved import ResolvedImage
+from workers.publishing.publisher import PublishedTree
 
 RECORD_PATH = FOLDER + b"/cvmfs-webhook.json"
 
@@ -23,11 +29,17 @@ class FlatRecord:
         layers: digests of the layers' blobs, lowest first.
         size: bytes of all their regular files, holes included.
         entries: number of all their members.
+        converter: version of our conversion that made it.
+        apart: digests of layers that are nothing without those below, each with why.
+        is_stacked: whether an overlay of the published layers was seen to be the same.
     """
 
     layers: tuple[str, ...]
     size: int
     entries: int
+    converter: int = CONVERTER
+    apart: Mapping[str, str] = field(default_factory=dict)
+    is_stacked: bool = False
 
     @classmethod
     def parse(cls, raw: bytes) -> Self | None:
@@ -37,10 +49,37 @@ class FlatRecord:
             layers, size, entries = said["layers"], said["size"], said["entries"]
             if not isinstance(layers, list):
                 return None
-            return cls(tuple(map(str, layers)), int(size), int(entries))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return cls(
+                tuple(map(str, layers)),
+                int(size),
+                int(entries),
+                int(said.get("converter", 0)),
+                {str(key): str(why) for key, why in said.get("apart", {}).items()},
+                bool(said.get("is_stacked")),
+            )
+        except (
+            AttributeError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ):
             return None
 
     def document(self) -> bytes:
         """Return the record as ``parse`` reads it."""
         return json.dumps(asdict(self), sort_keys=True).encode() + b"\n"
+
+
+def flat_record(tree: PublishedTree, image: ResolvedImage) -> FlatRecord | None:
+    """Return the record of an image's tree, if it is there, made of its very blobs.
+
+    And by this version of our conversion: another one's tree is made again.
+    """
+    path = flat_path(image.manifest.config.digest) + b"/" + RECORD_PATH
+    record = FlatRecord.parse(read_document(tree, path) or b"")
+    layers = tuple(layer.digest for layer in image.manifest.layers)
+    if record is None or (record.layers, record.converter) != (layers, CONVERTER):
+        return None
+    return record

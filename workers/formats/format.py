@@ -10,20 +10,22 @@ and takes the rest from here.
 Every one of them passes ``tests/contracts/test_format.py``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from workers.cvmfs import Tree
 from workers.errors import WorkerError
+from workers.formats.chained_layer import chained, why_not_alone
+from workers.formats.overlay_layer import OverlayForm, overlay_form
 from workers.formats.receipt import Receipt
 from workers.images.layers.layer_tree import LayerTree
-from workers.images.layers.merge import Merger, merge
+from workers.images.layers.merge import merge
 from workers.images.manifest import ImageManifest
 from workers.images.platforms import Platform
 from workers.images.resolved import ResolvedImage
-from workers.publishing.plan import ContentAt, Step, TreeAt
+from workers.publishing.plan import ContentAt, RemoveAt, Step, TreeAt
 from workers.publishing.publisher import ContentSink, Fence, PublishedTree, Publisher
 from workers.reference import Reference, ReferenceTemplate
 from workers.registry import RegistryClient
@@ -61,34 +63,53 @@ class ConvertedImage:
     Attributes:
         image: pinned.
         layers: lowest first.
-        is_new: of each, whether the repository does not hold it.
+        published: of each, how the repository holds it; None: it does not.
         is_large: whether memory is saved by packing directories.
+        is_stacked: whether an overlay of the layers was seen to be the image.
     """
 
     image: ResolvedImage
     layers: Sequence[LayerTree]
-    is_new: Sequence[bool]
+    published: Sequence[OverlayForm | None]
     is_large: bool
+    is_stacked: bool = False
     _merged: Tree | None = field(default=None, init=False)
+    _forms: dict[int, OverlayForm] = field(default_factory=dict, init=False)
 
-    def stack(self) -> Iterator[tuple[str, LayerTree, bool, Tree]]:
-        """Yield digest, tree and newness of each layer, with what lies below it.
+    def is_new(self, number: int) -> bool:
+        """Tell whether the repository does not hold a layer."""
+        return self.published[number] is None
 
-        What lies below is good until the next one is asked for.
-        """
-        merger = Merger()
-        descriptors = self.image.manifest.layers
-        for each, layer, is_new in zip(
-            descriptors, self.layers, self.is_new, strict=True
-        ):
-            yield each.digest, layer, is_new, merger.tree
-            merger.put(layer)
-        self._merged = merger.tree
+    def form(self, number: int) -> OverlayForm:
+        """Return a layer in overlay form, as it is in this image."""
+        if number not in self._forms:
+            layer = self.layers[number]
+            if why_not_alone(layer) is not None:
+                layer = chained(layer, merge(self.layers[:number]))
+            form = self.published[number] or overlay_form(layer)
+            self._forms[number] = form
+        return self._forms[number]
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """Digests of layers that are nothing without those below, each with why."""
+        whys = zip(
+            (each.digest for each in self.image.manifest.layers),
+            map(why_not_alone, self.layers),
+            strict=True,
+        )
+        return {digest: why for digest, why in whys if why is not None}
+
+    def merged(self) -> Tree:
+        """Return all layers on top of each other, to be looked at."""
+        if self._merged is None:
+            self._merged = merge(self.layers)
+        return self._merged
 
     def root_file_system(self) -> Tree:
         """Return all layers on top of each other; it is the caller's to change."""
-        merged, self._merged = self._merged, None
-        return merge(self.layers) if merged is None else merged
+        merged, self._merged = self.merged(), None
+        return merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +118,22 @@ class Building:
 
     Attributes:
         sink: takes contents of files.
+        published: what is published already.
         scratch: a folder for large files meanwhile, if it can be written.
         trees: what the formats before have built, by path.
         built: paths of all that was built, files included.
+        apart: layers that are nothing without those below; see ``ConvertedImage``.
         notes: what has to be known of what is made live, one short sentence each: they
             go into its receipt and are shown as long as it is live. Whoever builds or
             yields the steps of a format adds to them, also where all is there already.
     """
 
     sink: ContentSink
+    published: PublishedTree
     scratch: Path
     trees: dict[bytes, Tree] = field(default_factory=dict)
     built: set[bytes] = field(default_factory=set)
+    apart: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -190,6 +215,14 @@ class Format(Protocol):
         """Return what this machine lacks to build it, with the mend."""
         return None
 
+    def cannot(self, apart: Mapping[str, str]) -> str | None:
+        """Return why an image cannot be had in this format, in a few words.
+
+        Args:
+            apart: see ``ConvertedImage``.
+        """
+        return None
+
     # What is in the repository.
 
     def missing(
@@ -222,7 +255,7 @@ class Format(Protocol):
 
     def build(
         self, converted: ConvertedImage, building: Building
-    ) -> Iterable[TreeAt | ContentAt]:
+    ) -> Iterable[TreeAt | ContentAt | RemoveAt]:
         """Build what the repository does not hold of an image."""
         return ()
 

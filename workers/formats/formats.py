@@ -62,6 +62,17 @@ def relied_on(images: Iterable[ResolvedImage], names: Collection[str]) -> list[b
     return list(dict.fromkeys(paths))
 
 
+def lacking(names: Collection[str], apart: Mapping[str, str]) -> dict[str, str]:
+    """Return which of some formats an image cannot be had in, each with why.
+
+    Args:
+        names: of the formats.
+        apart: layers that are nothing without those below; see ``ConvertedImage``.
+    """
+    whys = {each.name: each.cannot(apart) for each in formats_named(names)}
+    return {name: why for name, why in whys.items() if why is not None}
+
+
 def noted(receipt: Receipt, live: Receipt, outside: Outside) -> Receipt:
     """Return the receipt of what is to be live; see ``Format.note``."""
     for each in FORMATS:
@@ -80,7 +91,7 @@ def shown(
     """Return by format where a live image is; see ``Format.shown``."""
     places = {
         each.name: each.shown(reference, receipt, config_digest)
-        for each in formats_named(receipt.formats)
+        for each in formats_named(receipt.held)
     }
     return {name: place for name, place in places.items() if place is not None}
 

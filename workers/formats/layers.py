@@ -9,28 +9,35 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from workers.cvmfs import Dirent, StreamedTree
+from workers.formats.flat_record import flat_record
 from workers.formats.format import (
     Building,
     ConfigDigest,
     ConvertedImage,
     Format,
     ImageBounds,
+    Placement,
     Use,
 )
-from workers.formats.opaque_root import with_root_deleted
 from workers.formats.overlay_layer import (
+    FORMER_RECORD,
+    METADATA,
+    RECORD,
     NotOurLayer,
+    OverlayForm,
+    check_form,
     publishable,
-    read_layer_tree,
-    unwrapped,
+    read_overlay_form,
+    shown,
 )
+from workers.formats.overlay_stack import verify_stack
 from workers.formats.paths import LAYERS, layer_path, record_path
 from workers.formats.receipt import Receipt
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.verify import verify_layer
 from workers.images.manifest import ImageManifest
 from workers.images.resolved import ResolvedImage
-from workers.publishing.plan import TreeAt
+from workers.publishing.plan import RemoveAt, Step, TreeAt
 from workers.publishing.publisher import ContentSink, PublishedTree
 from workers.reference import Reference
 
@@ -47,33 +54,66 @@ class Layers(Format):
     def missing(
         self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
     ) -> Iterator[str]:
-        """Yield the digests of the layers that are not there with our record."""
+        """Yield the digests of the layers that are not there with our record.
+
+        Those that cannot be there are not missed where that is known; where the flat
+        tree was made without a look at them as a stack, the config's digest is.
+        """
+        known = flat_record(tree, image)
         for layer in image.manifest.layers:
+            if known is not None and layer.digest in known.apart:
+                continue
             if tree.lookup(record_path(layer.digest)) is None:
                 yield layer.digest
+        if known is not None and not known.is_stacked:
+            yield image.manifest.config.digest
 
     def relies_on(self, manifest: ImageManifest) -> Iterable[bytes]:
         """Return the paths of all layers."""
         return [layer_path(layer.digest) for layer in manifest.layers]
 
     def is_ours(self, tree: PublishedTree, path: bytes) -> bool:
-        """Tell whether a layer has a record of ours."""
-        digest = "sha256:" + path.rpartition(b"/")[2].decode("ascii", "replace")
-        return tree.lookup(record_path(digest)) is not None
+        """Tell whether a layer has a record of ours, of whichever version."""
+        records = (RECORD, FORMER_RECORD)
+        folder = path + b"/" + METADATA + b"/"
+        return any(tree.lookup(folder + record) is not None for record in records)
 
-    def build(self, converted: ConvertedImage, building: Building) -> Iterator[TreeAt]:
-        """Yield the tree of each layer that the repository does not hold."""
-        done = set()
-        for digest, layer, is_new, below in converted.stack():
-            path = layer_path(digest)
-            if is_new and path not in done:
-                done.add(path)
-                shown = with_root_deleted(layer, below)
-                yield TreeAt(
-                    path,
-                    publishable(shown, below, building.sink.put_bytes),
-                    partial(_verify, shown, building.sink),
-                )
+    def build(
+        self, converted: ConvertedImage, building: Building
+    ) -> Iterator[TreeAt | RemoveAt]:
+        """Yield the tree of each layer that the repository does not hold.
+
+        One that its blob alone cannot say goes, if a version of ours has put it there.
+
+        Raises:
+            VerificationFailed: an overlay of all of them is not the image.
+        """
+        done = set(building.built)
+        for number, layer in enumerate(converted.image.manifest.layers):
+            path = layer_path(layer.digest)
+            if not converted.is_new(number) or path in done:
+                continue
+            done.add(path)
+            if layer.digest not in converted.apart:
+                form = converted.form(number)
+                tree = publishable(form, building.sink.put_bytes)
+                yield TreeAt(path, tree, partial(_verify, form, building.sink))
+            elif self.is_ours(building.published, path):
+                yield RemoveAt(path)
+        forms = [converted.form(number) for number in range(len(converted.layers))]
+        verify_stack(forms, converted.merged())
+        converted.is_stacked = True
+
+    def steps(
+        self, placement: Placement, building: Building, tree: PublishedTree
+    ) -> Iterable[Step]:
+        """Say which layers are not there; there is nothing else to do."""
+        building.notes.extend(
+            f"layer {digest[:19]}… is not among the published layers, as {why}:"
+            " containerd pulls it from the registry"
+            for digest, why in building.apart.items()
+        )
+        return ()
 
     def shown(
         self, reference: Reference, receipt: Receipt, config_digest: ConfigDigest
@@ -90,7 +130,7 @@ class Layers(Format):
 
 def published_layers(
     published: Callable[[], PublishedTree],
-) -> Callable[[str], LayerTree | None]:
+) -> Callable[[str], OverlayForm | None]:
     """Return a function that reads a published layer, by the digest of its blob.
 
     For any thread. It returns None where there is none of ours.
@@ -99,13 +139,13 @@ def published_layers(
         published: returns what is published now.
     """
 
-    def layer(digest: str) -> LayerTree | None:
+    def layer(digest: str) -> OverlayForm | None:
         tree = published()
         # Not to be read whole in vain, nor to be stumbled over.
         if tree.lookup(record_path(digest)) is None:
             return None
         try:
-            return read_layer_tree(tree.tree(layer_path(digest)), tree.read)
+            return read_overlay_form(tree.tree(layer_path(digest)), tree.read)
         except NotOurLayer as error:
             log.info("digest=%s is fetched again: %s", digest, error)
             return None
@@ -113,8 +153,9 @@ def published_layers(
     return layer
 
 
-def _verify(layer: LayerTree, sink: ContentSink, written: StreamedTree) -> None:
+def _verify(form: OverlayForm, sink: ContentSink, written: StreamedTree) -> None:
     def read(dirent: Dirent) -> bytes:
         return b"" if dirent.content is None else b"".join(sink.pieces(dirent.content))
 
-    verify_layer(unwrapped(written, layer, read), layer)
+    verify_layer(shown(written, form.layer, read), LayerTree(form.tree()))
+    check_form(form)

@@ -2,9 +2,14 @@
 
 ``/.layers/<xx>/<digest>/layerfs`` is the layer as containerd, podman and the kernel's
 overlay want it: a deletion is a character device 0:0, an opaque directory carries an
-extended attribute. ``.metadata/layer.json`` beside it keeps what that form cannot say,
-so that ``read_layer_tree`` gives back exactly the layer that was published, and no
+extended attribute. ``.metadata/blob.json`` beside it keeps what that form cannot say,
+so that ``read_overlay_form`` gives back exactly the layer that was published, and no
 image that shares it has to fetch it again.
+
+All of it is a function of the layer alone, whatever lies below it in whichever image:
+what only its place in an image can say has no such form (``chained_layer.py``).
+Directories that no member names are root's with mode 0755, as Docker and podman make
+them where they unpack a layer.
 
 Source: https://docs.kernel.org/filesystems/overlayfs.html ("whiteouts and opaque
 directories"); ``user.overlay.opaque`` is what a mount in a user namespace reads.
@@ -20,14 +25,16 @@ from workers.cvmfs import Content, Directories, Directory, Dirent, StreamedTree,
 from workers.errors import PermanentError
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.names import join
-from workers.images.layers.paths_in_tree import IMPLIED, find, find_directory
+from workers.images.layers.paths_in_tree import IMPLIED
 from workers.images.layers.verify import VerificationFailed
 
 LAYERFS = b"layerfs"
 METADATA = b".metadata"
-RECORD = b"layer.json"
+RECORD = b"blob.json"
+# Beside layers that were filled from those below them in the image that came first.
+FORMER_RECORD = b"layer.json"
 
-_VERSION = 1
+_VERSION = 2
 _FOLDER = Dirent(stat.S_IFDIR | 0o755)
 _WHITEOUT = Dirent(stat.S_IFCHR)
 _OPAQUE = ((b"trusted.overlay.opaque", b"y"), (b"user.overlay.opaque", b"y"))
@@ -37,76 +44,123 @@ class NotOurLayer(PermanentError):
     """A published layer whose record we do not understand; it is fetched again."""
 
 
-def publishable(
-    layer: LayerTree, below: Tree, store: Callable[[bytes], Content]
-) -> Tree:
+@dataclass(frozen=True, slots=True)
+class OverlayForm:
+    """A layer, and what an overlay is shown of it.
+
+    Of directories that look as the layer has them nothing is held twice.
+
+    Attributes:
+        layer: what it is the form of.
+        root: attributes of its top directory.
+        changed: the directories that look otherwise, or that the layer does not have,
+            by their paths in it.
+    """
+
+    layer: LayerTree
+    root: Dirent
+    changed: Directories
+
+    def directory(self, path: bytes) -> Directory | None:
+        """Return the entries of a directory, or None if it is not there."""
+        found = self.changed.get(path)
+        return self.layer.tree.directories.get(path) if found is None else found
+
+    def tree(self) -> Tree:
+        """Return all of it; its directories are shared."""
+        own, changed = self.layer.tree.directories, self.changed
+        shown = Tree(self.root)
+        for path in (*own, *(changed.keys() - own.keys())):
+            source = changed if path in changed else own
+            shown.directories.share(path, source, path)
+        return shown
+
+
+def overlay_form(layer: LayerTree) -> OverlayForm:
+    """Return a layer as an overlay wants it.
+
+    Args:
+        layer: has no hard links to files of others, nor an opaque root: see
+            ``chained_layer.py``.
+    """
+    return _OverlayWriter(layer).write()
+
+
+def publishable(form: OverlayForm, store: Callable[[bytes], Content]) -> Tree:
     """Return the tree to publish at ``layer_path``.
 
     Args:
-        layer: what the layer says.
-        below: what the layers under it come to. Directories that the layer only passes
-            through take their attributes from there, as do its hard links to what only
-            lower layers have.
+        form: of the layer.
         store: puts the bytes of a file where the layer's other files are.
     """
-    record = json.dumps(_record(layer), sort_keys=True).encode()
+    record = json.dumps(_record(form.layer), sort_keys=True).encode()
     content = store(record)
+    shown = form.tree()
     tree = Tree(_FOLDER)
-    tree.directories[b""] = {LAYERFS: layer.tree.root, METADATA: _FOLDER}
+    tree.directories[b""] = {LAYERFS: shown.root, METADATA: _FOLDER}
     tree.directories[METADATA] = {RECORD: Dirent(stat.S_IFREG | 0o644, content=content)}
-    _OverlayWriter(layer, below, tree.directories).write()
+    for path in shown.directories:
+        tree.directories.share(_outside(path), shown.directories, path)
     return tree
 
 
-def read_layer_tree(tree: Tree, read: Callable[[Dirent], bytes]) -> LayerTree:
-    """Return the layer that a published tree was made of.
+def read_overlay_form(tree: Tree, read: Callable[[Dirent], bytes]) -> OverlayForm:
+    """Return the layer that a published tree was made of, and what is shown of it.
 
     Args:
         tree: what is at ``layer_path``.
         read: returns the content of a small file.
 
     Raises:
-        NotOurLayer: another tool published it, or a later version.
+        NotOurLayer: another tool published it, or another version of ours.
     """
     dirent = tree.directories.get(METADATA, {}).get(RECORD)
     if dirent is None or LAYERFS not in tree.directories:
         raise NotOurLayer("a published layer has no record of ours")
     record = _parse(read(dirent))
+    root = tree.directories[b""][LAYERFS]
     layer = LayerTree(
-        Tree(tree.directories[b""][LAYERFS]),
+        Tree(root),
         implied=set(_paths(record, "implied")),
         opaque=set(_paths(record, "opaque")),
         whiteouts=_names(record["whiteouts"]),
-        links={
-            _path(directory): {
-                _path(name): _path(target) for name, target in names.items()
-            }
-            for directory, names in _mapping(record, "links").items()
-        },
         diff_id=str(record["diff_id"]),
         size=int(record["size"]),
         entries=int(record["entries"]),
     )
     undo = _Undoing(layer, set(_paths(record, "made")), _names(record.get("devices")))
-    layer.tree.root = undo.root(layer.tree.root)
-    directories = layer.tree.directories
+    directories, changed = layer.tree.directories, Directories()
     for path in tree.directories:
         inside = _inside(path)
-        if inside is None or inside in undo.made:
+        if inside is None:
             continue
         entries = tree.directories[path]
         undone = undo.entries(inside, entries)
-        if undone is entries:
+        if inside not in undo.made and undone is entries:
             directories.share(inside, tree.directories, path)
-        else:
+            continue
+        changed.share(inside, tree.directories, path)
+        if inside not in undo.made:
             directories[inside] = undone
-    return layer
+    return OverlayForm(layer, root, changed)
 
 
-def unwrapped(
+def check_form(form: OverlayForm) -> None:
+    """Raise VerificationFailed unless the form gives the layer back."""
+    layer = form.layer
+    undo = _Undoing(layer, set(_made(layer)), _devices(layer))
+    for path in form.changed:
+        undone = undo.entries(path, form.changed[path])
+        if path not in undo.made and undone != layer.tree.directories.get(path):
+            raise VerificationFailed(
+                "a layer cannot be read back from its overlay form"
+            )
+
+
+def shown(
     written: StreamedTree, layer: LayerTree, read: Callable[[Dirent], bytes]
 ) -> StreamedTree:
-    """Return the layer's own tree while the published one is being read back.
+    """Return what an overlay is shown of a published layer, while it is read back.
 
     Args:
         written: what is at ``layer_path``.
@@ -114,28 +168,24 @@ def unwrapped(
         read: returns the content of a small file.
 
     Raises:
-        VerificationFailed: (here and while it is read) it is not the layer's, or its
-            record is not.
+        VerificationFailed: (here and while it is read) its directory or its record is
+            not there.
     """
-    undo = _Undoing(layer, set(_made(layer)), _devices(layer))
     path, entries = next(written.directories, (b"", {}))
     root = entries.get(LAYERFS)
     if path or root is None:
         raise VerificationFailed("a layer was published without a directory for it")
-    return StreamedTree(undo.root(root), _unwrapped(written, layer, undo, read))
+    return StreamedTree(root, _shown(written, layer, read))
 
 
-def _unwrapped(
-    written: StreamedTree,
-    layer: LayerTree,
-    undo: "_Undoing",
-    read: Callable[[Dirent], bytes],
+def _shown(
+    written: StreamedTree, layer: LayerTree, read: Callable[[Dirent], bytes]
 ) -> Iterator[tuple[bytes, Directory]]:
     is_recorded = False
     for path, entries in written.directories:
         inside = _inside(path)
-        if inside is not None and inside not in undo.made:
-            yield inside, undo.entries(inside, entries)
+        if inside is not None:
+            yield inside, entries
         elif path == METADATA and RECORD in entries:
             is_recorded = _parse(read(entries[RECORD])) == _record(layer)
     if not is_recorded:
@@ -147,68 +197,49 @@ class _OverlayWriter:
 
     Args:
         layer: stays as it is.
-        below: what the layers under it come to.
-        directories: where the layer's go, below ``LAYERFS``, which is in the root.
     """
 
-    def __init__(self, layer: LayerTree, below: Tree, directories: Directories) -> None:
+    def __init__(self, layer: LayerTree) -> None:
         self._layer = layer
-        self._below = below
-        self._directories = directories
+        self._root = layer.tree.root
+        self._changed = Directories()
 
-    def write(self) -> None:
-        layer, own = self._layer.tree.directories, self._directories
-        for path in layer:
-            own.share(_outside(path), layer, path)
-        for path in sorted(self._layer.implied):
-            self._set(path, self._lower_directory(path))
-        for path in _made(self._layer):
-            self._set(path, self._lower_directory(path))
-            own[_outside(path)] = {}
-        for path in _shown_opaque(self._layer):
+    def write(self) -> OverlayForm:
+        layer = self._layer
+        for path in _made(layer):
+            self._set(path, IMPLIED)
+            self._changed[path] = {}
+        for path in _shown_opaque(layer):
             dirent = self._get(path)
             xattrs = tuple(sorted((*dirent.xattrs, *_OPAQUE)))
             self._set(path, dirent._replace(xattrs=xattrs))
-        self._write_whiteouts()
-        for directory, links in self._layer.links.items():
-            for name, target in links.items():
-                _, linked = find(self._below, target)
-                if linked is not None:
-                    alone = linked._replace(link_group=0)
-                    own.put(_outside(directory), name, alone)
-
-    def _write_whiteouts(self) -> None:
-        for directory, names in self._layer.whiteouts.items():
-            place = _outside(directory)
+        for directory, names in layer.whiteouts.items():
+            self._change(directory)
             for name in names:
-                if self._directories.find(place, name) is None:
-                    self._directories.put(place, name, _WHITEOUT)
-
-    def _lower_directory(self, path: bytes) -> Dirent:
-        """Return the attributes of a directory as the layers below have it."""
-        if not path:
-            return self._below.root
-        real = find_directory(self._below, path)
-        if real is None:
-            return IMPLIED
-        if not real:
-            return self._below.root
-        parent, _, name = real.rpartition(b"/")
-        return self._below.directories.find(parent, name) or IMPLIED
+                if self._changed.find(directory, name) is None:
+                    self._changed.put(directory, name, _WHITEOUT)
+        return OverlayForm(layer, self._root, self._changed)
 
     def _get(self, path: bytes) -> Dirent:
-        parent, _, name = _outside(path).rpartition(b"/")
-        return self._directories.find(parent, name) or IMPLIED
+        parent, _, name = path.rpartition(b"/")
+        self._change(parent)
+        return self._changed.find(parent, name) or IMPLIED
 
     def _set(self, path: bytes, dirent: Dirent) -> None:
-        parent, _, name = _outside(path).rpartition(b"/")
-        self._directories.put(parent, name, dirent)
+        parent, _, name = path.rpartition(b"/")
+        self._change(parent)
+        self._changed.put(parent, name, dirent)
+
+    def _change(self, path: bytes) -> None:
+        """Let a directory of the layer be changed, from what the layer has there."""
+        if path not in self._changed:
+            self._changed.share(path, self._layer.tree.directories, path)
 
 
 def _made(layer: LayerTree) -> Iterator[bytes]:
-    """Yield directories that only deletions and links need, parents first."""
+    """Yield directories that only deletions need, parents first."""
     known = set(layer.tree.directories)
-    wanted = layer.opaque | layer.whiteouts.keys() | layer.links.keys()
+    wanted = layer.opaque | layer.whiteouts.keys()
     for wish in sorted(wanted):
         missing = []
         path = wish
@@ -256,7 +287,7 @@ def _record(layer: LayerTree) -> dict[str, object]:
     """Return what the overlay form of a layer cannot say."""
     devices = _devices(layer)
     return {
-        # Hardly a layer has any; the others' records stay as they have always been.
+        # Hardly a layer has any.
         **({"devices": _listed(devices)} if devices else {}),
         "version": _VERSION,
         "diff_id": layer.diff_id,
@@ -266,12 +297,6 @@ def _record(layer: LayerTree) -> dict[str, object]:
         "made": [_text(path) for path in _made(layer)],
         "opaque": sorted(map(_text, layer.opaque)),
         "whiteouts": _listed(layer.whiteouts),
-        "links": {
-            _text(directory): {
-                _text(name): _text(target) for name, target in sorted(names.items())
-            }
-            for directory, names in sorted(layer.links.items())
-        },
     }
 
 
@@ -289,9 +314,6 @@ class _Undoing:
     made: set[bytes]
     devices: Mapping[bytes, Collection[bytes]]
 
-    def root(self, dirent: Dirent) -> Dirent:
-        return self._directory(b"", dirent, is_shown_opaque=b"" in self.layer.opaque)
-
     def entries(self, path: bytes, entries: Directory) -> Directory:
         """Return what the entries of a directory of the layer were.
 
@@ -299,8 +321,7 @@ class _Undoing:
         """
         layer = self.layer
         hidden: Collection[bytes] = layer.whiteouts.get(path, ())
-        linked = layer.links.get(path, ())
-        if not (hidden or linked or layer.opaque or self.made or layer.implied):
+        if not (hidden or layer.opaque or self.made):
             return entries
         own = self.devices.get(path, ())
         undone = dict(entries)
@@ -308,29 +329,16 @@ class _Undoing:
             # What a layer deletes and brings back is no device of ours.
             if name not in own and undone.get(name) == _WHITEOUT:
                 del undone[name]
-        for name in linked:
-            undone.pop(name, None)
         for name, dirent in list(undone.items()):
             if not stat.S_ISDIR(dirent.mode):
                 continue
             inner = join(path, name)
             if inner in self.made:
                 del undone[name]
-            else:
-                # As in ``_shown_opaque``.
-                is_shown = name in hidden or inner in layer.opaque
-                undone[name] = self._directory(inner, dirent, is_shown_opaque=is_shown)
+            elif name in hidden or inner in layer.opaque:  # as in ``_shown_opaque``
+                kept = tuple(pair for pair in dirent.xattrs if pair not in _OPAQUE)
+                undone[name] = dirent._replace(xattrs=kept)
         return entries if undone == entries else undone
-
-    def _directory(
-        self, path: bytes, dirent: Dirent, *, is_shown_opaque: bool
-    ) -> Dirent:
-        if path in self.layer.implied:
-            return IMPLIED
-        if not is_shown_opaque:
-            return dirent
-        kept = tuple(pair for pair in dirent.xattrs if pair not in _OPAQUE)
-        return dirent._replace(xattrs=kept)
 
 
 def _outside(path: bytes) -> bytes:
@@ -358,11 +366,6 @@ def _parse(data: bytes) -> Mapping[str, Any]:
 
 def _paths(record: Mapping[str, Any], key: str) -> list[bytes]:
     return [_path(value) for value in record[key]]
-
-
-def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    values: Mapping[str, Any] = record[key]
-    return values
 
 
 def _names(value: Mapping[str, list[str]] | None) -> dict[bytes, set[bytes]]:

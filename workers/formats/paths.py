@@ -65,7 +65,7 @@ def layer_path(digest: str) -> bytes:
 
 def record_path(digest: str) -> bytes:
     """Return where the record of a layer lies; one of another tool has none."""
-    return layer_path(digest) + b"/.metadata/layer.json"
+    return layer_path(digest) + b"/.metadata/blob.json"
 
 
 def link_target(link: bytes, target: bytes) -> bytes:

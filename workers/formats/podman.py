@@ -10,7 +10,8 @@ holds no files of images, only what leads to ``/.layers``:
 
 A layer's name depends on those below it, as its ``lower`` does. It is computed as
 podman computes it, so that an image that is pulled finds the layers here that it
-shares, and fetches the others only.
+shares, and fetches the others only. A layer that is nothing without those below it
+(``chained_layer.py``) is not in ``/.layers``: ``diff`` is its directory then.
 
 The lists grow with the number of images. They hold only what podman has to know before
 it looks into an image's own folder; see ``RecordsAt`` for how they are changed.
@@ -33,15 +34,29 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
+from workers.cvmfs import Dirent, StreamedTree
 from workers.formats.documents import read_document
-from workers.formats.format import Building, ConfigDigest, Format, Placement, Use
+from workers.formats.flat_record import flat_record
+from workers.formats.format import (
+    Building,
+    ConfigDigest,
+    ConvertedImage,
+    Format,
+    ImageBounds,
+    Placement,
+    Use,
+)
 from workers.formats.overlay_layer import LAYERFS
 from workers.formats.paths import PODMAN, layer_path, link_target, record_path
 from workers.formats.receipt import Receipt
+from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.verify import verify_layer
+from workers.images.manifest import Descriptor
 from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
-from workers.publishing.plan import FileAt, LinkAt, RecordsAt, Step
+from workers.publishing.plan import FileAt, LinkAt, RecordsAt, Step, TreeAt
 from workers.publishing.publisher import PublishedTree
 from workers.reference import Reference
 
@@ -63,12 +78,14 @@ class StoredLayer:
         compressed_size: of the blob, in bytes.
         diff_id: of the tar.
         size: of its files, in bytes.
+        is_alone: whether it is there, and not in the store.
     """
 
     digest: str
     compressed_size: int
     diff_id: str
     size: int
+    is_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,24 @@ class Podman(Format):
 
     name = "podman"
     parts = ("layers",)
+
+    def missing(
+        self, image: ResolvedImage, tree: PublishedTree, limits: ImageBounds
+    ) -> Iterator[str]:
+        """Yield the digests of layers that should be in the store and are not."""
+        known = flat_record(tree, image)
+        if known is None:
+            return
+        for layer, path in _diffs(image):
+            if layer.digest in known.apart and not _is_directory(tree.lookup(path)):
+                yield layer.digest
+
+    def build(self, converted: ConvertedImage, building: Building) -> Iterator[TreeAt]:
+        """Yield the trees of layers that are nothing without those below them."""
+        for number, (layer, path) in enumerate(_diffs(converted.image)):
+            if layer.digest in converted.apart:
+                tree = converted.form(number).tree()
+                yield TreeAt(path, tree, partial(_verify, LayerTree(tree)))
 
     def steps(
         self, placement: Placement, building: Building, tree: PublishedTree
@@ -189,6 +224,29 @@ def _sharded(own: str) -> bytes:
     return f"{own[:2]}/{own}".encode()
 
 
+def _diff(own: str) -> bytes:
+    """Return where podman looks for the files of a layer."""
+    return b"%s/%s/diff" % (_OVERLAY, _sharded(own))
+
+
+def _diffs(image: ResolvedImage) -> Iterator[tuple[Descriptor, bytes]]:
+    """Yield the layers of an image, lowest first, with where podman looks for each."""
+    chain: list[str] = []
+    for layer, diff_id in zip(
+        image.manifest.layers, image.config.diff_ids, strict=True
+    ):
+        chain.insert(0, _layer_id(chain, diff_id))
+        yield layer, _diff(chain[0])
+
+
+def _is_directory(dirent: Dirent | None) -> bool:
+    return dirent is not None and stat.S_ISDIR(dirent.mode)
+
+
+def _verify(layer: LayerTree, written: StreamedTree) -> None:
+    verify_layer(written, layer)
+
+
 def _short_path(layer_id: str) -> bytes:
     """Return a path of 29 letters for a layer: mounts take one page of options only."""
     digest = hashlib.sha256(layer_id.encode()).digest()[:16]
@@ -204,9 +262,10 @@ def _layer_folder(chain: Sequence[str], stack: Sequence[StoredLayer]) -> Iterato
     highest = {each.digest: number for number, each in reversed([*enumerate(stack)])}
     below = [chain[number] for number in sorted(highest.values())[1:]]
     short, folder = _short_path(own), b"%s/%s" % (_OVERLAY, _sharded(own))
-    diff = folder + b"/diff"
-    tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
-    yield LinkAt(diff, link_target(diff, tree))
+    diff = _diff(own)
+    if layer.is_alone:
+        tree = b"%s/%s" % (layer_path(layer.digest), LAYERFS)
+        yield LinkAt(diff, link_target(diff, tree))
     yield FileAt(folder + b"/link", b"../" + short)
     if below:
         yield FileAt(folder + b"/lower", b":".join(map(_short_path, below)))
@@ -279,25 +338,46 @@ def _stored(
                 layer.digest,
                 layer.size,
                 diff_id,
-                _size(layer.digest, building, published),
+                _size(layer.digest, path, building, published),
+                layer.digest not in building.apart,
             )
-            for layer, diff_id in zip(
-                image.manifest.layers, image.config.diff_ids, strict=True
+            for (layer, path), diff_id in zip(
+                _diffs(image), image.config.diff_ids, strict=True
             )
         ],
     )
 
 
-def _size(digest: str, building: Building, published: PublishedTree) -> int:
-    """Return the bytes of a layer's files."""
-    made = building.trees.get(layer_path(digest))
-    if made is None:
-        record = read_document(published, record_path(digest))
-        return int(json.loads(record)["size"]) if record is not None else 0
+def _size(
+    digest: str, diff: bytes, building: Building, published: PublishedTree
+) -> int:
+    """Return the bytes of a layer's files.
+
+    Args:
+        digest: of its blob.
+        diff: where podman looks for it.
+        building: of the image.
+        published: what is published already.
+    """
+    if digest in building.apart:
+        made = building.trees.get(diff)
+        if made is None:
+            return sum(_file_size(dirent) for _, dirent in published.walk(diff))
+        directories, top = made.directories, b""
+    else:
+        made = building.trees.get(layer_path(digest))
+        if made is None:
+            record = read_document(published, record_path(digest))
+            return int(json.loads(record)["size"]) if record is not None else 0
+        directories, top = made.directories, LAYERFS
     return sum(
-        dirent.content.size
-        for path, entries in made.directories.items()
-        if path == LAYERFS or path.startswith(LAYERFS + b"/")
+        _file_size(dirent)
+        for path, entries in directories.items()
+        if not top or path == top or path.startswith(top + b"/")
         for dirent in entries.values()
-        if stat.S_ISREG(dirent.mode) and dirent.content is not None
     )
+
+
+def _file_size(dirent: Dirent) -> int:
+    is_file = stat.S_ISREG(dirent.mode) and dirent.content is not None
+    return dirent.content.size if is_file and dirent.content else 0

@@ -12,6 +12,10 @@ from typing import Self
 from workers.images.platforms import Platform
 from workers.reference import InvalidReference, Reference, parse_digest
 
+CONVERTER = 3
+"""Version of our conversion. It is raised when what we write of the same image changes;
+then what an older one has made is made again."""
+
 _KEYS = frozenset(
     {
         "converter",
@@ -23,6 +27,7 @@ _KEYS = frozenset(
         "former_thin",
         "until",
         "notes",
+        "lacking",
     }
 )
 # Of the time when there was one format only, and receipts did not say.
@@ -45,6 +50,8 @@ class Receipt:
         until: unix time at which it was live no more; of what is remembered.
         notes: what has to be known of it, in short sentences. They are found out in
             making it, and make no difference.
+        lacking: formats that were wanted and that the image cannot be had in, sorted.
+            They are found out in making it, too.
         unknown: what a later version has added. It stays where the receipt is written
             again, and makes no difference.
     """
@@ -58,7 +65,13 @@ class Receipt:
     former_thin: tuple[Reference, ...] = ()
     until: float | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+    lacking: tuple[str, ...] = field(default=(), compare=False)
     unknown: Mapping[str, object] = field(default_factory=dict, compare=False)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The formats that were wanted and are there."""
+        return tuple(name for name in self.formats if name not in self.lacking)
 
     @property
     def is_multiarch(self) -> bool:
@@ -89,6 +102,7 @@ class Receipt:
             former_thin=tuple(_references(said.get("former_thin"))),
             until=float(until) if isinstance(until, int | float) else None,
             notes=tuple(_texts(said.get("notes"))),
+            lacking=tuple(_texts(said.get("lacking"))),
             unknown={key: said[key] for key in said.keys() - _KEYS},
         )
 
@@ -105,6 +119,7 @@ class Receipt:
             "former_thin": list(map(str, self.former_thin)) or None,
             "until": self.until,
             "notes": list(self.notes) or None,
+            "lacking": list(self.lacking) or None,
         }
         known = {key: value for key, value in said.items() if value is not None}
         return json.dumps(known, indent=1, sort_keys=True).encode() + b"\n"

@@ -10,7 +10,7 @@ changed meanwhile.
 import contextlib
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from workers.errors import PermanentError, WorkerError
@@ -46,6 +46,12 @@ class Thin(Format):
     name = "thin"
     parts = ("layers",)
 
+    def cannot(self, apart: Mapping[str, str]) -> str | None:
+        """Say that docker takes all layers from here, or none."""
+        for digest, why in apart.items():
+            return f"layer {digest[:19]}… is not among the published layers, as {why}"
+        return None
+
     def note(self, outside: Outside, receipt: Receipt, live: Receipt) -> Receipt:
         """Return the receipt with the thin image that is wanted, and with others."""
         wanted = None
@@ -64,14 +70,19 @@ class Thin(Format):
             WorkerError: what the registry or the publisher answers.
             Overtaken, LeaseLost, LedgerUnavailable: others are not deleted.
         """
-        if self.name in receipt.formats:
+        stale = receipt.former_thin
+        if self.name in receipt.held:
             _push(outside, receipt.thin or _target(outside))
-        if not receipt.former_thin:
+        elif self.name in receipt.lacking and receipt.thin is not None:
+            stale = (receipt.thin, *stale)  # of what was live before
+        if not stale:
             return []
         # Whoever has taken over may want under this name what we would delete.
         outside.check()
         # A registry that deletes nothing must not keep a name in CVMFS.
-        told = _delete(outside, receipt.former_thin, PermanentError)
+        told = _delete(outside, stale, PermanentError)
+        if not receipt.former_thin:
+            return told
         settled = replace(receipt, former_thin=())
         path = metadata_path(outside.reference) + b"/" + RECEIPT
         plan = Plan(str(outside.reference), (FileAt(path, settled.document()),))

@@ -6,13 +6,14 @@ from dataclasses import replace
 from workers.errors import PermanentError
 from workers.formats import formats
 from workers.formats.documents import RECEIPT, ImageDocuments, platform_folders
+from workers.formats.flat_record import flat_record
 from workers.formats.format import Building, Placement
-from workers.formats.formats import formats_named, missing, relied_on
+from workers.formats.formats import formats_named, lacking, missing, relied_on
 from workers.formats.history import remember
 from workers.formats.layers import published_layers
 from workers.formats.multiarch import platform_path
-from workers.formats.paths import metadata_path
-from workers.formats.receipt import Receipt
+from workers.formats.paths import layer_path, metadata_path
+from workers.formats.receipt import CONVERTER, Receipt
 from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
 from workers.ledger import State
@@ -22,9 +23,6 @@ from workers.publishing.publisher import Publication, PublishedTree, publish
 from workers.run.admitting import check_publisher
 from workers.run.converting import Shelf, convert, no_layers
 from workers.run.run import Run
-
-# Raised when what we write for the same image changes; what is live is then rebuilt.
-CONVERTER = 2
 
 
 class CannotBuild(PermanentError):
@@ -47,8 +45,10 @@ def assemble(
     images: Sequence[ResolvedImage],
     receipt: Receipt,
     live: Receipt,
-) -> Publication:
+) -> tuple[Publication, Receipt]:
     """Make what is missing of an image, and lead the name to it.
+
+    What another version of the converter has made is missing, too.
 
     Args:
         run: for the name.
@@ -57,6 +57,9 @@ def assemble(
         receipt: of what is to be live.
         live: of what is.
 
+    Returns:
+        The publication, and its receipt with all that was found out.
+
     Raises:
         WorkerError, Overtaken, LeaseLost, LedgerUnavailable: why not.
     """
@@ -64,17 +67,18 @@ def assemble(
     fqrn, publisher = services.publisher(rule)
     check_publisher(fqrn, publisher, rule)
     for each in formats_named(rule.formats):
-        if lacking := each.lacking():  # before anything is downloaded
-            raise CannotBuild(lacking)
-    placement = Placement(run.reference, images, receipt)
-    is_rebuilt = run.lease.forced or live.converter not in {None, CONVERTER}
+        if need := each.lacking():  # before anything is downloaded
+            raise CannotBuild(need)
+    is_rebuilt = run.lease.forced
 
     def missing_of(some: Sequence[ResolvedImage]) -> list[str]:
         return missing(some, publisher.published(), rule.formats, rule.limits)
 
     claimed = [] if is_rebuilt else missing_of(images)
     with services.claims.claim(fqrn, claimed, heartbeat.look):
-        building = Building(publisher.sink, services.config.state)
+        building = Building(
+            publisher.sink, publisher.published(), services.config.state
+        )
         built: list[Step] = []
         shelf = Shelf(
             no_layers if is_rebuilt else published_layers(publisher.published)
@@ -83,9 +87,15 @@ def assemble(
             if is_rebuilt or not _is_proven(rule) or missing_of([image]):
                 heartbeat.stage(State.CONVERTING)
                 built += _build(run, rule, image, shelf, building)
+            elif known := flat_record(publisher.published(), image):
+                building.apart.update(known.apart)
         heartbeat.stage(State.PUBLISHING)
         heartbeat.check()
         tree = publisher.published()
+        cannot = lacking(rule.formats, building.apart)
+        building.notes.extend(f"no {name}: {why}" for name, why in cannot.items())
+        receipt = replace(receipt, lacking=tuple(sorted(cannot)))
+        placement = Placement(run.reference, images, receipt)
         steps = (
             *_memory(tree, placement, live),
             *_requirements(placement, building),
@@ -93,7 +103,7 @@ def assemble(
             *live_steps(placement, building, tree, live),
         )
         plan = Plan(str(run.reference), steps)
-        return publish(publisher, [plan], run.fence())
+        return publish(publisher, [plan], run.fence()), receipt
 
 
 def _is_proven(rule: Rule) -> bool:
@@ -117,6 +127,7 @@ def _build(
         rule.limits,
         run.heartbeat.tell,
     )
+    building.apart.update(converted.apart)
     for each in formats_named(rule.formats):
         for step in each.build(converted, building):
             building.built.add(step.path)
@@ -133,8 +144,9 @@ def _memory(tree: PublishedTree, placement: Placement, live: Receipt) -> Iterato
 
 def _requirements(placement: Placement, building: Building) -> Iterator[Step]:
     """Yield what must be there still, as trees that nobody used may be taken out."""
+    absent = building.built | set(map(layer_path, building.apart))
     for path in relied_on(placement.images, placement.receipt.formats):
-        if path not in building.built:
+        if path not in absent:
             yield RequireAt(path)
 
 
@@ -155,7 +167,7 @@ def live_steps(
     yield from _documents(placement, live)
     platforms = [image.platform for image in placement.images]
     for each in formats.FORMATS:
-        if each.name in placement.receipt.formats:
+        if each.name in placement.receipt.held:
             yield from each.steps(placement, building, tree)
         else:
             yield from each.withdraw(placement.reference, platforms, live)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 
 from workers.formats.format import ConvertedImage
+from workers.formats.overlay_layer import OverlayForm
 from workers.images.layers.budget import Budget, check_layers
 from workers.images.layers.content import ContentPool
 from workers.images.layers.layer_tree import LayerTree
@@ -31,8 +32,9 @@ from workers.registry import RegistryClient
 _LAYERS_AT_ONCE = 3
 
 # Returns a published layer by the digest of its blob, if there is one.
-Published = Callable[[str], LayerTree | None]
-_Found = tuple[LayerTree, bool]
+Published = Callable[[str], OverlayForm | None]
+# A layer, and how the repository holds it.
+_Found = tuple[LayerTree, OverlayForm | None]
 
 
 class Shelf:
@@ -47,9 +49,12 @@ class Shelf:
         self._published = published
         self._made: dict[str, LayerTree] = {}
 
-    def get(self, digest: str) -> LayerTree | None:
+    def get(self, digest: str) -> _Found | None:
         """Return a layer, if it is here."""
-        return self._made.get(digest) or self._published(digest)
+        if (made := self._made.get(digest)) is not None:
+            return made, None
+        form = self._published(digest)
+        return None if form is None else (form.layer, form)
 
     def put(self, digest: str, layer: LayerTree) -> None:
         """Keep a layer that was made."""
@@ -140,7 +145,7 @@ def convert(
     return ConvertedImage(
         image,
         [layer for layer, _ in found],
-        [is_new for _, is_new in found],
+        [form for _, form in found],
         budget.is_large,
     )
 
@@ -173,15 +178,16 @@ class _LayerReader:
     meter: _Meter
 
     def read(self, number: int) -> _Found:
-        """Return a layer, and whether it had to be made."""
+        """Return a layer, made if it is nowhere."""
         image = self.image
         layer = image.manifest.layers[number]
-        known = self.shelf.get(layer.digest)
-        if known is not None and known.diff_id == image.config.diff_ids[number]:
+        found = self.shelf.get(layer.digest)
+        if found is not None and found[0].diff_id == image.config.diff_ids[number]:
+            known, _ = found
             self.budget.spend_layer(known.size, known.entries)
             self._pack(known)
             self.meter.add(layers=1, size=layer.size)
-            return known, False
+            return found
         try:
             with self.client.blob(image.reference, layer.digest, layer.size) as blob:
                 watched = _Watched(blob, self.meter)
@@ -202,7 +208,7 @@ class _LayerReader:
         self._pack(tree)
         self.meter.add(layers=1)
         self.shelf.put(layer.digest, tree)
-        return tree, True
+        return tree, None
 
     def _pack(self, layer: LayerTree) -> None:
         if self.budget.is_large:

@@ -51,7 +51,7 @@ def publish(run: Run) -> RunResult:
     for image in images:
         check_labels(image, rule)
     heartbeat.check()
-    publication = assemble(run, rule, images, receipt, live)
+    publication, receipt = assemble(run, rule, images, receipt, live)
     told = settle(outside, receipt)
     # A layer on its own and as a part of the whole loses the same.
     told = list(dict.fromkeys((*publication.losses, *missing, *told)))

@@ -59,7 +59,7 @@ def restore(run: Run, digest: str) -> RunResult:
             )
         if missing(images, tree, rule.formats, rule.limits):
             check_private(services.registry, pinned, rule)
-        publication = assemble(run, rule, images, receipt, live)
+        publication, receipt = assemble(run, rule, images, receipt, live)
     except ImageNotFound as error:
         raise NotRestorable(
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"

@@ -47,7 +47,7 @@ def test_a_layer_of_another_tool_is_made_again_though_the_image_is_ours(
     snapshot = runner.repository.read()
     assert snapshot.lookup(place + b"/layerfs/theirs") is None
     assert snapshot.lookup(place + b"/layerfs/ours") is not None
-    assert snapshot.lookup(place + b"/.metadata/layer.json") is not None
+    assert snapshot.lookup(place + b"/.metadata/blob.json") is not None
     assert image.config_digest
 
 
@@ -66,7 +66,7 @@ def test_a_layer_whose_record_is_not_understood_is_fetched_again(
     runner.allow(formats="[layers]")
     runner.publish(NAME)
     place = layer_path(digest_of(LAYER.blob))
-    put(runner, (place + b"/.metadata/layer.json", b'{"version": 99}'))
+    put(runner, (place + b"/.metadata/blob.json", b'{"version": 99}'))
     runner.registry.push_image("atlas/image", "v2", [LAYER], config={"author": "x"})
     runner.publish("atlas/image:v2")
     assert len(runner.registry.seen("GET", f"/blobs/{digest_of(LAYER.blob)}")) == 2

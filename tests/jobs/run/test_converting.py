@@ -70,7 +70,8 @@ def converted(
     assert rule is not None
     sink, limits = runner.services.publishers[FQRN].sink, limits or rule.limits
     whole = convert(client, image, sink, Shelf(no_layers), limits, told or Told())
-    building = Building(sink, runner.services.config.state)
+    published = runner.services.publishers[FQRN].published()
+    building = Building(sink, published, runner.services.config.state)
     return [
         step
         for each in formats_named(rule.formats)

@@ -8,6 +8,7 @@ from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
 from webhook.web.image_json import image_json
+from workers.formats import flat, flat_record, receipt
 from workers.formats.documents import RECEIPT
 from workers.formats.paths import metadata_path
 from workers.ledger import Outcome, State, orders
@@ -100,13 +101,16 @@ def test_an_image_by_an_older_converter_is_converted_again(
 ) -> None:
     push(runner, FIRST)
     runner.publish(NAME)
-    monkeypatch.setattr(assemble, "CONVERTER", assemble.CONVERTER + 1)
+    newer = receipt.CONVERTER + 1
+    for module in (assemble, flat, flat_record):
+        monkeypatch.setattr(module, "CONVERTER", newer)
     runner.want(NAME)
     run = runner.run(NAME)
     assert run.outcome is Outcome.PUBLISHED
     assert State.CONVERTING in run.seconds_by_stage
-    receipt = json.loads(metadata(runner, RECEIPT))
-    assert receipt["converter"] == assemble.CONVERTER
+    assert json.loads(metadata(runner, RECEIPT))["converter"] == newer
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.UNCHANGED
 
 
 def test_a_changed_rule_makes_an_image_not_unchanged(runner: JobRunner) -> None:

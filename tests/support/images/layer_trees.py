@@ -1,5 +1,8 @@
 """Layers made in memory, straight from the entries of their tars."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from tests.support.images import tars
 from tests.support.images.block_stream import BlockStream
 from tests.support.images.tree_listing import Entry, Listing, list_tree
@@ -41,6 +44,31 @@ def names(read: LayerTree) -> set[bytes]:
 def entry_at(read: LayerTree, path: bytes) -> Dirent:
     directory, _, name = path.rpartition(b"/")
     return read.tree.directories[directory][name]
+
+
+def as_stacked(listing: Listing, layers: Sequence[LayerTree]) -> Listing:
+    """Leave out what an overlay of layers does not show as the root file system has it.
+
+    That is how a directory looks which the uppermost layer that has it does not name.
+    """
+    passed: set[bytes] = set()
+    for each in layers:
+        wanted = each.opaque | each.whiteouts.keys()
+        above = {path[:end] for path in wanted for end in _ends(path)}
+        passed -= each.tree.directories.keys() - each.implied
+        passed |= each.implied | (above - each.tree.directories.keys())
+    return {
+        path: replace(entry, mode=0, uid=0, gid=0, mtime=0, xattrs=())
+        if path in passed and entry.type == "directory"
+        else entry
+        for path, entry in listing.items()
+    }
+
+
+def _ends(path: bytes) -> Iterator[int]:
+    """Yield where the components of a path end."""
+    yield from (at for at, byte in enumerate(path) if byte == ord("/"))
+    yield len(path)
 
 
 class LayerStack:

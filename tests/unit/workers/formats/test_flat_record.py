@@ -13,6 +13,9 @@ RECORDS = st.builds(
     layers=st.lists(st.text()).map(tuple),
     size=st.integers(0),
     entries=st.integers(0),
+    converter=st.integers(0),
+    apart=st.dictionaries(st.text(), st.text()),
+    is_stacked=st.booleans(),
 )
 
 
@@ -23,10 +26,16 @@ def test_a_record_is_read_back_as_it_was_written(record: FlatRecord) -> None:
 
 def test_a_record_is_written_as_ever() -> None:
     """Trees that are published already have it so."""
-    record = FlatRecord(("sha256:aa", "sha256:bb"), 12, 3)
+    record = FlatRecord(("sha256:aa", "sha256:bb"), 12, 3, 4)
     assert record.document() == (
-        b'{"entries": 3, "layers": ["sha256:aa", "sha256:bb"], "size": 12}\n'
+        b'{"apart": {}, "converter": 4, "entries": 3, "is_stacked": false,'
+        b' "layers": ["sha256:aa", "sha256:bb"], "size": 12}\n'
     )
+
+
+def test_a_record_of_the_first_converters_is_read_as_theirs() -> None:
+    raw = b'{"entries": 3, "layers": ["sha256:aa"], "size": 12}\n'
+    assert FlatRecord.parse(raw) == FlatRecord(("sha256:aa",), 12, 3, converter=0)
 
 
 @pytest.mark.parametrize("missing", ["layers", "size", "entries"])
@@ -47,7 +56,7 @@ def test_a_record_of_other_things_is_none(key: str, value: object) -> None:
 def test_what_a_later_version_says_beside_is_passed_over() -> None:
     said = {"layers": ["sha256:aa"], "size": 1, "entries": 2, "later": "?"}
     parsed = FlatRecord.parse(json.dumps(said).encode())
-    assert parsed == FlatRecord(("sha256:aa",), 1, 2)
+    assert parsed == FlatRecord(("sha256:aa",), 1, 2, converter=0)
 
 
 @given(st.binary())

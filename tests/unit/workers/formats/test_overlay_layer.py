@@ -15,14 +15,18 @@ from tests.support.images.layer_trees import LayerStack, layer
 from tests.support.repositories.memory_sink import MemorySink
 from tests.support.repositories.repository_builders import streamed
 from workers.cvmfs import Dirent, Tree
+from workers.formats.chained_layer import chained
 from workers.formats.overlay_layer import (
     LAYERFS,
     METADATA,
     RECORD,
     NotOurLayer,
+    OverlayForm,
+    check_form,
+    overlay_form,
     publishable,
-    read_layer_tree,
-    unwrapped,
+    read_overlay_form,
+    shown,
 )
 from workers.formats.paths import layer_path
 from workers.images.layers.layer_tree import LayerTree
@@ -43,7 +47,6 @@ UPPER = [
     tars.whiteout(b"usr/lib/deep/er/gone"),
     tars.opaque(b"var/cache"),
     tars.file(b"usr/lib/new", b"new"),
-    tars.hard_link(b"usr/lib/linked", b"usr/lib/old"),
     tars.file(b"a", b"1"),
     tars.hard_link(b"b", b"a"),
     tars.whiteout(b"back"),
@@ -62,28 +65,26 @@ def reader(sink: MemorySink) -> Callable[[Dirent], bytes]:
     return read
 
 
-def published(
-    top: LayerTree, below: LayerTree, sink: MemorySink
-) -> tuple[Tree, LayerTree]:
-    """Return a layer's published tree, and a copy of it read back."""
-    tree = publishable(top, merge([below]), sink.put_bytes)
+def published(top: LayerTree, sink: MemorySink) -> tuple[Tree, OverlayForm]:
+    """Return a layer's published tree, and what is read back of a copy of it."""
+    tree = publishable(overlay_form(top), sink.put_bytes)
     copy = Tree(tree.root, {path: dict(e) for path, e in tree.directories.items()})
-    return tree, read_layer_tree(copy, reader(sink))
+    return tree, read_overlay_form(copy, reader(sink))
 
 
 @pytest.mark.parametrize("entries", [UPPER, BASE, []], ids=["upper", "base", "empty"])
 def test_a_published_layer_reads_back_as_it_was(entries: list[bytes]) -> None:
     sink = MemorySink()
     below, top = layer(*BASE, sink=sink), layer(*entries, sink=sink)
-    _, again = published(top, below, sink)
-    assert again == top
-    assert merge([below, again]) == merge([below, top])
+    _, again = published(top, sink)
+    assert again.layer == top
+    assert again.tree() == overlay_form(top).tree()
+    assert merge([below, again.layer]) == merge([below, top])
 
 
 def test_deletions_are_what_an_overlay_takes_for_deletions() -> None:
     sink = MemorySink()
-    below, top = layer(*BASE, sink=sink), layer(*UPPER, sink=sink)
-    tree, _ = published(top, below, sink)
+    tree, _ = published(layer(*UPPER, sink=sink), sink)
     gone = tree.directories[b"layerfs/etc"][b"group"]
     assert (stat.S_IFMT(gone.mode), gone.device) == (stat.S_IFCHR, 0)
     assert b"gone" in tree.directories[b"layerfs/usr/lib/deep/er"]
@@ -93,43 +94,52 @@ def test_deletions_are_what_an_overlay_takes_for_deletions() -> None:
         assert names == [b"trusted.overlay.opaque", b"user.overlay.opaque"]
 
 
-def test_what_a_layer_only_passes_through_looks_as_it_does_below() -> None:
+def test_what_a_layer_only_passes_through_is_roots_whatever_lies_below() -> None:
     sink = MemorySink()
-    below, top = layer(*BASE, sink=sink), layer(*UPPER, sink=sink)
-    tree, _ = published(top, below, sink)
-    assert tree.directories[LAYERFS][b"etc"].uid == 3
-    assert stat.S_IMODE(tree.directories[b"layerfs/usr"][b"lib"].mode) == 0o700
-    linked = tree.directories[b"layerfs/usr/lib"][b"linked"]
-    assert linked.content == below.tree.directories[b"usr/lib"][b"old"].content
+    tree, _ = published(layer(*UPPER, sink=sink), sink)
+    directory = Dirent(stat.S_IFDIR | 0o755)
+    assert tree.directories[b""][LAYERFS] == directory
+    assert tree.directories[LAYERFS][b"etc"] == directory
+    assert tree.directories[b"layerfs/usr"][b"lib"] == directory
+    # And what nothing but a deletion is in.
+    assert tree.directories[b"layerfs/usr/lib"][b"deep"] == directory
+
+
+def test_directories_that_look_as_in_the_layer_are_held_once() -> None:
+    form = overlay_form(layer(*UPPER))
+    assert b"opt" not in form.changed
+    top = layer(tars.file(b"opt/a", b""), tars.whiteout(b"etc/b"))
+    form = overlay_form(top)
+    assert form.directory(b"opt") is top.tree.directories[b"opt"]
+    assert set(form.changed) == {b"", b"etc"}
 
 
 def test_a_layer_of_another_tool_is_not_read() -> None:
     sink = MemorySink()
-    tree, _ = published(layer(*BASE, sink=sink), layer(), sink)
+    tree, _ = published(layer(*BASE, sink=sink), sink)
     without = Tree(tree.root, {**tree.directories, METADATA: {}})
     with pytest.raises(NotOurLayer):
-        read_layer_tree(without, lambda _: b"")
+        read_overlay_form(without, lambda _: b"")
 
 
 @pytest.mark.parametrize("text", [b"no json", b"[]", b'{"version": 99}'])
 def test_a_record_that_we_do_not_understand_is_not_read(text: bytes) -> None:
     sink = MemorySink()
-    tree, _ = published(layer(*BASE, sink=sink), layer(), sink)
+    tree, _ = published(layer(*BASE, sink=sink), sink)
     with pytest.raises(NotOurLayer):
-        read_layer_tree(tree, lambda _: text)
+        read_overlay_form(tree, lambda _: text)
 
 
 def test_the_path_is_the_digest_of_the_compressed_layer() -> None:
     digest = "sha256:" + "ab" * 32
     assert layer_path(digest) == b"/.layers/ab/" + b"ab" * 32
-    assert RECORD == b"layer.json"
+    assert RECORD == b"blob.json"
 
 
 def test_publishing_leaves_the_layer_as_it_is() -> None:
     sink = MemorySink()
-    below, top = layer(*BASE, sink=sink), layer(*UPPER, sink=sink)
-    again = layer(*UPPER, sink=sink)
-    publishable(top, merge([below]), sink.put_bytes)
+    top, again = layer(*UPPER, sink=sink), layer(*UPPER, sink=sink)
+    publishable(overlay_form(top), sink.put_bytes)
     assert top == replace(again)
 
 
@@ -139,7 +149,9 @@ def test_publishing_leaves_the_layer_as_it_is() -> None:
 def verify_written(tree: Tree, top: LayerTree, sink: MemorySink) -> None:
     """Verify a published tree against a layer, as the publisher does."""
     copy = Tree(tree.root, {path: dict(e) for path, e in tree.directories.items()})
-    verify_layer(unwrapped(streamed(copy), top, reader(sink)), top)
+    form = overlay_form(top)
+    verify_layer(shown(streamed(copy), top, reader(sink)), LayerTree(form.tree()))
+    check_form(form)
 
 
 @given(st.data())
@@ -150,8 +162,9 @@ def test_whatever_the_layers_what_is_published_of_each_is_verified(
     stack = LayerStack(*[layers.layer() for _ in range(data.draw(st.integers(1, 3)))])
     sink = MemorySink()
     for number, top in enumerate(stack.layers):
-        below = merge(stack.layers[:number])
-        verify_written(publishable(top, below, sink.put_bytes), top, sink)
+        alone = chained(top, merge(stack.layers[:number]))
+        form = overlay_form(alone)
+        verify_written(publishable(form, sink.put_bytes), alone, sink)
 
 
 @pytest.fixture
@@ -161,8 +174,8 @@ def sink() -> MemorySink:
 
 @pytest.fixture
 def upper(sink: MemorySink) -> tuple[Tree, LayerTree]:
-    below, top = layer(*BASE, sink=sink), layer(*UPPER, sink=sink)
-    return publishable(top, merge([below]), sink.put_bytes), top
+    top = layer(*UPPER, sink=sink)
+    return publishable(overlay_form(top), sink.put_bytes), top
 
 
 def test_an_entry_of_a_layer_that_differs_is_noticed(
@@ -209,7 +222,7 @@ def test_a_directory_of_a_layer_that_is_missing_or_too_many_is_noticed(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("opaque", []), ("whiteouts", {}), ("links", {}), ("size", 0)]
+    ("key", "value"), [("opaque", []), ("whiteouts", {}), ("implied", []), ("size", 0)]
 )
 def test_a_layer_published_with_another_record_is_noticed(
     upper: tuple[Tree, LayerTree], sink: MemorySink, key: str, value: object
@@ -231,3 +244,11 @@ def test_a_layer_published_without_its_directory_is_noticed(
     tree, top = upper
     with pytest.raises(VerificationFailed, match="without a directory for it"):
         verify_written(Tree(tree.root, {b"": {}}), top, sink)
+
+
+def test_a_form_that_does_not_give_the_layer_back_is_noticed() -> None:
+    form = overlay_form(layer(*UPPER))
+    check_form(form)
+    form.changed.put(b"etc", b"more", Dirent(stat.S_IFIFO))
+    with pytest.raises(VerificationFailed, match="cannot be read back"):
+        check_form(form)
