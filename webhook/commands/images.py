@@ -19,6 +19,7 @@ from webhook.commands.frame import (
     reports_errors,
 )
 from webhook.intake.requests import PublishRequests
+from webhook.reconcile.remaking import count_outdated
 from webhook.web.image_json import cvmfs_places, image_json, live_json, run_json
 from workers.config import Config
 from workers.formats.formats import uses
@@ -190,6 +191,8 @@ def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
         return DONE
     for image in images:
         click.echo(_line(image))
+    if (outdated := count_outdated(images)) is not None:
+        click.echo(outdated)
     if not images:
         click.echo("No image was pushed yet.")
     return DONE

@@ -22,6 +22,7 @@ from webhook.commands.frame import (
 from webhook.intake.intake import Intake, durability_check
 from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
+from webhook.reconcile.remaking import Remaking
 from workers.config import Config
 from workers.errors import TransientError
 from workers.ledger import Looks
@@ -59,7 +60,8 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         reconciler = Reconciler(looker, policy)
         if once:
             return _once(reconciler, as_json=as_json)
-        _keep_on(reconciler, config)
+        remaking = Remaking(front.ledger, front.queue, policy)
+        _keep_on(reconciler, remaking, config)
     return DONE
 
 
@@ -76,8 +78,8 @@ def _once(reconciler: Reconciler, *, as_json: bool) -> int:
     return LATER if any(look.problem is not None for look in found) else DONE
 
 
-def _keep_on(reconciler: Reconciler, config: Config) -> None:
-    """Look at what is due until a signal says to end."""
+def _keep_on(reconciler: Reconciler, remaking: Remaking, config: Config) -> None:
+    """Look at what is due until a signal says to end, and at what is outdated."""
     start_logging(config)
     ending = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,6 +89,7 @@ def _keep_on(reconciler: Reconciler, config: Config) -> None:
             for _ in reconciler.round():
                 if ending.is_set():
                     break
+            remaking.round()
         except TransientError as error:
             log.warning("the registries are asked again later: %s", error)
         ending.wait(_PAUSE_SECONDS)

@@ -61,6 +61,7 @@ def image_json(image: ImageRecord, ttls: Mapping[str, int]) -> Json:
         "places": places,
         "size": image.size,
         "notes": list(image.notes),
+        "converter": image.converter,
         "running": image.is_running,
         "next_try": iso_time(image.next_try),
         "restored_instead_of": image.restored_instead_of,

@@ -177,11 +177,13 @@ class LiveImage:
         places: as in ``ImageRecord``.
         size: as in ``ImageRecord``.
         notes: as in ``ImageRecord``.
+        converter: as in ``ImageRecord``.
     """
 
     places: Mapping[str, str]
     size: int | None = None
     notes: tuple[str, ...] = ()
+    converter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,8 @@ class ImageRecord:
         size: bytes of the layers of ``live_digest`` as the registry has them, of the
             platform for clients that say none; None: not known.
         notes: what has to be known of ``live_digest``, in short sentences.
+        converter: version of our conversion that made ``live_digest``; None: of a time
+            when it was not kept.
         since: when the state began; for a live image when its digest went live, so a
             look that finds it unchanged does not alter it.
         reason: why it is refused or failed.
@@ -298,6 +302,7 @@ class ImageRecord:
     places: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     notes: tuple[str, ...] = ()
+    converter: int | None = None
     reason: str | None = None
     progress: Progress | None = None
     requested: int = 0

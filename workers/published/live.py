@@ -1,4 +1,4 @@
-"""What is known of a live image besides its name: where it is, its size, and notes.
+"""What is known of a live image besides its name: place, size, how it was made.
 
 A run tells it to the ledger, and a ledger that is rebuilt learns the same.
 """
@@ -22,9 +22,10 @@ def what_is_live(
     """
     if manifest is None:
         places = shown(reference, receipt, lambda: None)
-        return LiveImage(places, notes=receipt.notes)
+        return LiveImage(places, notes=receipt.notes, converter=receipt.converter)
     return LiveImage(
         shown(reference, receipt, lambda: manifest.config.digest),
         sum(layer.size for layer in manifest.layers),
         receipt.notes,
+        receipt.converter,
     )

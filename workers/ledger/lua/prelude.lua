@@ -4,7 +4,7 @@
 -- An image is a hash. Its fields, all optional but the first four:
 --   state since requested done   see ImageRecord
 --   changed      when anything of the state changed; orders the listings
---   reason digest live_digest repository revision places size notes started overtaken
+--   reason digest live_digest repository revision places size notes converter started overtaken
 --   attempts next_try    see ImageRecord
 --   live_since   when live_digest was published
 --   moved_since  when the name began to lead to live_digest; publishing that anew leaves it
@@ -25,7 +25,7 @@
 
 local PREFIX = 'cvmfs-webhook:'
 -- What is said of what is live, by the publication that made it so; goes with it.
-local LIVE_FIELDS = {'revision', 'repository', 'places', 'size', 'notes'}
+local LIVE_FIELDS = {'revision', 'repository', 'places', 'size', 'notes', 'converter'}
 local EVENTS_KEPT = 10000
 local RUNS_KEPT = 50
 local LIVES_KEPT = 100

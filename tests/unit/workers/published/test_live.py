@@ -1,4 +1,4 @@
-"""Where a live image is, its size and notes, as far as the repository says it."""
+"""Where a live image is and how it was made, as far as the repository says it."""
 
 import pytest
 
@@ -37,3 +37,11 @@ def test_the_receipt_s_notes_are_known_with_and_without_the_manifest(
 ) -> None:
     receipt = Receipt(DIGEST, formats=("flat",), notes=("It is old.",))
     assert what_is_live(NAME, receipt, manifest).notes == ("It is old.",)
+
+
+@pytest.mark.parametrize("manifest", [None, ImageManifest(CONFIG, LAYERS)])
+def test_who_made_it_is_known_with_and_without_the_manifest(
+    manifest: ImageManifest | None,
+) -> None:
+    receipt = Receipt(DIGEST, converter=7, formats=("flat",))
+    assert what_is_live(NAME, receipt, manifest).converter == 7
