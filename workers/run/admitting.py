@@ -6,11 +6,15 @@ registry and the image itself can say.
 
 from workers.errors import PermanentError, TransientError
 from workers.formats.formats import formats_named
+from workers.formats.paths import image_path
+from workers.images.rejected import ImageRejected
 from workers.images.resolved import ResolvedImage
 from workers.policy import PolicyFile, Rule
 from workers.publishing.publisher import Publisher
 from workers.reference import Reference
 from workers.registry import RegistryClient
+
+_LONGEST_NAME = 255  # Linux, NAME_MAX; a repository's catalogs hold no more either
 
 
 class Refused(PermanentError):
@@ -38,6 +42,20 @@ def decide(policy_file: PolicyFile, reference: Reference) -> Rule:
     if not decision.allowed or decision.rule is None:
         raise Refused(decision.reason)
     return decision.rule
+
+
+def check_name(reference: Reference) -> None:
+    """Refuse a name that no file system holds: tags lie beside their repositories.
+
+    Raises:
+        ImageRejected: the last part of the name and the tag are too long together.
+    """
+    last = image_path(reference).rpartition(b"/")[2]
+    if len(last) > _LONGEST_NAME:
+        raise ImageRejected(
+            f"the last part of the name and the tag have {len(last)} bytes together,"
+            f" and a file system takes {_LONGEST_NAME}: push it with a shorter tag"
+        )
 
 
 def check_publisher(fqrn: str, publisher: Publisher, rule: Rule) -> None:

@@ -7,7 +7,7 @@ from workers.formats.formats import noted, settle
 from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
-from workers.run.admitting import check_labels, check_private, decide
+from workers.run.admitting import check_labels, check_name, check_private, decide
 from workers.run.assemble import assemble, receipt_for
 from workers.run.remove import gone
 from workers.run.resolving import fetch_images, resolve_digest
@@ -25,6 +25,7 @@ def publish(run: Run) -> RunResult:
     client, heartbeat = services.registry, run.heartbeat
     rule = decide(services.policy, reference)
     fqrn, publisher = services.publisher(rule)
+    check_name(reference)
 
     heartbeat.stage(State.RESOLVING)
     # What came with an order is no sender's word on what the registry will have.

@@ -100,3 +100,20 @@ def test_a_rule_that_names_no_repository_where_it_has_to_says_so(
     run = runner.run(NAME)
     assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
     assert "write to:" in (run.reason or "")
+
+
+def test_a_name_that_no_file_system_holds_is_refused_before_anything_is_asked(
+    runner: JobRunner,
+) -> None:
+    longest = f"atlas/{'a' * 127}:{'t' * 127}"
+    too_long = f"atlas/{'a' * 128}:{'t' * 127}"
+    for name in (longest, too_long):
+        repository, _, tag = name.partition(":")
+        runner.registry.push_image(repository, tag, FIRST)
+    runner.publish(longest)
+    asked = len(runner.registry.seen())
+    runner.want(too_long)
+    run = runner.run(too_long)
+    assert run.outcome is Outcome.FAILED
+    assert "256 bytes together, and a file system takes 255" in str(run.reason)
+    assert len(runner.registry.seen()) == asked
