@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.support.harness.jobs import JobRunner
+from tests.support.harness.image_commands import ask, command
+from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import (
     INDEX_TYPE,
     Image,
@@ -79,4 +80,29 @@ def test_a_platform_is_the_same_with_and_without_its_usual_variant(
     image = build_image([tar_of({"motd": b"hello"})], platform="linux/arm64/v8")
     push_index(runner, {"os": "linux", "architecture": "arm64", **variant}, image)
     runner.publish(NAME)
+    assert runner.file(NAME, "motd") == b"hello"
+
+
+def test_the_word_of_an_index_counts_and_status_says_so(runner: JobRunner) -> None:
+    image = build_image([tar_of({"motd": b"hello"})], platform="linux/arm64")
+    push_index(runner, {"os": "linux", "architecture": "amd64"}, image)
+    record = runner.publish(NAME)
+    assert runner.file(NAME, "motd") == b"hello"
+    [note] = record.notes
+    assert note.startswith("Its index says that it is for linux/amd64, its config lin")
+    told = ask(runner, "status", runner.reference(NAME))["notes"]
+    assert told == [note]
+    exported = command(
+        runner, "repository", "export", FQRN, runner.reference(NAME),
+        "--platform", "linux/amd64", "--format", "tar", "--to", "-",
+    )  # fmt: skip
+    assert exported.exit_code == 0
+
+
+def test_a_single_manifest_of_a_variant_is_published_and_that_is_noted(
+    runner: JobRunner,
+) -> None:
+    image = build_image([tar_of({"motd": b"hello"})], platform="linux/amd64/v2")
+    runner.registry.hold_image("atlas/analysis", "v1", image)
+    assert "linux/amd64/v2" in str(runner.publish(NAME).notes)
     assert runner.file(NAME, "motd") == b"hello"

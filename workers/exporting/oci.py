@@ -23,6 +23,7 @@ from workers.archives.entries import ArchiveEntry, linked, published, walk
 from workers.archives.outcome import Export, ExportFailed, Tell
 from workers.archives.tar import write_tar
 from workers.cvmfs import Dirent, NotFound
+from workers.documents.go_json import Struct
 from workers.exporting.destination import new_directory
 from workers.formats.overlay_layer import NotOurLayer, read_overlay_form
 from workers.formats.paths import layer_path, record_path
@@ -90,14 +91,15 @@ class _Layout:
     def write(self, image: PublishedImage) -> Export:
         self._blobs.mkdir(parents=True)
         original = image.manifest(self._tree)
-        config = json.loads(image.config(self._tree))
+        parsed = Struct.parse(image.config(self._tree), "config")
         digests = [layer.digest for layer in original.layers]
         if all(map(self._is_published, digests)):
             made = {digest: self._layer(digest) for digest in dict.fromkeys(digests)}
             layers = [made[digest] for digest in digests]
+            config = parsed.without("rootfs")
         else:
             layers = [self._whole_image(image)]
-            config.pop("history", None)  # of layers that are no more
+            config = parsed.without("rootfs", "history")  # of layers that are no more
         config["rootfs"] = {
             "type": "layers",
             "diff_ids": [layer.diff_id for layer in layers],

@@ -37,6 +37,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from workers.cvmfs import Dirent, StreamedTree
+from workers.documents.go_json import Struct
 from workers.formats.documents import read_document
 from workers.formats.flat_record import flat_record
 from workers.formats.format import (
@@ -311,9 +312,10 @@ def _image_record(image: StoredImage, names: Sequence[str]) -> Record:
 def _created(config: bytes) -> str | None:
     """Return when an image was made; one wrong time would spoil the whole list."""
     try:
-        moment = datetime.fromisoformat(json.loads(config)["created"])
+        created = Struct.parse(config, "config").text("created")
+        moment = datetime.fromisoformat(created)
         return moment.astimezone(UTC).isoformat(timespec="seconds")
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         return None
 
 

@@ -18,8 +18,8 @@ import tarfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from workers.documents.go_json import Struct
 from workers.media_types import DOCKER_MANIFEST
 
 _CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -84,17 +84,16 @@ def make_thin(
     }
     tar = _tar(json.dumps(described, indent=2).encode())
     layer = gzip.compress(tar, mtime=0)
-    original: dict[str, Any] = json.loads(raw)
-    settings = original.get("config") or {}
+    original = Struct.parse(raw, "config")
+    settings = original.struct("config")
     config = _json(
         {
-            "architecture": original.get("architecture", ""),
-            "os": original.get("os", ""),
-            **({"variant": original["variant"]} if "variant" in original else {}),
-            **({"created": original["created"]} if "created" in original else {}),
+            "architecture": original.text("architecture"),
+            "os": original.text("os"),
+            **original.plain("variant", "created"),
             "config": {
-                **{name: settings[name] for name in _KEPT if name in settings},
-                "Env": [*(settings.get("Env") or []), _MARK],
+                **settings.plain(*_KEPT),
+                "Env": [*settings.texts("Env"), _MARK],
             },
             "rootfs": {"type": "layers", "diff_ids": [_digest(tar)]},
             "history": [

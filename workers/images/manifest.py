@@ -1,20 +1,22 @@
-"""What a manifest, an index and an image config say, checked before it is believed.
+"""What a manifest and an image config say, checked before it is believed.
 
 Pure: bytes in, values out. Which bytes those are, and that they have the right digest,
-is the registry client's business.
+is the registry client's business. Keys and types are read as Go reads them
+(``workers/documents/go_json.py``): what no runtime can parse is not published.
 
-Read first: https://github.com/opencontainers/image-spec, ``image-index.md``,
-``manifest.md`` and ``config.md``; Docker's schema 2 has the same shape.
+Read first: https://github.com/opencontainers/image-spec, ``manifest.md`` and
+``config.md``; Docker's schema 2 has the same shape. Then ``index.py``.
 """
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from workers.documents.go_json import Struct, WrongJson
 from workers.errors import PermanentError
-from workers.images.platforms import Platform, choose, no_platform
+from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected, printable
-from workers.media_types import MANIFEST_TYPES
+from workers.media_types import DOCKER_MANIFEST
 from workers.reference import parse_digest
 
 _CONFIG_TYPES = frozenset(
@@ -22,6 +24,11 @@ _CONFIG_TYPES = frozenset(
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.docker.container.image.v1+json",
     }
+)
+# What old registries and tools say of the config of an image of Docker's.
+# Source: moby, ``distribution/registry.go``, ``ImageTypes``.
+_OLD_CONFIG_TYPES = frozenset(
+    {"", "application/octet-stream", "application/json", "text/html"}
 )
 _LAYER_TYPES = frozenset(
     {
@@ -31,10 +38,11 @@ _LAYER_TYPES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar",
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        # Of before schema 2 was done, and of manifests that people write.
+        "application/vnd.docker.container.image.rootfs.diff+x-gtar",
+        "",
     }
 )
-# image-spec, descriptor.md: sizes are int64.
-_LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,11 @@ class ImageConfig:
     """What of an image's config matters to us.
 
     Attributes:
-        platform: that it was built for.
+        platform: that it was built for, as far as it says.
         diff_ids: digests of the uncompressed layers, lowest first.
         environment: ``NAME=value`` each.
-        entrypoint: arguments that every command gets put in front.
+        entrypoint: arguments that every command gets put in front; a lone empty one is
+            none.
         command: what runs when nothing else is said.
         labels: by name.
     """
@@ -75,56 +84,21 @@ class ImageConfig:
     labels: Mapping[str, str] | None = None
 
 
-def choose_platform(raw_index: bytes, wanted: Platform) -> Descriptor:
-    """Return the manifest of an index that is for a platform.
-
-    Attestations, which lie in an index too, are for nothing.
-
-    Raises:
-        WrongPlatform: there is none, with the platforms that there are.
-        ImageRejected: it is no index that we can read.
-    """
-    offered: dict[Platform, Descriptor] = {}
-    unsaid: list[Descriptor] = []
-    manifests = _object(_parse(raw_index, "index"), "index").get("manifests")
-    for item in _list(manifests, "index.manifests"):
-        entry = _object(item, "index.manifests[]")
-        descriptor = _descriptor(entry, "index.manifests[]")
-        described = entry.get("platform")
-        annotations = _object(entry.get("annotations") or {}, "annotations")
-        if (
-            descriptor.media_type not in MANIFEST_TYPES
-            # buildkit's attestations lie in the index beside the images they speak of.
-            or "vnd.docker.reference.type" in annotations
-        ):
-            continue
-        if described is None:
-            unsaid.append(descriptor)
-            continue
-        platform = _platform(_object(described, "platform"))
-        if platform.os != "unknown":
-            offered.setdefault(platform, descriptor)
-    chosen = choose(offered, wanted, unsaid)
-    if chosen is None:
-        raise no_platform(offered, wanted)
-    return chosen
-
-
 def parse_manifest(raw: bytes) -> ImageManifest:
     """Parse the manifest of one image.
 
     Raises:
         ImageRejected: it is no image that we can publish, and why.
     """
-    document = _object(_parse(raw, "manifest"), "manifest")
-    config = _descriptor(_object(document.get("config"), "config"), "config")
-    if config.media_type not in _CONFIG_TYPES:
-        kind = printable(str(document.get("artifactType") or config.media_type))
+    with reading():
+        document = Struct.parse(raw, "manifest")
+        config = read_descriptor(document.struct("config"))
+        layers = tuple(map(read_descriptor, document.structs("layers")))
+        media_type, artifact = document.text("mediaType"), document.text("artifactType")
+    is_old = media_type == DOCKER_MANIFEST and config.media_type in _OLD_CONFIG_TYPES
+    if config.media_type not in _CONFIG_TYPES and not is_old:
+        kind = printable(artifact or config.media_type)
         raise ImageRejected(f"this is no container image but an artifact: {kind}")
-    layers = tuple(
-        _descriptor(_object(item, "layers[]"), "layers[]")
-        for item in _list(document.get("layers"), "layers")
-    )
     if not layers:
         raise ImageRejected("the image has no layers: there is nothing to publish")
     for layer in layers:
@@ -136,27 +110,94 @@ def parse_manifest(raw: bytes) -> ImageManifest:
 def parse_config(raw: bytes, layers: int) -> ImageConfig:
     """Parse the config of an image with that many layers.
 
+    What all runtimes read of it has to be of the types that they read.
+
     Raises:
         ImageRejected: it does not fit the manifest or the specification.
     """
-    document = _object(_parse(raw, "config"), "config")
-    rootfs = _object(document.get("rootfs"), "config.rootfs")
-    diff_ids = _strings(rootfs.get("diff_ids"), "config.rootfs.diff_ids")
+    with reading():
+        document = Struct.parse(raw, "config")
+        _check_history(document)
+        rootfs = document.struct("rootfs")
+        rootfs.text("type")
+        diff_ids = rootfs.texts("diff_ids")
+        settings = document.struct("config")
+        for name in ("User", "WorkingDir", "StopSignal"):
+            settings.text(name)
+        for name in ("ExposedPorts", "Volumes"):
+            settings.check_set(name)
+        entrypoint = _arguments(settings, "Entrypoint")
+        config = ImageConfig(
+            Platform.said_in(document),
+            diff_ids,
+            _arguments(settings, "Env"),
+            # Docker and podman run the command alone then, as if there were none.
+            () if entrypoint == ("",) else entrypoint,
+            _arguments(settings, "Cmd"),
+            settings.text_map("Labels"),
+        )
     if len(diff_ids) != layers:
         raise ImageRejected(
             f"the image's config names {len(diff_ids)} layers, its manifest {layers}: "
             "build it again"
         )
-    settings = _object(document.get("config") or {}, "config.config")
-    labels = _object(settings.get("Labels") or {}, "config.Labels")
-    return ImageConfig(
-        _platform(document),
-        tuple(_digest(diff_id) for diff_id in diff_ids),
-        _strings(settings.get("Env") or [], "config.Env"),
-        _strings(settings.get("Entrypoint") or [], "config.Entrypoint"),
-        _strings(settings.get("Cmd") or [], "config.Cmd"),
-        {_whole(name): _whole(str(value)) for name, value in labels.items()},
-    )
+    _check_diff_ids(diff_ids)
+    return config
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Refuse an image whose document is not what it should be."""
+    try:
+        yield
+    except WrongJson as error:
+        text = f"the image's {error}, so no runtime reads it: build it again"
+        raise ImageRejected(text) from error
+
+
+def read_descriptor(said: Struct) -> Descriptor:
+    """Return what a manifest or an index says of a blob.
+
+    Raises:
+        WrongJson, ImageRejected: it says no such thing.
+    """
+    size = said.whole("size")
+    if not said.says("size") or size < 0:
+        raise ImageRejected(f"the image's {said.where} has no size: build it again")
+    return Descriptor(said.text("mediaType"), _digest(said), size)
+
+
+def _check_history(document: Struct) -> None:
+    document.check_time("created")
+    document.text("author")
+    for entry in document.structs("history"):
+        entry.check_time("created")
+        entry.truth("empty_layer")
+        for name in ("created_by", "author", "comment"):
+            entry.text(name)
+
+
+def _check_diff_ids(diff_ids: Sequence[str]) -> None:
+    for number, diff_id in enumerate(diff_ids, 1):
+        if _is_digest(diff_id) and not diff_id.startswith("sha256:"):
+            algorithm = diff_id.partition(":")[0]
+            raise ImageRejected(
+                f"the image's config gives layer {number} a diff id of {algorithm}, "
+                "which is not read: build it with a tool that writes sha256"
+            )
+        if not _is_digest(diff_id):
+            raise ImageRejected(
+                f"the image's config gives layer {number} the diff id "
+                f"{printable(diff_id)}, which is no digest: build it again"
+            )
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        parse_digest(text)
+    except PermanentError:
+        return False
+    return True
 
 
 def _why_not(media_type: str) -> str:
@@ -170,60 +211,17 @@ def _why_not(media_type: str) -> str:
     )
 
 
-def _platform(document: Mapping[str, object]) -> Platform:
-    return Platform.of(
-        str(document.get("os") or ""),
-        str(document.get("architecture") or ""),
-        str(document.get("variant") or ""),
-    )
-
-
-def _parse(raw: bytes, what: str) -> object:
-    try:
-        document: object = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ImageRejected(f"the image's {what} is no JSON: {error}") from error
-    return document
-
-
-def _object(value: object, what: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ImageRejected(f"the image's {what} is missing or of a wrong type")
-    return value
-
-
-def _list(value: object, what: str) -> list[object]:
-    if not isinstance(value, list):
-        raise ImageRejected(f"the image's {what} is missing or of a wrong type")
-    return value
-
-
-def _strings(value: object, what: str) -> tuple[str, ...]:
+def _arguments(settings: Struct, name: str) -> tuple[str, ...]:
     """Return a list of texts that a process could be given."""
-    items = _list(value, what)
-    texts = tuple(_whole(item) for item in items if isinstance(item, str))
-    if len(texts) != len(items):
-        raise ImageRejected(f"the image's {what} holds something that is no text")
+    texts = settings.texts(name)
     if any("\0" in text for text in texts):
-        raise ImageRejected(f"the image's {what} holds a NUL byte")
+        text = f"the image's {settings.where}.{name} holds a NUL byte: build it again"
+        raise ImageRejected(text)
     return texts
 
 
-def _whole(text: str) -> str:
-    """Return a text with halves of surrogate pairs replaced, as Go's JSON does."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _digest(value: object) -> str:
+def _digest(said: Struct) -> str:
     try:
-        return parse_digest(str(value))
+        return parse_digest(said.text("digest"))
     except PermanentError as error:
         raise ImageRejected(f"the image names a wrong {error}") from error
-
-
-def _descriptor(value: Mapping[str, object], what: str) -> Descriptor:
-    size = value.get("size")
-    if type(size) is not int or not 0 <= size <= _LARGEST:
-        raise ImageRejected(f"the image's {what} has no size")
-    media_type = str(value.get("mediaType") or "")
-    return Descriptor(media_type, _digest(value.get("digest")), size)

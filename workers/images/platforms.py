@@ -6,10 +6,11 @@ one that the rule names is meant (``default``).
 Source: containerd/platforms, ``database.go`` and ``compare.go``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
+from workers.documents.go_json import Struct
 from workers.images.rejected import ImageRejected, printable
 
 T = TypeVar("T")
@@ -65,6 +66,40 @@ class Platform:
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os}/{self.architecture}{variant}"
 
+    @classmethod
+    def said_in(cls, described: Struct) -> Self:
+        """Return what an image's config, or an entry of an index, says.
+
+        What is blank is not said, and empty in the result.
+        """
+        names = ("os", "architecture", "variant")
+        return cls.of(*(described.text(name).strip() for name in names))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both operating system and architecture are said."""
+        return bool(self.os and self.architecture)
+
+    def may_be(self, other: Self) -> bool:
+        """Tell whether what both say is the same, variants aside."""
+        return all(
+            not (ours and theirs) or ours == theirs
+            for ours, theirs in (
+                (self.os, other.os),
+                (self.architecture, other.architecture),
+            )
+        )
+
+    def filled(self, other: Self) -> Self:
+        """Return it with what it does not say taken from another."""
+        architecture = self if self.architecture else other
+        return replace(
+            self,
+            os=self.os or other.os,
+            architecture=architecture.architecture,
+            variant=architecture.variant,
+        )
+
     def suitable(self) -> tuple["Platform", ...]:
         """Return the platforms whose images run on this one, the best first.
 
@@ -83,30 +118,69 @@ class Platform:
         )
 
 
-def choose(
-    offered: Mapping[Platform, T], wanted: Platform, unsaid: Sequence[T] = ()
-) -> T | None:
+ANY_PLATFORM = Platform("", "")
+"""What nothing is said of."""
+
+
+def best(offered: Iterable[tuple[Platform, T]], wanted: Platform) -> list[T]:
     """Return what is offered for the best platform that runs on the wanted one.
 
+    Several are for the same platform then, in their order. What does not say what it is
+    for is taken if nothing else will do and there is just one: its config will tell.
+
     Args:
-        offered: by the platform that each is for.
+        offered: each with the platform that it is for, as far as that is said.
         wanted: that it has to run on.
-        unsaid: what is offered without saying for what. If nothing else will do and
-            there is just one, it is that: its config will tell.
     """
+    offers = list(offered)
     for each in wanted.suitable():
-        if each in offered:
-            return offered[each]
-    return unsaid[0] if len(unsaid) == 1 else None
+        if found := [offer for platform, offer in offers if platform == each]:
+            return found
+    unsaid = [
+        offer
+        for platform, offer in offers
+        if not platform.is_whole and platform.may_be(wanted)
+    ]
+    return unsaid if len(unsaid) == 1 else []
 
 
 def check_platform(built_for: Platform, wanted: Platform) -> None:
-    """Refuse an image that was built for another platform."""
-    if built_for not in wanted.suitable():
-        shown = printable(str(built_for))[1:-1]
+    """Refuse an image whose config says another platform.
+
+    Only where no index has said what the image is for. Variants are not compared: no
+    runtime does that where there is no choice.
+    """
+    if not built_for.may_be(wanted):
         raise WrongPlatform(
-            f"the image is for {shown}, not for {wanted}: build it for {wanted}"
+            f"the image is for {_shown(built_for)}, not for {wanted}: build it for "
+            f"{wanted}"
         )
+
+
+def difference(built_for: Platform, published_for: Platform) -> str | None:
+    """Return in a sentence how a config and what its image is published for differ.
+
+    Args:
+        built_for: by the config.
+        published_for: by the index, or by who wants it where there is none.
+    """
+    if not built_for.may_be(published_for):
+        return (
+            f"Its index says that it is for {published_for}, its config "
+            f"{_shown(built_for)}: the index's word counts."
+        )
+    # A variant that the config does not say is the architecture's usual one.
+    usual = Platform.of(built_for.os, built_for.architecture)
+    if built_for in {usual, *published_for.suitable()} or not built_for.is_whole:
+        return None
+    return (
+        f"It is published for {published_for}, its config says {_shown(built_for)}: "
+        "not every such machine may run it."
+    )
+
+
+def _shown(platform: Platform) -> str:
+    return printable(str(platform))[1:-1]
 
 
 def no_platform(offered: Iterable[Platform], wanted: Platform) -> WrongPlatform:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from workers.images.manifest import ImageConfig, ImageManifest
-from workers.images.platforms import Platform
+from workers.images.platforms import Platform, difference
 from workers.reference import Reference
 
 
@@ -18,7 +18,6 @@ class ResolvedImage:
         manifest_digest: of the platform's manifest.
         raw_manifest: its bytes.
         raw_config: the config's bytes.
-        notes: what has to be known of it when it is live, one short sentence each.
     """
 
     reference: Reference
@@ -29,4 +28,9 @@ class ResolvedImage:
     manifest: ImageManifest
     raw_config: bytes
     config: ImageConfig
-    notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known of it when it is live, one short sentence each."""
+        said = difference(self.config.platform, self.platform)
+        return () if said is None else (said,)

@@ -1,13 +1,13 @@
 """Which paths of a repository make up an image that somebody asks for."""
 
 import hashlib
-import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from workers.archives.outcome import ExportFailed
 from workers.cvmfs import NotFound
+from workers.documents.go_json import Struct
 from workers.formats.documents import (
     CONFIG,
     MANIFEST,
@@ -103,7 +103,7 @@ def find_image(
     path = platform_path(reference, platform)
     if tree.lookup(path) is not None:
         return PublishedImage(reference, path, METADATA + path)
-    if _platform(default.config(tree)) in platform.suitable():
+    if not _platforms(tree, default).isdisjoint(platform.suitable()):
         return default
     raise ExportFailed(f"{reference} is not published here for {platform}")
 
@@ -146,9 +146,16 @@ def _digests(tree: PublishedTree, reference: Reference) -> Iterator[str]:
         yield digest
 
 
-def _platform(config: bytes) -> Platform:
-    said = json.loads(config)
-    return Platform.of(said["os"], said["architecture"], said.get("variant", ""))
+def _platforms(tree: PublishedTree, image: PublishedImage) -> set[Platform]:
+    """Return what an image is for: as it is published, and by its config.
+
+    Where the two differ by more than a variant, the config is mistaken.
+    """
+    published = read_receipt(tree, image.reference).platforms
+    built_for = Platform.said_in(Struct.parse(image.config(tree), "config"))
+    if len(published) != 1:
+        return {built_for}
+    return {published[0], built_for} if built_for.may_be(published[0]) else {*published}
 
 
 def _read(tree: PublishedTree, path: bytes) -> bytes:

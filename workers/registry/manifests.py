@@ -7,10 +7,9 @@ Read first: https://github.com/opencontainers/distribution-spec/blob/main/spec.m
 (section "Pulling manifests"), and image-spec ``manifest.md`` and ``image-index.md``.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from workers.documents.go_json import Struct, WrongJson
 from workers.errors import PermanentError
 from workers.media_types import (
     DOCKER_MANIFEST,
@@ -126,42 +125,38 @@ def verified_manifest(
             f"{subject}: the manifest is {actual}, and should be {digest}"
         )
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UnsupportedManifest(f"{subject}: the manifest is not JSON") from error
-    if not isinstance(document, dict):
-        raise UnsupportedManifest(f"{subject}: the manifest is not a JSON object")
-    media_type = _agreed_type(document, content_type, subject)
-    wanted = "manifests" if media_type in INDEX_TYPES else "layers"
-    if not isinstance(document.get(wanted), list):
+        document = Struct.parse(raw, "the manifest")
+        media_type = _agreed_type(document, content_type, subject)
+        wanted = "manifests" if media_type in INDEX_TYPES else "layers"
+        document.structs(wanted)
+    except WrongJson as error:
+        raise UnsupportedManifest(f"{subject}: {error}") from error
+    if not document.says(wanted):
         raise UnsupportedManifest(
             f"{subject}: the manifest is of type {media_type} and has no {wanted}"
         )
     return FetchedManifest(media_type, actual, raw)
 
 
-def _agreed_type(
-    document: Mapping[str, object], content_type: str | None, subject: str
-) -> str:
+def _agreed_type(document: Struct, content_type: str | None, subject: str) -> str:
     """Return the one type that header and document give the manifest.
 
     A document that is two things lets two readers see two images under one digest:
     CVE-2021-41190; image-spec ``manifest.md``, property ``mediaType``.
     """
-    if document.get("schemaVersion") == 1:
+    if document.whole("schemaVersion") == 1:
         media_type_of(next(iter(SCHEMA_1_TYPES)), subject)
-    if "manifests" in document and ("layers" in document or "config" in document):
+    names = document.plain("manifests", "layers", "config")  # in any spelling
+    if "manifests" in names and len(names) > 1:
         raise UnsupportedManifest(
             f"{subject}: the manifest is an index and an image at once"
         )
     announced = media_type_of(content_type, subject)
-    stated = document.get("mediaType")
-    if stated is None:
+    stated = document.text("mediaType")
+    if not stated:
         # Only OCI leaves it out.
-        implied = OCI_INDEX if "manifests" in document else OCI_MANIFEST
+        implied = OCI_INDEX if "manifests" in names else OCI_MANIFEST
         return announced or implied
-    if not isinstance(stated, str):
-        raise UnsupportedManifest(f"{subject}: the manifest's mediaType is not a text")
     agreed = announced or media_type_of(stated, subject)
     if agreed is None or stated != agreed:
         raise UnsupportedManifest(

@@ -9,6 +9,7 @@ from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_labels, check_name, check_private, decide
 from workers.run.assemble import assemble, receipt_for
+from workers.run.known import KnownFirst
 from workers.run.remove import gone
 from workers.run.resolving import fetch_images, resolve_digest
 from workers.run.results import published, unchanged
@@ -46,7 +47,8 @@ def publish(run: Run) -> RunResult:
         result = unchanged(run, rule, settle(outside, live))
         return replace(result, restored_instead_of=instead_of)
     check_private(client, reference, rule)
-    images, missing = fetch_images(client, reference, descriptor, platforms)
+    known = KnownFirst(publisher.published(), reference, live)
+    images, missing = fetch_images(client, reference, descriptor, platforms, known)
     # Again, of what will be published: the tag may have moved meanwhile.
     check_private(client, run.pinned, rule)
     for image in images:

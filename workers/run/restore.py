@@ -12,6 +12,7 @@ from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_private, decide
 from workers.run.assemble import assemble, receipt_for
+from workers.run.known import KnownFirst
 from workers.run.resolving import fetch_images
 from workers.run.results import published, unchanged
 from workers.run.run import Run
@@ -54,8 +55,9 @@ def restore(run: Run, digest: str) -> RunResult:
         images = remembered(tree, reference, digest, platforms)
         if not images:
             descriptor = services.registry.resolve(pinned)
+            known = KnownFirst(tree, reference, live)
             images, _ = fetch_images(
-                services.registry, reference, descriptor, platforms
+                services.registry, reference, descriptor, platforms, known
             )
         if missing(images, tree, rule.formats, rule.limits):
             check_private(services.registry, pinned, rule)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.images.oci import (
     CONFIG_TYPE,
-    INDEX_TYPE,
-    Image,
+    MANIFEST_TYPE,
     Kind,
     Layer,
     build_image,
@@ -24,7 +24,6 @@ from workers.images.manifest import (
     Descriptor,
     ImageConfig,
     ImageManifest,
-    choose_platform,
     parse_config,
     parse_manifest,
 )
@@ -85,7 +84,6 @@ def test_an_image_of_no_layers_is_refused() -> None:
         ("application/vnd.oci.image.layer.v1.tar+lz4", "unknown type"),
         ("application/vnd.oci.empty.v1+json", "unknown type"),
         ("application/vnd.dev.cosign.simplesigning.v1+json", "unknown type"),
-        ("", "unknown type"),
         ("\n\x1b[31m\ud800" + "x" * 9999, "unknown type"),
     ],
     ids=lambda value: value[:60],
@@ -116,6 +114,31 @@ def test_artifacts_are_refused_by_their_kind(config_type: str) -> None:
         "an artifact: 'application/spdx",
         manifest_of(config=config, artifactType="application/spdx+json"),
     )
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/octet-stream", "text/html", "application/json", ""]
+)
+def test_what_old_registries_call_a_config_is_one_under_a_manifest_of_docker_s(
+    media_type: str,
+) -> None:
+    image = build_image([b"layer"], kind="docker")
+    document = json.loads(image.manifest)
+    document["config"]["mediaType"] = media_type
+    found = parse_manifest(json.dumps(document).encode())
+    assert found.config.digest == image.config_digest
+    document["mediaType"] = MANIFEST_TYPE["oci"]
+    refused("no container image but an artifact", document)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["", "application/vnd.docker.container.image.rootfs.diff+x-gtar"]
+)
+def test_layers_of_old_and_hand_written_manifests_are_layers(media_type: str) -> None:
+    layer = gzip_layer(b"tar")
+    image = build_image([Layer(layer.blob, media_type, layer.diff_id)])
+    [found] = parse_manifest(image.manifest).layers
+    assert found.digest == digest_of(layer.blob)
 
 
 GOOD = {"mediaType": CONFIG_TYPE["oci"], "digest": digest_of(b""), "size": 0}
@@ -167,60 +190,6 @@ def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
         parse_manifest(raw)
     with pytest.raises(ImageRejected):
         parse_config(raw, 1)
-    with pytest.raises(ImageRejected):
-        choose_platform(raw, LINUX)
-
-
-# Platforms.
-
-
-def index_of(*entries: dict[str, object]) -> bytes:
-    return json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
-
-
-def entry(image: Image, **changes: object) -> dict[str, object]:
-    document: dict[str, object] = {
-        "mediaType": image.media_type,
-        "digest": image.digest,
-        "size": len(image.manifest),
-    }
-    return document | changes
-
-
-def test_an_empty_index_is_refused() -> None:
-    with pytest.raises(ImageRejected, match="no platform linux/amd64; it has none"):
-        choose_platform(build_index([]).manifest, LINUX)
-
-
-def test_attestations_and_nested_indexes_are_no_platforms() -> None:
-    unknown = {"os": "unknown", "architecture": "unknown"}
-    amd64 = {"os": "linux", "architecture": "amd64"}
-    marked = {"vnd.docker.reference.type": "attestation-manifest"}
-    wanted = build_image([b"wanted"])
-    index = index_of(
-        entry(build_image([b"1"]), platform=unknown, annotations=marked),
-        entry(build_image([b"2"]), platform=unknown),
-        entry(build_image([b"3"]), platform=amd64, annotations=marked),
-        entry(build_image([b"4"]), platform=amd64, mediaType=INDEX_TYPE["oci"]),
-        entry(wanted, platform=amd64),
-    )
-    assert choose_platform(index, LINUX).digest == wanted.digest
-
-
-def test_the_only_image_without_a_platform_is_taken_and_its_config_asked() -> None:
-    image = build_image([b"x"])
-    other = entry(image, platform={"os": "linux", "architecture": "s390x"})
-    assert choose_platform(index_of(other, entry(image)), LINUX).digest == image.digest
-    with pytest.raises(ImageRejected, match="no platform"):
-        choose_platform(index_of(entry(image), entry(build_image([b"y"]))), LINUX)
-
-
-def test_what_an_index_calls_its_platforms_cannot_disturb_a_page() -> None:
-    hostile = {"os": "\n\ud800\x1b", "architecture": "<b>" * 9999}
-    with pytest.raises(ImageRejected, match="no platform") as caught:
-        choose_platform(index_of(entry(build_image([b"x"]), platform=hostile)), LINUX)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 400
 
 
 # Configs.
@@ -264,11 +233,13 @@ def test_halves_of_surrogate_pairs_become_what_go_makes_of_them() -> None:
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        ({"rootfs": None}, "rootfs is missing"),
+        ({"rootfs": None}, "names 0 layers, its manifest 1"),
+        ({"rootfs": []}, "config.rootfs is or holds no object"),
         ({"rootfs": {"diff_ids": []}}, "names 0 layers, its manifest 1"),
         ({"rootfs": {"diff_ids": ["a", "b"]}}, "names 2 layers, its manifest 1"),
-        ({"rootfs": {"diff_ids": ["sha256:x"]}}, "digest"),
+        ({"rootfs": {"diff_ids": ["sha256:x"]}}, "layer 1 the diff id 'sha256:x', wh"),
         ({"rootfs": {"diff_ids": [1]}}, "no text"),
+        ({"rootfs": {"type": 5}}, "no text"),
         ({"config": ["x"]}, "config.config"),
         ({"config": {"Env": "PATH=/bin"}}, "config.Env"),
         ({"config": {"Cmd": [["nested"]]}}, "config.Cmd"),
@@ -276,13 +247,102 @@ def test_halves_of_surrogate_pairs_become_what_go_makes_of_them() -> None:
         ({"config": {"Env": ["A=\0"]}}, "NUL"),
         ({"config": {"Cmd": ["a\0b"]}}, "NUL"),
         ({"config": {"Labels": ["a"]}}, "config.Labels"),
+        ({"config": {"Labels": {"a": 1}}}, "config.Labels"),
+        ({"config": {"User": 0}}, "config.User"),
+        ({"config": {"WorkingDir": []}}, "config.WorkingDir"),
+        ({"config": {"StopSignal": 9}}, "config.StopSignal"),
+        ({"config": {"Volumes": ["/data"]}}, "config.Volumes"),
+        ({"config": {"ExposedPorts": {"80/tcp": 1}}}, "config.ExposedPorts"),
+        ({"os": ["linux"]}, "config.os"),
+        ({"architecture": 64}, "config.architecture"),
+        ({"variant": 2}, "config.variant"),
+        ({"author": {}}, "config.author"),
+        ({"created": "yesterday"}, "config.created"),
+        ({"history": {}}, "config.history"),
+        ({"history": [{"created": ""}]}, "created"),
+        ({"history": [{"created_by": 1}]}, "created_by"),
+        ({"history": [{"empty_layer": "yes"}]}, "empty_layer"),
     ],
 )
 def test_a_config_at_odds_with_its_schema_is_refused(
     config: dict[str, object], match: str
 ) -> None:
-    with pytest.raises(ImageRejected, match=match):
+    with pytest.raises(ImageRejected, match=match) as caught:
         parse_config(build_image([b"x"], config=config).config, 1)
+    assert "build it again" in str(caught.value)
+
+
+def test_keys_of_a_config_are_found_whatever_their_case() -> None:
+    """As tools that build images write them that are not written in Go."""
+    document = {
+        "OS": "linux",
+        "Architecture": "amd64",
+        "Config": {
+            "env": ["A=1"],
+            "ENTRYPOINT": ["/run"],
+            "cmd": ["-x"],
+            "labels": {"A": "b", "a": "c"},
+        },
+        "RootFS": {"Diff_IDs": [digest_of(b"x")]},
+    }
+    assert parse_config(json.dumps(document).encode(), 1) == ImageConfig(
+        LINUX,
+        (digest_of(b"x"),),
+        ("A=1",),
+        ("/run",),
+        ("-x",),
+        {"A": "b", "a": "c"},
+    )
+
+
+def test_keys_of_a_manifest_are_found_whatever_their_case() -> None:
+    image = build_image([b"layer"])
+    document = json.loads(image.manifest)
+    shouted = {key.upper(): value for key, value in document.items()}
+    shouted["CONFIG"] = {k.upper(): v for k, v in document["config"].items()}
+    found = parse_manifest(json.dumps(shouted).encode())
+    assert found == parse_manifest(image.manifest)
+
+
+@pytest.mark.parametrize("entrypoint", [[""], [], None])
+def test_a_lone_empty_entrypoint_is_none(entrypoint: object) -> None:
+    image = build_image([b"x"], config={"config": {"Entrypoint": entrypoint}})
+    assert parse_config(image.config, 1).entrypoint == ()
+    image = build_image([b"x"], config={"config": {"Entrypoint": ["", "a"]}})
+    assert parse_config(image.config, 1).entrypoint == ("", "a")
+
+
+@pytest.mark.parametrize("blank", [{"os": "", "architecture": ""}, {"os": None}])
+def test_what_a_config_leaves_blank_is_not_said(blank: dict[str, object]) -> None:
+    config = parse_config(build_image([b"x"], config=blank).config, 1)
+    assert not config.platform.is_whole
+    assert config.platform.may_be(LINUX)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda raw: b"\xef\xbb\xbf" + raw,
+        lambda raw: raw + b"}",
+        lambda raw: raw + b"\0",
+        lambda raw: raw.decode().encode("utf-16"),
+    ],
+    ids=["mark", "brace", "NUL", "utf-16"],
+)
+def test_a_config_that_no_runtime_parses_is_refused(
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    config = build_image([b"x"]).config
+    assert parse_config(config + b" \n", 1).diff_ids
+    with pytest.raises(ImageRejected, match="so no runtime reads it: build it again"):
+        parse_config(spoil(config), 1)
+
+
+def test_diff_ids_of_another_algorithm_are_refused_by_its_name() -> None:
+    rootfs = {"diff_ids": [digest_of(b"x"), f"sha512:{'0' * 128}"]}
+    image = build_image([b"x", b"y"], config={"rootfs": rootfs})
+    with pytest.raises(ImageRejected, match="layer 2 a diff id of sha512, which is"):
+        parse_config(image.config, 2)
 
 
 # Anything at all.
@@ -323,7 +383,6 @@ def test_any_document_is_read_or_refused(raw: bytes) -> None:
     for read in (
         lambda: parse_manifest(raw),
         lambda: parse_config(raw, 1),
-        lambda: choose_platform(raw, LINUX),
     ):
         with contextlib.suppress(ImageRejected):
             read()

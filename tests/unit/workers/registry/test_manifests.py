@@ -125,7 +125,10 @@ def test_parameters_and_case_of_a_content_type_do_not_matter() -> None:
         ({"mediaType": DOCKER_MANIFEST, "layers": []}, OCI_MANIFEST),
         ({"mediaType": 1, "layers": []}, OCI_MANIFEST),
         ({"mediaType": "application/json", "layers": []}, None),
-        ({"mediaType": "", "layers": []}, None),
+        ({"Manifests": [], "LAYERS": []}, OCI_INDEX),
+        ({"manifests": None, "layers": []}, OCI_MANIFEST),
+        ({"schemaVersion": "2", "layers": []}, OCI_MANIFEST),
+        (b'\xef\xbb\xbf{"layers": []}', OCI_MANIFEST),
         ({"mediaType": f"{OCI_MANIFEST};x", "layers": []}, None),
     ],
 )

@@ -6,10 +6,20 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.images.oci import build_image, build_index, digest_of, tar_of
+from tests.support.images.oci import (
+    INDEX_TYPE,
+    Image,
+    Index,
+    Layer,
+    build_image,
+    build_index,
+    descriptor,
+    digest_of,
+    tar_of,
+)
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import Reply
-from workers.errors import PermanentError
+from workers.images.manifest import ImageManifest, parse_manifest
 from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected
 from workers.images.resolved import ResolvedImage
@@ -199,31 +209,160 @@ def test_a_manifest_of_another_size_than_its_index_says_is_not_believed(
         place.fetch()
 
 
-def test_an_index_of_indexes_is_no_image(place: Place) -> None:
+def index_in_index(place: Place, levels: int, platform: str | None) -> Index:
+    """Hold an index that leads to an image through so many more."""
     inner = place.registry.push_index(NAME, None, [FIRST])
-    outer = {
-        "schemaVersion": 2,
-        "mediaType": inner.media_type,
-        "manifests": [
-            {
-                "mediaType": inner.media_type,
-                "digest": inner.digest,
-                "size": len(inner.manifest),
-                "platform": {"os": "linux", "architecture": "amd64"},
-            }
-        ],
-    }
-    raw = json.dumps(outer).encode()
-    place.registry.push_manifest(NAME, TAG, raw, inner.media_type)
-    with pytest.raises(PermanentError):
+    for level in range(levels):
+        entry: dict[str, object] = descriptor(inner.manifest, inner.media_type)
+        if platform is not None:
+            entry["platform"] = dict(
+                zip(("os", "architecture"), platform.split("/"), strict=True)
+            )
+        document = {"schemaVersion": 2, "manifests": [entry]}
+        inner = Index(json.dumps(document).encode(), inner.media_type, (FIRST,))
+        tag = TAG if level == levels - 1 else None
+        place.registry.push_manifest(NAME, tag, inner.manifest, inner.media_type)
+    return inner
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", None])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_an_index_within_an_index_is_followed_two_levels(
+    place: Place, levels: int, platform: str | None
+) -> None:
+    outer = index_in_index(place, levels, platform)
+    image = place.fetch()
+    assert (image.digest, image.manifest_digest) == (outer.digest, FIRST.digest)
+
+
+def test_a_third_index_within_is_not_read(place: Place) -> None:
+    index_in_index(place, 3, None)
+    with pytest.raises(ImageRejected, match="no platform linux/amd64; it has none"):
         place.fetch()
 
 
+def test_an_index_within_for_another_platform_is_not_read(place: Place) -> None:
+    index_in_index(place, 1, "linux/s390x")
+    with pytest.raises(ImageRejected, match="no platform linux/amd64"):
+        place.fetch()
+    assert len(place.registry.seen("GET", "/manifests/")) == 1
+
+
+def hold_index(place: Place, *entries: dict[str, object]) -> None:
+    document = {"schemaVersion": 2, "manifests": entries}
+    raw = json.dumps(document).encode()
+    place.registry.push_manifest(NAME, TAG, raw, INDEX_TYPE["oci"])
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(40, None), (10, 2 << 20)], ids=["many", "large"]
+)
+def test_an_index_leads_to_few_manifests_only(
+    place: Place, count: int, size: int | None
+) -> None:
+    entries = []
+    for number in range(count):
+        raw = b'{"manifests": [], "n": "%d' % number + b"x" * (size or 0) + b'"}'
+        place.registry.push_manifest(NAME, None, raw, INDEX_TYPE["oci"])
+        entries.append(descriptor(raw, INDEX_TYPE["oci"]))
+    hold_index(place, *entries)
+    with pytest.raises(ImageRejected, match="push one that names each platform once"):
+        place.fetch()
+    assert len(place.registry.seen("GET", "/manifests/")) <= 32
+
+
+def entry_for(image: Image, platform: str) -> dict[str, object]:
+    system, architecture = platform.split("/")
+    said = {"os": system, "architecture": architecture}
+    return descriptor(image.manifest, image.media_type, platform=said)
+
+
+def test_of_several_for_one_platform_the_preferred_one_is_taken(place: Place) -> None:
+    images = [build_image([tar_of({name: b""})]) for name in ("a", "b", "c")]
+    for image in images:
+        place.registry.hold_image(NAME, None, image)
+    hold_index(place, *(entry_for(image, "linux/amd64") for image in images))
+    assert place.fetch().manifest_digest == images[0].digest
+    found = place.resolve(None)
+    asked: list[tuple[Platform, str, ImageManifest]] = []
+
+    def prefer(platform: Platform, digest: str, image: ImageManifest) -> int:
+        asked.append((platform, digest, image))
+        return {images[1].digest: 2, images[2].digest: 1}.get(digest, 0)
+
+    [taken], _ = fetch_images(place.client, place.reference, found, [AMD64], prefer)
+    assert taken.manifest_digest == images[1].digest
+    assert asked == [
+        (AMD64, image.digest, parse_manifest(image.manifest)) for image in images
+    ]
+
+
+def test_of_several_for_one_platform_one_that_can_be_read_is_taken(
+    place: Place,
+) -> None:
+    odd = build_image([Layer(b"x", "application/vnd.erofs", digest_of(b"x"))])
+    for image in (odd, FIRST):
+        place.registry.hold_image(NAME, None, image)
+    entries = [entry_for(image, "linux/amd64") for image in (odd, FIRST)]
+    hold_index(place, *entries)
+    assert place.fetch().manifest_digest == FIRST.digest
+    hold_index(place, entries[0], entries[0])
+    with pytest.raises(ImageRejected, match="unknown type"):
+        place.fetch()
+
+
+# Which platform.
+
+
+def test_the_word_of_the_index_counts_and_that_is_noted(place: Place) -> None:
+    mistaken = build_image([tar_of({"a": b""})], platform="linux/arm64")
+    place.registry.hold_image(NAME, None, mistaken)
+    hold_index(place, entry_for(mistaken, "linux/amd64"))
+    image = place.fetch()
+    assert image.platform == AMD64
+    [note] = image.notes
+    assert note == (
+        "Its index says that it is for linux/amd64, its config linux/arm64: the "
+        "index's word counts."
+    )
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_without_the_word_of_an_index_the_config_decides(
+    place: Place, *, is_indexed: bool
+) -> None:
+    other = build_image([tar_of({"a": b""})], platform="linux/arm64")
+    place.registry.hold_image(NAME, TAG, other)
+    if is_indexed:
+        hold_index(place, descriptor(other.manifest, other.media_type))
+    with pytest.raises(ImageRejected, match="is for linux/arm64, not for linux/amd64"):
+        place.fetch()
+
+
+@pytest.mark.parametrize("platform", ["/", "linux/", "/amd64"])
+def test_a_config_that_does_not_say_its_platform_is_taken(
+    place: Place, platform: str
+) -> None:
+    image = build_image([tar_of({"a": b""})], platform=platform)
+    place.registry.hold_image(NAME, TAG, image)
+    assert place.fetch().notes == ()
+
+
+def test_a_single_manifest_is_taken_whatever_its_variant(place: Place) -> None:
+    image = build_image([tar_of({"a": b""})], platform="linux/amd64/v2")
+    place.registry.hold_image(NAME, TAG, image)
+    [note] = place.fetch().notes
+    assert note == (
+        "It is published for linux/amd64, its config says linux/amd64/v2: not every "
+        "such machine may run it."
+    )
+
+
 def test_a_config_is_not_read_without_bound(place: Place) -> None:
-    huge = {"mediaType": FIRST_CONFIG_TYPE, "digest": digest_of(b""), "size": 9 << 20}
+    huge = {"mediaType": FIRST_CONFIG_TYPE, "digest": digest_of(b""), "size": 5 << 20}
     image = build_image([tar_of({"a": b""})], manifest={"config": huge})
     place.registry.push_manifest(NAME, TAG, image.manifest, image.media_type)
-    with pytest.raises(ImageRejected, match="config is larger than 8388608 bytes"):
+    with pytest.raises(ImageRejected, match="config is larger than 4194304 bytes"):
         place.fetch()
     assert not place.registry.seen("GET", "/blobs/")
 

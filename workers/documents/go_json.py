@@ -1,0 +1,268 @@
+"""JSON as Go's ``encoding/json`` reads it into structs.
+
+Registries, docker, podman, containerd and umoci are written in Go, so what they take a
+manifest or a config to say is what Go takes it to say:
+
+- a key names a field whatever the case of its letters, by Unicode's simple folding;
+- of several keys for one field the last one counts, however it is written; what are
+  objects on both sides is put together;
+- null leaves a text or a number as it was, and empties a list or a map;
+- a value of a wrong type makes the whole document unreadable;
+- bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD; a byte order
+  mark, NaN and anything behind the document are errors.
+
+Source: go, ``src/encoding/json``: ``decode.go`` (``object``, ``literalStore``,
+``unquoteBytes``), ``fold.go``; ``src/time/time.go`` (``UnmarshalJSON``).
+"""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn, Self
+
+# Letters of other alphabets that fold to ASCII: long s and the sign of kelvin.
+_FOLDED = {
+    0x17F: "s",
+    0x212A: "k",
+    **{ord("A") + n: chr(ord("a") + n) for n in range(26)},
+}
+_UNREADABLE_BYTES = dict.fromkeys(range(0xDC80, 0xDD00), "\ufffd")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_INT64 = range(-(1 << 63), 1 << 63)
+_TIME = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})T(\d{1,2}):(\d{2}):(\d{2})([.,]\d+)?(Z|[+-]\d{2}:\d{2})",
+    re.ASCII,
+)
+_SHOWN_LENGTH = 80
+_NUMBERS_KEPT = 1000
+
+
+class WrongJson(ValueError):
+    """A document that Go does not read, or not into what it should be."""
+
+
+class _Number(str):
+    """The digits of a number as they stand there."""
+
+    __slots__ = ()
+
+
+class _Pairs(tuple[tuple[str, Any], ...]):
+    """Keys and values of one object, in their order."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """An object whose fields are asked for by name and type.
+
+    What was not said is the type's zero: an empty text, 0, nothing. Each question
+    raises ``WrongJson`` where a value is of another type.
+
+    Attributes:
+        where: its path in the document, for messages.
+    """
+
+    where: str
+    _pairs: _Pairs
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str) -> Self:
+        """Read a document.
+
+        Args:
+            raw: all of it.
+            where: what it is called in messages.
+
+        Raises:
+            WrongJson: it is no JSON, or no object.
+        """
+        if raw.startswith(b"\xef\xbb\xbf"):
+            raise WrongJson(f"{where} begins with a byte order mark, which is no JSON")
+        text = raw.decode("utf-8", "surrogateescape").translate(_UNREADABLE_BYTES)
+        try:
+            document = json.loads(
+                text,
+                object_pairs_hook=_Pairs,
+                # Most numbers are few, and a list of them should cost little.
+                parse_int=lru_cache(_NUMBERS_KEPT)(_Number),
+                parse_float=_Number,
+                parse_constant=_no_number,
+            )
+        except (ValueError, RecursionError) as error:
+            raise WrongJson(f"{where} is no JSON: {error}") from error
+        return cls(where, _object(document, where))
+
+    def says(self, name: str) -> bool:
+        """Tell whether a field is there and not null."""
+        said = False
+        for value in self._values(name):
+            said = value is not None
+        return said
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        found = ""
+        for value in self._values(name):
+            found = found if value is None else self._text(value, name)
+        return found
+
+    def whole(self, name: str) -> int:
+        """Return a whole number of 64 bits."""
+        found = 0
+        for value in self._values(name):
+            if value is None:
+                continue
+            is_whole = isinstance(value, _Number) and _WHOLE.fullmatch(value)
+            if not is_whole or int(value) not in _INT64:
+                self._refuse(name, "no whole number of 64 bits")
+            found = int(value)
+        return found
+
+    def truth(self, name: str) -> bool:
+        """Return a boolean."""
+        found = False
+        for value in self._values(name):
+            if value is not None and not isinstance(value, bool):
+                self._refuse(name, "neither true nor false")
+            found = found if value is None else value
+        return found
+
+    def check_time(self, name: str) -> None:
+        """Check that a time is one, as RFC 3339 writes it."""
+        for value in self._values(name):
+            if value is not None and not _is_time(self._text(value, name)):
+                self._refuse(name, "no time as RFC 3339 writes it")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts; null in it is an empty one."""
+        found: tuple[str, ...] = ()
+        for value in self._values(name):
+            items = self._list(value, name)
+            found = tuple("" if one is None else self._text(one, name) for one in items)
+        return found
+
+    def text_map(self, name: str) -> Mapping[str, str]:
+        """Return texts by name; null for one is an empty one."""
+        found: dict[str, str] = {}
+        for value in self._values(name):
+            if value is None:
+                found = {}
+                continue
+            for key, one in _object(value, self._path(name)):
+                found[_cleaned(key)] = "" if one is None else self._text(one, name)
+        return found
+
+    def check_set(self, name: str) -> None:
+        """Check that names are keys of empty objects, as Go writes sets."""
+        for value in self._values(name):
+            for _, one in _object(value, self._path(name)):
+                _object(one, self._path(name))
+
+    def struct(self, name: str) -> "Struct":
+        """Return an object in this one."""
+        path = self._path(name)
+        objects = [_object(value, path) for value in self._values(name)]
+        return Struct(path, _Pairs(pair for pairs in objects for pair in pairs))
+
+    def structs(self, name: str) -> tuple["Struct", ...]:
+        """Return a list of objects."""
+        found: tuple[Struct, ...] = ()
+        path = f"{self._path(name)}[]"
+        for value in self._values(name):
+            items = self._list(value, name)
+            found = tuple(Struct(path, _object(one, path)) for one in items)
+        return found
+
+    def plain(self, *names: str) -> dict[str, object]:
+        """Return those of some fields that are there, as they stand, null included."""
+        found: dict[str, object] = {}
+        for name in names:
+            for value in self._values(name):
+                found[name] = _plain(value)
+        return found
+
+    def without(self, *names: str) -> dict[str, object]:
+        """Return all that stands there but some fields."""
+        left_out = set(map(_fold, names))
+        pairs = (pair for pair in self._pairs if _fold(pair[0]) not in left_out)
+        return _plain_members(pairs)
+
+    def _values(self, name: str) -> Iterator[Any]:
+        """Yield what is said of a field, in order."""
+        wanted = _fold(name)
+        for key, value in self._pairs:
+            # Folding keeps the length; most keys are written as they should be.
+            if key == name or (len(key) == len(name) and _fold(key) == wanted):
+                yield value
+
+    def _path(self, name: str) -> str:
+        return f"{self.where}.{name}"
+
+    def _text(self, value: object, name: str) -> str:
+        if not isinstance(value, str) or isinstance(value, _Number):
+            self._refuse(name, "no text")
+        return _cleaned(value)
+
+    def _list(self, value: object, name: str) -> list[Any]:
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self._refuse(name, "no list")
+        return value
+
+    def _refuse(self, name: str, what: str) -> NoReturn:
+        raise WrongJson(f"{self._path(name)} is or holds {what}")
+
+
+def _object(value: object, where: str) -> _Pairs:
+    if value is None:
+        return _Pairs()
+    if not isinstance(value, _Pairs):
+        raise WrongJson(f"{where} is or holds no object")
+    return value
+
+
+def _plain(value: object) -> object:
+    """Return a value as Python's own JSON has it."""
+    if isinstance(value, _Pairs):
+        return _plain_members(value)
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, _Number):
+        return int(value) if _WHOLE.fullmatch(value) else float(value)
+    return _cleaned(value) if isinstance(value, str) else value
+
+
+def _plain_members(pairs: Iterable[tuple[str, Any]]) -> dict[str, object]:
+    return {_cleaned(key): _plain(value) for key, value in pairs}
+
+
+def _fold(key: str) -> str:
+    return key.translate(_FOLDED)
+
+
+def _cleaned(text: str) -> str:
+    return _HALF_PAIR.sub("\ufffd", text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise WrongJson(f"{text[:_SHOWN_LENGTH]} is no number")
+
+
+def _is_time(text: str) -> bool:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return False
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    try:
+        # There was a year 0 by this calendar, and it was a leap year.
+        dt.datetime(year or 400, month, day, hour, minute, second, tzinfo=dt.UTC)
+    except ValueError:
+        return False
+    return True
