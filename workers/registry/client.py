@@ -4,7 +4,8 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 from workers.errors import PermanentError
@@ -14,6 +15,7 @@ from workers.reference import (
     Reference,
     parse_digest,
 )
+from workers.registry.anonymous import withheld_blob
 from workers.registry.auth.access import RegistryAccess
 from workers.registry.auth.tokens import Authenticator, TokenCache
 from workers.registry.blob import BlobStream, Patience
@@ -249,12 +251,45 @@ class RegistryClient:
         Raises:
             WorkerError: the registry does not say; as ``resolve``.
         """
-        access = self._access(reference.registry)
+        return self._may_resolve(self._nobody(reference.registry), reference)
+
+    def withheld(
+        self, reference: Reference, manifests: Iterable[str], blobs: Iterable[str]
+    ) -> str | None:
+        """Return the digest of what only credentials can read of an image, if any is.
+
+        Args:
+            reference: with a digest; its own manifest is asked for first.
+            manifests: digests of more manifests, those of an index.
+            blobs: digests of its content.
+
+        Raises:
+            WorkerError: the registry does not say; as ``resolve``.
+        """
+        nobody = self._nobody(reference.registry)
+        if not self._may_resolve(nobody, reference):
+            return reference.digest
+        if self._access(reference.registry).credentials is None:
+            return None
+        for digest in dict.fromkeys(manifests):
+            child = replace(reference, tag=None, digest=digest)
+            if digest != reference.digest and not self._may_resolve(nobody, child):
+                return digest
+        return withheld_blob(nobody, reference, blobs)
+
+    def _nobody(self, host: str) -> RegistrySession:
+        """Return a session without credentials, and without a token from before.
+
+        A repository that has become private since would still take that.
+        """
+        access = self._access(host)
         transport = self._transport(access)
-        # A token from before the repository became private would still be good.
         nobody = Authenticator(access, None, transport, TokenCache())
+        return RegistrySession(access, transport, nobody)
+
+    def _may_resolve(self, session: RegistrySession, reference: Reference) -> bool:
         try:
-            self._resolve(RegistrySession(access, transport, nobody), reference)
+            self._resolve(session, reference)
         except (AccessDenied, ImageNotFound):
             return False
         return True

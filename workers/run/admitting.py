@@ -4,6 +4,8 @@ The front has asked the policy before; here it is asked again, with what only th
 registry and the image itself can say.
 """
 
+from collections.abc import Sequence
+
 from workers.errors import PermanentError, TransientError
 from workers.formats.formats import formats_named
 from workers.formats.paths import image_path
@@ -76,6 +78,38 @@ def check_private(client: RegistryClient, reference: Reference, rule: Rule) -> N
         raise Refused(
             f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
             " a rule with `private: allow` would publish it"
+        )
+
+
+def check_withheld(
+    client: RegistryClient,
+    reference: Reference,
+    images: Sequence[ResolvedImage],
+    rule: Rule,
+) -> None:
+    """Refuse an image of which no anonymous client can read all.
+
+    Args:
+        client: of the registries.
+        reference: by digest.
+        images: what will be published of it.
+        rule: that decided.
+    """
+    if rule.private == "allow":
+        return
+    parts: dict[str, str] = {}
+    for image in images:
+        for number, layer in enumerate(image.manifest.layers, 1):
+            parts.setdefault(layer.digest, f"layer {number} ({layer.digest[:19]}…)")
+        parts.setdefault(image.manifest.config.digest, "the config")
+    manifests = [image.manifest_digest for image in images]
+    withheld = client.withheld(reference, manifests, parts)
+    if withheld is not None:
+        part = parts.get(withheld, f"the manifest {withheld[:19]}…")
+        raise Refused(
+            f"{part} of {reference} cannot be pulled without a login and CVMFS is "
+            "world-readable; make it public, or let a rule with `private: allow` "
+            "publish it"
         )
 
 

@@ -7,7 +7,13 @@ from workers.formats.formats import noted, settle
 from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
-from workers.run.admitting import check_labels, check_name, check_private, decide
+from workers.run.admitting import (
+    check_labels,
+    check_name,
+    check_private,
+    check_withheld,
+    decide,
+)
 from workers.run.assemble import assemble, receipt_for
 from workers.run.known import KnownFirst
 from workers.run.remove import gone
@@ -49,10 +55,10 @@ def publish(run: Run) -> RunResult:
     check_private(client, reference, rule)
     known = KnownFirst(publisher.published(), reference, live)
     images, missing = fetch_images(client, reference, descriptor, platforms, known)
-    # Again, of what will be published: the tag may have moved meanwhile.
-    check_private(client, run.pinned, rule)
     for image in images:
         check_labels(image, rule)
+    # Of what will be published: the tag may have moved meanwhile.
+    check_withheld(client, run.pinned, images, rule)
     heartbeat.check()
     publication, receipt = assemble(run, rule, images, receipt, live)
     told = settle(outside, receipt)

@@ -10,7 +10,7 @@ from workers.formats.history import remembered
 from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
 from workers.registry import ImageNotFound
-from workers.run.admitting import check_private, decide
+from workers.run.admitting import check_withheld, decide
 from workers.run.assemble import assemble, receipt_for
 from workers.run.known import KnownFirst
 from workers.run.resolving import fetch_images
@@ -60,7 +60,7 @@ def restore(run: Run, digest: str) -> RunResult:
                 services.registry, reference, descriptor, platforms, known
             )
         if missing(images, tree, rule.formats, rule.limits):
-            check_private(services.registry, pinned, rule)
+            check_withheld(services.registry, pinned, images, rule)
         publication, receipt = assemble(run, rule, images, receipt, live)
     except ImageNotFound as error:
         raise NotRestorable(

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import pytest
+
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.steering import NAME, push
-from tests.support.images.oci import tar_of
+from tests.support.images.oci import digest_of, tar_of
 from workers.ledger import Outcome, State
 from workers.policy import PolicyFile
 from workers.publishing.native import NativePublisher
@@ -69,6 +71,37 @@ def test_what_only_we_can_pull_is_refused_unless_the_rule_allows_it(
     runner.allow(private="allow")
     runner.want(NAME)
     assert runner.run(NAME).outcome is Outcome.PUBLISHED
+
+
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["config", "first", "second"])
+def test_content_that_only_we_can_pull_is_refused_and_named(
+    runner: JobRunner, number: int
+) -> None:
+    image = push(runner, [*FIRST, tar_of({"more": b""})])
+    digest = digest_of(image.blobs[number])
+    runner.registry.make_blob_private("atlas/analysis", digest)
+    runner.want(NAME)
+    run = runner.run(NAME)
+    assert run.outcome is Outcome.REFUSED
+    part = f"layer {number} ({digest[:19]}" if number else "the config of "
+    assert str(run.reason).startswith(part)
+    assert "`private: allow`" in str(run.reason)
+    assert not runner.registry.seen("GET", digest_of(image.blobs[1]))
+
+    runner.allow(private="allow")
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+
+
+def test_a_layer_that_is_published_already_is_asked_for_all_the_same(
+    runner: JobRunner,
+) -> None:
+    image = push(runner, FIRST, "public/base:v1")
+    runner.publish("public/base:v1")
+    runner.registry.hold_image("atlas/analysis", "v1", image)
+    runner.registry.make_blob_private("atlas/analysis", digest_of(image.blobs[1]))
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.REFUSED
 
 
 def test_a_missing_label_is_refused_with_the_line_that_mends_it(

@@ -66,6 +66,8 @@ class FakeRegistry(MisbehavingServer):
         self._manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
         self._tags: dict[str, dict[str, str]] = {}
         self._private: set[str] = set()
+        self._private_blobs: set[tuple[str, str]] = set()
+        self._our_tokens: set[str] = set()
         self._tokens: dict[str, set[str]] = {}
         self._actions: dict[str, set[str]] = {}
 
@@ -132,6 +134,10 @@ class FakeRegistry(MisbehavingServer):
         """Undo ``make_private``."""
         self._private.discard(name)
 
+    def make_blob_private(self, name: str, digest: str) -> None:
+        """Give a blob only to who knows ``credentials``, whoever gets the manifest."""
+        self._private_blobs.add((name, digest))
+
     def revoke_tokens(self) -> None:
         """Forget all tokens given out so far, as if they had expired."""
         self._tokens.clear()
@@ -151,7 +157,10 @@ class FakeRegistry(MisbehavingServer):
         if match is None or method not in {"GET", "HEAD"}:
             return _error(404, "UNSUPPORTED", "no such route")
         name, what, which = match.groups()
-        if not self._may_pull(name, headers):
+        is_kept = what == "blobs" and (name, which) in self._private_blobs
+        if not self._may_pull(name, headers) or (
+            is_kept and not self._is_ours(headers)
+        ):
             return self._challenge(name)
         if what == "tags":
             return self._tag_list(name, query)
@@ -247,6 +256,10 @@ class FakeRegistry(MisbehavingServer):
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         return scheme == "Bearer" and name in self._tokens.get(token, set())
 
+    def _is_ours(self, headers: Mapping[str, str]) -> bool:
+        token = headers.get("Authorization", "").partition(" ")[2]
+        return token in self._our_tokens
+
     def _challenge(self, name: str) -> Reply:
         header = self.challenge
         if header is None:
@@ -277,6 +290,8 @@ class FakeRegistry(MisbehavingServer):
             return Reply(400, {}, b'{"details": "unable to decode scope"}')
         token = secrets.token_urlsafe()
         self._actions[token] = actions
+        if sent == right:
+            self._our_tokens.add(token)
         # Getting less than was asked for is not an error.
         self._tokens[token] = names if sent == right else names - self._private
         answer: dict[str, object] = {"token": token}
