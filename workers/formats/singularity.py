@@ -3,7 +3,8 @@
 The flat tree is used as a sandbox: ``apptainer exec /cvmfs/…/atlas/analysis:v1 cmd``.
 CVMFS is read-only, so every mount point has to be there already, and the scripts in
 ``.singularity.d`` say how to run the image, as ``apptainer build`` would have written
-them. Nothing that the image has is overwritten but those scripts.
+them. Nothing that the image has is overwritten but those scripts; links that lead out
+of ``.singularity.d`` are replaced by directories: nothing is written through them.
 
 Source: ``cvmfs-format`` notes on DUCC and apptainer's ``oci`` conveyor: names of files,
 meaning of the variables. The scripts are ours: arguments are kept as the positional
@@ -210,8 +211,9 @@ def add_singularity(
         The paths that are ours now, relative to the root.
     """
     adding = _Adding(tree, store)
-    for path in (*MOUNT_POINTS, FOLDER + b"/libs"):
+    for path in MOUNT_POINTS:
         adding.make_directory(path)
+    adding.own_directory(FOLDER + b"/libs")
     for path in MOUNTED_FILES:
         adding.make_file(path)
     for name, target in LINKS.items():
@@ -265,12 +267,20 @@ class _Adding:
         if self._tree.directories.find(b"", name) is None:
             self._set(b"", name, Dirent(stat.S_IFLNK | 0o777, target=target))
 
+    def own_directory(self, path: bytes) -> None:
+        """See that a path is of directories alone, whatever stands in its way."""
+        parent, _, name = path.rpartition(b"/")
+        if parent:
+            self.own_directory(parent)
+        if path not in self._tree.directories:
+            self._set(parent, name, _DIRECTORY)
+            self._tree.directories[path] = {}
+
     def put(self, path: bytes, data: bytes, mode: int = _SCRIPT_MODE) -> None:
         """Put a file, whatever is there."""
         parent, _, name = path.rpartition(b"/")
-        place = self.make_directory(parent)
-        if place is not None:
-            self._set(place, name, Dirent(mode, content=self._store(data)))
+        self.own_directory(parent)
+        self._set(parent, name, Dirent(mode, content=self._store(data)))
 
     def _set(self, place: bytes, name: bytes, dirent: Dirent) -> None:
         gone = remove(self._tree, place, name)

@@ -2,6 +2,7 @@
 
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.steering import NAME, push
+from tests.support.images import tars
 from tests.support.images.oci import digest_of, tar_of
 from workers.formats.paths import flat_path, image_path, layer_path
 from workers.ledger import Outcome, State
@@ -45,3 +46,22 @@ def test_a_tree_that_is_shared_is_where_its_config_says(runner: JobRunner) -> No
     image = push(runner, FIRST)
     runner.publish(NAME)
     assert runner.repository.read().lookup(flat_path(image.config_digest)) is not None
+
+
+def test_an_image_that_links_the_scripts_elsewhere_is_not_written_through(
+    runner: JobRunner,
+) -> None:
+    layer = tars.tar(
+        tars.file(b"usr/bin/test", b"own", mode=0o755),
+        tars.symlink(b".singularity.d/actions", b"/usr/bin"),
+    )
+    push(runner, [layer])
+    runner.publish(NAME)
+    assert runner.file(NAME, "usr/bin/test") == b"own"
+    assert runner.file(NAME, "usr/bin/exec") is None
+    script = runner.file(NAME, ".singularity.d/actions/exec")
+    assert str(script).startswith("b'#!/bin/sh")
+    # And it is known for ours.
+    runner.registry.push_image("atlas/analysis", "v2", [layer])
+    runner.want(OTHER)
+    assert State.CONVERTING not in runner.run(OTHER).seconds_by_stage

@@ -97,6 +97,33 @@ def test_odd_images_are_left_odd_and_not_refused(obstacle: bytes) -> None:
     with_singularity([tars.symlink(b"loop", b"loop"), obstacle])
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [b".singularity.d", b".singularity.d/actions", b".singularity.d/env"],
+)
+@pytest.mark.parametrize("target", [b"/usr/bin", b"usr/bin", b"../usr/bin", b"/"])
+def test_nothing_is_written_through_links_of_the_image(
+    folder: bytes, target: bytes
+) -> None:
+    """As ``test``, ``exec`` and ``run`` are names of programs, too."""
+    layer = [
+        tars.directory(b"usr/bin", mode=0o711),
+        tars.file(b"usr/bin/test", b"own"),
+        tars.file(b"runscript", b"own"),
+        tars.symlink(folder, target),
+    ]
+    stack = with_singularity(layer)
+    before = LayerStack(layer).listing
+    for path, entry in before.items():
+        if path not in {folder, b""}:
+            assert stack[path] == entry
+    ours = {path for path in set(stack.paths) - set(before) if b"bin" in path}
+    assert ours == set()
+    assert stack[folder].type == "directory"
+    assert stack.content(b".singularity.d/actions/test").startswith(b"#!/bin/sh\n")
+    assert stack[b".singularity.d/libs"].type == "directory"
+
+
 def test_scripts_of_an_older_conversion_are_replaced() -> None:
     old = [tars.file(b".singularity.d/runscript", b"old", mode=0o644)]
     stack = with_singularity(old)
