@@ -19,11 +19,13 @@ class Export:
         entries: files, directories, links and devices written.
         size: bytes of regular files.
         losses: what could not be written, counted by kind.
+        first_losses: by kind the first of them: what of which path, and why.
     """
 
     entries: int = 0
     size: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+    first_losses: dict[str, str] = field(default_factory=dict)
 
 
 Tell = Callable[[Export], object]

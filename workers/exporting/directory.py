@@ -18,9 +18,23 @@ from workers.archives.entries import ArchiveEntry, published
 from workers.archives.outcome import Export, Tell
 from workers.cvmfs import Dirent
 from workers.exporting.destination import new_directory
+from workers.images.rejected import printable
 from workers.publishing.publisher import PublishedTree
 
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.E2BIG})
+# What systems say where a file system, or a user, cannot hold what an entry has: ext4
+# calls attributes that are too many for it "no space".
+_CANNOT_HOLD = frozenset(
+    {
+        errno.EPERM,
+        errno.EACCES,
+        errno.EOPNOTSUPP,
+        errno.ENOTSUP,
+        errno.E2BIG,
+        errno.ERANGE,
+        errno.EINVAL,
+        errno.ENOSPC,
+    }
+)
 
 
 def export_directory(
@@ -91,17 +105,17 @@ class _DirectoryWriter:
         elif kind == stat.S_IFLNK:
             os.symlink(dirent.target, place)
         else:
-            with self._counted("devices and sockets"):
+            with self._counted("devices and sockets", place, _kind_name(kind)):
                 os.mknod(place, kind | 0o600, dirent.device)
 
     def _dress(self, place: bytes, dirent: Dirent) -> None:
         """Set owner, attributes, mode and time, in the order in which they last."""
         if not os.path.lexists(place):
             return
-        with self._counted("owners"):
+        with self._counted("owners", place, f"owner {dirent.uid}:{dirent.gid}"):
             os.chown(place, dirent.uid, dirent.gid, follow_symlinks=False)
         for name, value in dirent.xattrs:
-            with self._counted("extended attributes"):
+            with self._counted("extended attributes", place, printable(name)):
                 os.setxattr(place, name, value, follow_symlinks=False)
         if not stat.S_ISLNK(dirent.mode):
             # Changing the owner clears setuid and setgid.
@@ -110,12 +124,19 @@ class _DirectoryWriter:
         os.utime(place, ns=(time, time), follow_symlinks=False)
 
     @contextlib.contextmanager
-    def _counted(self, what: str) -> Iterator[None]:
+    def _counted(self, kind: str, place: bytes, what: str) -> Iterator[None]:
+        """Count what cannot be held, and keep the first of each kind."""
         try:
             yield
-        except PermissionError:
-            self._export.losses[what] += 1
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
+            if error.errno not in _CANNOT_HOLD:
                 raise
-            self._export.losses[what] += 1
+            self._export.losses[kind] += 1
+            path = printable(place.removeprefix(self._target + b"/"))
+            said = f"{what} of {path} ({error.strerror})"
+            self._export.first_losses.setdefault(kind, said)
+
+
+def _kind_name(kind: int) -> str:
+    names = {stat.S_IFSOCK: "the socket", stat.S_IFIFO: "the pipe"}
+    return names.get(kind, "the device")

@@ -150,6 +150,17 @@ def convert(
     )
 
 
+def _mend(layer: Descriptor) -> str:
+    """Return what helps where a layer is not what its config says."""
+    if "zstd" in layer.media_type:
+        # podman 4 wrote so: https://github.com/containers/storage/issues/1771.
+        return (
+            "older podman writes such layers as zstd:chunked, push it with gzip or "
+            "zstd, or a newer podman"
+        )
+    return "build the image again"
+
+
 def no_layers(_digest: str) -> None:
     """Have no layer: for who wants everything made again."""
 
@@ -203,7 +214,7 @@ class _LayerReader:
         if tree.diff_id != wanted:
             raise ImageRejected(
                 f"layer {number + 1} unpacks to {tree.diff_id}, "
-                f"its config says {wanted}: build the image again"
+                f"its config says {wanted}: {_mend(layer)}"
             )
         self._pack(tree)
         self.meter.add(layers=1)

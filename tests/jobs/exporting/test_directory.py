@@ -1,5 +1,6 @@
 """A tree becomes a directory of this machine, without what only a catalog needs."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.repositories.repository_builders import (
     new_repository,
     wide_tree,
 )
-from workers.cvmfs import GraftTree, PreparedTree, Repository, Tree
+from workers.cvmfs import Dirent, GraftTree, PreparedTree, Repository, Tree
 from workers.cvmfs.catalog.cutting import CutSize
 from workers.exporting import export_directory
 
@@ -41,3 +42,26 @@ def test_a_cut_tree_is_exported_without_its_markers(
         for path, entries in tree.directories.items()
         for name in entries
     }
+
+
+def test_what_a_file_system_cannot_hold_is_named_and_the_rest_is_there(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """macOS writes such attributes, and no Linux lets a symlink have one of a user."""
+    content = repository.sink.put_bytes(b"mac")
+    odd = ((b"com.apple.provenance", b"1"), (b"com.apple.quarantine", b"2"))
+    names = {
+        b"mac": Dirent(stat.S_IFREG | 0o644, content=content, xattrs=odd),
+        b"link": Dirent(
+            stat.S_IFLNK | 0o777, target=b"mac", xattrs=((b"user.note", b"x"),)
+        ),
+    }
+    graft(repository, Tree(Dirent(stat.S_IFDIR | 0o755), {b"": names}))
+    target = tmp_path / "exported"
+    export = export_directory(repository.read(), PLACE, target)
+    kind = "extended attributes"
+    assert export.losses[kind] == 3
+    first = export.first_losses[kind]
+    assert first.startswith(("'user.note' of 'link' (", "'com.apple.provenance' of 'm"))
+    assert (target / "mac").read_bytes() == b"mac"
+    assert (target / "link").is_symlink()

@@ -17,6 +17,7 @@ from tests.support.images.oci import (
     gzip_layer,
     plain_layer,
     tar_of,
+    zstd_layer,
 )
 from workers.formats.format import Building
 from workers.formats.formats import formats_named
@@ -215,6 +216,17 @@ def test_a_layer_that_is_not_what_its_config_says_is_refused(runner: JobRunner) 
     other = dataclasses.replace(SMALL, diff_id=digest_of(b"other"))
     with pytest.raises(ImageRejected, match=rf"layer 1 unpacks to {SMALL.diff_id}"):
         converted(runner, [other])
+
+
+def test_a_zstd_layer_that_is_not_what_its_config_says_is_told_what_helps(
+    runner: JobRunner,
+) -> None:
+    """Podman 4 hashed more padding than it wrote: containers/storage, issue 1771."""
+    tar = tar_of({"motd": b"hello"})
+    chunked = dataclasses.replace(zstd_layer(tar), diff_id=digest_of(tar + bytes(7168)))
+    helps = "push it with gzip or zstd, or a newer podman"
+    with pytest.raises(ImageRejected, match=f"layer 1 unpacks to .*{helps}"):
+        converted(runner, [chunked])
 
 
 def test_what_the_registry_answers_is_not_the_images_fault(runner: JobRunner) -> None:

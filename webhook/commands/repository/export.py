@@ -1,5 +1,6 @@
 """``repository export``: an image taken out of a repository."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,14 +134,25 @@ def export(
                 "entries": done.entries,
                 "bytes": done.size,
                 "losses": dict(done.losses),
+                "first_losses": done.first_losses,
             }
         )
     else:
         what = f"{done.entries} entries, {done.size} bytes"
         what = f"{done.entries} lines" if kind == "shrinkwrap" else what
         click.echo(f"{destination}: {what}", err=is_piped)
-        mend = "; run it as root" if kind == "dir" else f": {kind} cannot hold them"
         for loss, count in done.losses.items():
-            click.echo(f"not written: {count} {loss}{mend}", err=True)
+            first = done.first_losses.get(loss)
+            example = "" if first is None else f", the first {first}"
+            click.echo(f"not written: {count} {loss}{example}{_mend(kind)}", err=True)
     # What only root may write is there for root; what a format lacks is for nobody.
     return FAILED if done.losses and kind == "dir" else DONE
+
+
+def _mend(kind: str) -> str:
+    """Return what helps where something could not be written."""
+    if kind != "dir":
+        more = "; `--format tar` can" if kind == "sqfs" else ""
+        return f": {kind} cannot hold them{more}"
+    root = "" if os.geteuid() == 0 else "run it as root, or "
+    return f": {root}take another file system or `--format tar`, which holds them"

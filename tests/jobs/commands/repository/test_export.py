@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.harness.jobs import JobRunner
+from tests.support.images import tars
 from webhook.cli import main
 from workers.care.repository import create_repository
 from workers.config import load_config
@@ -58,3 +60,23 @@ def test_what_is_no_stream_does_not_go_to_standard_output(
 def test_json_is_not_mixed_with_an_export(config: Path) -> None:
     words = ["export", FQRN, "a.b/c:v1", "--format", "tar", "--to", "-", "--json"]
     assert run(config, "repository", *words).exit_code == 2
+
+
+def test_what_the_destination_cannot_hold_is_named_with_what_helps(
+    runner: JobRunner, tmp_path: Path
+) -> None:
+    odd = tars.xattrs({b"com.apple.provenance": b"1"}, tars.file(b"etc/mac", b"1"))
+    runner.registry.push_image("atlas/mac", "v1", [tars.tar(odd)])
+    runner.publish("atlas/mac:v1")
+    words = ["repository", "export", FQRN, runner.reference("atlas/mac:v1")]
+    told = run(runner.config, *words, "--to", str(tmp_path / "out"))
+    assert told.exit_code == 1
+    named = "not written: 1 extended attributes, the first 'com.apple.provenance' of"
+    [line] = [line for line in told.stderr.splitlines() if "attributes" in line]
+    assert line.startswith(f"{named} 'etc/mac' (")
+    assert line.endswith("take another file system or `--format tar`, which holds them")
+    assert (tmp_path / "out/etc/mac").read_bytes() == b"1"
+    told = run(
+        runner.config, *words, "--format", "tar", "--to", str(tmp_path / "out.tar")
+    )
+    assert (told.exit_code, told.stderr) == (0, "")
