@@ -20,8 +20,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NoReturn, Self
+
+from workers.errors import PermanentError
 
 # Letters of other alphabets that fold to ASCII: long s and the sign of kelvin.
 _FOLDED = {
@@ -37,12 +40,35 @@ _TIME = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{1,2}):(\d{2}):(\d{2})([.,]\d+)?(Z|[+-]\d{2}:\d{2})",
     re.ASCII,
 )
-_SHOWN_LENGTH = 80
 _NUMBERS_KEPT = 1000
+_LONGEST_NAME = 64
 
 
-class WrongJson(ValueError):
+class WrongJson(PermanentError):
     """A document that Go does not read, or not into what it should be."""
+
+
+class Kind(Enum):
+    """What a field that is only checked may be; the value says what is wrong."""
+
+    TEXT = "no text"
+    TRUTH = "neither true nor false"
+    TIME = "no time as RFC 3339 writes it"
+    SET = "what is no object"
+
+    def holds(self, value: object) -> bool:
+        """Tell whether a value, which is not null, is of the kind."""
+        match self:
+            case Kind.TEXT:
+                return _is_text(value)
+            case Kind.TRUTH:
+                return isinstance(value, bool)
+            case Kind.TIME:
+                return _is_time(value)
+            case Kind.SET:  # names that are keys of empty objects, as Go writes sets
+                return isinstance(value, _Pairs) and all(
+                    one is None or isinstance(one, _Pairs) for _, one in value
+                )
 
 
 class _Number(str):
@@ -84,14 +110,15 @@ class Struct:
         """
         if raw.startswith(b"\xef\xbb\xbf"):
             raise WrongJson(f"{where} begins with a byte order mark, which is no JSON")
+        # What lies in long lists is mostly the same, and should cost little.
+        number = lru_cache(_NUMBERS_KEPT)(_Number)
         text = raw.decode("utf-8", "surrogateescape").translate(_UNREADABLE_BYTES)
         try:
             document = json.loads(
                 text,
                 object_pairs_hook=_Pairs,
-                # Most numbers are few, and a list of them should cost little.
-                parse_int=lru_cache(_NUMBERS_KEPT)(_Number),
-                parse_float=_Number,
+                parse_int=number,
+                parse_float=number,
                 parse_constant=_no_number,
             )
         except (ValueError, RecursionError) as error:
@@ -124,20 +151,16 @@ class Struct:
             found = int(value)
         return found
 
-    def truth(self, name: str) -> bool:
-        """Return a boolean."""
-        found = False
-        for value in self._values(name):
-            if value is not None and not isinstance(value, bool):
-                self._refuse(name, "neither true nor false")
-            found = found if value is None else value
-        return found
+    def check(self, **kinds: Kind) -> None:
+        """Check some fields that nobody asks for, as far as they are said."""
+        _check(self._pairs, _kinds(kinds), self.where)
 
-    def check_time(self, name: str) -> None:
-        """Check that a time is one, as RFC 3339 writes it."""
+    def check_each(self, name: str, **kinds: Kind) -> None:
+        """Check some fields of the objects in a list, however many those are."""
+        path, folded = f"{self._path(name)}[]", _kinds(kinds)
         for value in self._values(name):
-            if value is not None and not _is_time(self._text(value, name)):
-                self._refuse(name, "no time as RFC 3339 writes it")
+            for one in self._list(value, name):
+                _check(_object(one, path), folded, path)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of texts; null in it is an empty one."""
@@ -157,12 +180,6 @@ class Struct:
             for key, one in _object(value, self._path(name)):
                 found[_cleaned(key)] = "" if one is None else self._text(one, name)
         return found
-
-    def check_set(self, name: str) -> None:
-        """Check that names are keys of empty objects, as Go writes sets."""
-        for value in self._values(name):
-            for _, one in _object(value, self._path(name)):
-                _object(one, self._path(name))
 
     def struct(self, name: str) -> "Struct":
         """Return an object in this one."""
@@ -206,7 +223,7 @@ class Struct:
 
     def _text(self, value: object, name: str) -> str:
         if not isinstance(value, str) or isinstance(value, _Number):
-            self._refuse(name, "no text")
+            self._refuse(name, Kind.TEXT.value)
         return _cleaned(value)
 
     def _list(self, value: object, name: str) -> list[Any]:
@@ -226,6 +243,18 @@ def _object(value: object, where: str) -> _Pairs:
     if not isinstance(value, _Pairs):
         raise WrongJson(f"{where} is or holds no object")
     return value
+
+
+def _kinds(kinds: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    return {_fold(name): kind for name, kind in kinds.items()}
+
+
+def _check(pairs: _Pairs, kinds: Mapping[str, Kind], where: str) -> None:
+    for key, value in pairs:
+        # No field has a longer name, and folding costs.
+        kind = kinds.get(_fold(key)) if len(key) < _LONGEST_NAME else None
+        if kind is not None and value is not None and not kind.holds(value):
+            raise WrongJson(f"{where}.{key} is or holds {kind.value}")
 
 
 def _plain(value: object) -> object:
@@ -252,11 +281,15 @@ def _cleaned(text: str) -> str:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise WrongJson(f"{text[:_SHOWN_LENGTH]} is no number")
+    raise ValueError(f"{text} is no number")
 
 
-def _is_time(text: str) -> bool:
-    found = _TIME.fullmatch(text)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, _Number)
+
+
+def _is_time(value: object) -> bool:
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return False
     year, month, day, hour, minute, second = map(int, found.groups()[:6])

@@ -37,7 +37,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from workers.cvmfs import Dirent, StreamedTree
-from workers.documents.go_json import Struct
+from workers.documents.go_json import Struct, WrongJson
 from workers.formats.documents import read_document
 from workers.formats.flat_record import flat_record
 from workers.formats.format import (
@@ -315,7 +315,7 @@ def _created(config: bytes) -> str | None:
         created = Struct.parse(config, "config").text("created")
         moment = datetime.fromisoformat(created)
         return moment.astimezone(UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError):
+    except (WrongJson, ValueError, OverflowError):
         return None
 
 

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.documents.go_json import Struct, WrongJson
+from workers.documents.go_json import Kind, Struct, WrongJson
 from workers.errors import PermanentError
 from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected, printable
@@ -117,15 +117,26 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
     """
     with reading():
         document = Struct.parse(raw, "config")
-        _check_history(document)
+        document.check(created=Kind.TIME, author=Kind.TEXT)
+        document.check_each(
+            "history",
+            created=Kind.TIME,
+            created_by=Kind.TEXT,
+            author=Kind.TEXT,
+            comment=Kind.TEXT,
+            empty_layer=Kind.TRUTH,
+        )
         rootfs = document.struct("rootfs")
-        rootfs.text("type")
+        rootfs.check(type=Kind.TEXT)
         diff_ids = rootfs.texts("diff_ids")
         settings = document.struct("config")
-        for name in ("User", "WorkingDir", "StopSignal"):
-            settings.text(name)
-        for name in ("ExposedPorts", "Volumes"):
-            settings.check_set(name)
+        settings.check(
+            User=Kind.TEXT,
+            WorkingDir=Kind.TEXT,
+            StopSignal=Kind.TEXT,
+            ExposedPorts=Kind.SET,
+            Volumes=Kind.SET,
+        )
         entrypoint = _arguments(settings, "Entrypoint")
         config = ImageConfig(
             Platform.said_in(document),
@@ -165,16 +176,6 @@ def read_descriptor(said: Struct) -> Descriptor:
     if not said.says("size") or size < 0:
         raise ImageRejected(f"the image's {said.where} has no size: build it again")
     return Descriptor(said.text("mediaType"), _digest(said), size)
-
-
-def _check_history(document: Struct) -> None:
-    document.check_time("created")
-    document.text("author")
-    for entry in document.structs("history"):
-        entry.check_time("created")
-        entry.truth("empty_layer")
-        for name in ("created_by", "author", "comment"):
-            entry.text(name)
 
 
 def _check_diff_ids(diff_ids: Sequence[str]) -> None:

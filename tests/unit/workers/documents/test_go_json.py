@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.documents.go_json import Struct, WrongJson
+from workers.documents.go_json import Kind, Struct, WrongJson
 
 
 def read(text: str | bytes) -> Struct:
@@ -49,13 +49,9 @@ def test_of_several_keys_for_a_field_the_last_one_counts(
     assert read(text).texts("Env") == found
 
 
-def test_null_leaves_a_text_a_number_and_a_truth_as_they_were() -> None:
-    document = read('{"a": "x", "A": null, "n": 5, "N": null, "t": true, "T": null}')
-    assert (document.text("a"), document.whole("n"), document.truth("t")) == (
-        "x",
-        5,
-        True,
-    )
+def test_null_leaves_a_text_and_a_number_as_they_were() -> None:
+    document = read('{"a": "x", "A": null, "n": 5, "N": null}')
+    assert (document.text("a"), document.whole("n")) == ("x", 5)
     assert not document.says("a")
 
 
@@ -114,7 +110,7 @@ def test_what_is_no_text_is_replaced(text: bytes, found: str) -> None:
     ids=range(17),
 )
 def test_what_is_no_document_is_refused(raw: bytes) -> None:
-    with pytest.raises(WrongJson, match=r"^it|^NaN|^-Inf"):
+    with pytest.raises(WrongJson, match=r"^it "):
         read(raw)
 
 
@@ -166,22 +162,35 @@ def test_what_is_no_object_is_refused(value: str) -> None:
     with pytest.raises(WrongJson, match=r"it\.a"):
         document.struct("a")
     with pytest.raises(WrongJson, match=r"it\.a"):
-        document.check_set("a")
+        document.check(a=Kind.SET)
     with pytest.raises(WrongJson, match=r"it\.a"):
         read(f'{{"a": [{value}]}}').structs("a")
     with pytest.raises(WrongJson, match=r"it\.a"):
-        read(f'{{"a": {{"b": {value}}}}}').check_set("a")
+        read(f'{{"a": {{"b": {value}}}}}').check(a=Kind.SET)
+    with pytest.raises(WrongJson, match=r"it\.a"):
+        read(f'{{"a": [{value}]}}').check_each("a", b=Kind.TEXT)
 
 
 def test_a_set_has_empty_objects_or_null() -> None:
-    read('{"a": {"80/tcp": {}, "b": null, "c": {"more": 1}}}').check_set("a")
-    read('{"a": null}').check_set("a")
+    read('{"a": {"80/tcp": {}, "b": null, "c": {"more": 1}}}').check(a=Kind.SET)
+    read('{"a": null}').check(a=Kind.SET)
 
 
 @pytest.mark.parametrize("value", ['"true"', "1", "[]"])
 def test_what_is_neither_true_nor_false_is_refused(value: str) -> None:
     with pytest.raises(WrongJson, match=r"it\.a"):
-        read(f'{{"a": {value}}}').truth("a")
+        read(f'{{"a": {value}}}').check(a=Kind.TRUTH)
+    with pytest.raises(WrongJson, match=r"it\.L\[\]\.A is or holds neither"):
+        read(f'{{"l": [{{}}, {{"A": {value}}}]}}').check_each("L", a=Kind.TRUTH)
+
+
+def test_what_is_checked_may_be_there_null_or_missing() -> None:
+    document = read('{"l": [{"a": "x", "b": true}, {"a": null}, {"c": 5}, null]}')
+    document.check_each("l", a=Kind.TEXT, b=Kind.TRUTH)
+    document.check(a=Kind.TEXT)
+    document.check_each("nothing", a=Kind.TEXT)
+    long = "n" * 1000
+    read(json.dumps({long: 5})).check(a=Kind.TEXT)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +203,8 @@ def test_what_is_neither_true_nor_false_is_refused(value: str) -> None:
     ],
 )
 def test_times_are_those_of_rfc_3339(time: str) -> None:
-    read(json.dumps({"created": time})).check_time("created")
-    read('{"created": null}').check_time("created")
+    read(json.dumps({"created": time})).check(created=Kind.TIME)
+    read('{"created": null}').check(created=Kind.TIME)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +224,7 @@ def test_times_are_those_of_rfc_3339(time: str) -> None:
 )
 def test_what_is_no_time_is_refused(time: object) -> None:
     with pytest.raises(WrongJson, match=r"it\.created"):
-        read(json.dumps({"created": time})).check_time("created")
+        read(json.dumps({"created": time})).check(created=Kind.TIME)
 
 
 @given(st.dictionaries(st.text(), st.text()))
