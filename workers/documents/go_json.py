@@ -48,7 +48,7 @@ class WrongJson(PermanentError):
     """A document that Go does not read, or not into what it should be."""
 
 
-class Kind(Enum):
+class JsonKind(Enum):
     """What a field that is only checked may be; the value says what is wrong."""
 
     TEXT = "no text"
@@ -59,13 +59,15 @@ class Kind(Enum):
     def holds(self, value: object) -> bool:
         """Tell whether a value, which is not null, is of the kind."""
         match self:
-            case Kind.TEXT:
+            case JsonKind.TEXT:
                 return _is_text(value)
-            case Kind.TRUTH:
+            case JsonKind.TRUTH:
                 return isinstance(value, bool)
-            case Kind.TIME:
+            case JsonKind.TIME:
                 return _is_time(value)
-            case Kind.SET:  # names that are keys of empty objects, as Go writes sets
+            case (
+                JsonKind.SET
+            ):  # names that are keys of empty objects, as Go writes sets
                 return isinstance(value, _Pairs) and all(
                     one is None or isinstance(one, _Pairs) for _, one in value
                 )
@@ -151,11 +153,11 @@ class Struct:
             found = int(value)
         return found
 
-    def check(self, **kinds: Kind) -> None:
+    def check(self, **kinds: JsonKind) -> None:
         """Check some fields that nobody asks for, as far as they are said."""
         _check(self._pairs, _kinds(kinds), self.where)
 
-    def check_each(self, name: str, **kinds: Kind) -> None:
+    def check_each(self, name: str, **kinds: JsonKind) -> None:
         """Check some fields of the objects in a list, however many those are."""
         path, folded = f"{self._path(name)}[]", _kinds(kinds)
         for value in self._values(name):
@@ -223,7 +225,7 @@ class Struct:
 
     def _text(self, value: object, name: str) -> str:
         if not isinstance(value, str) or isinstance(value, _Number):
-            self._refuse(name, Kind.TEXT.value)
+            self._refuse(name, JsonKind.TEXT.value)
         return _cleaned(value)
 
     def _list(self, value: object, name: str) -> list[Any]:
@@ -245,11 +247,11 @@ def _object(value: object, where: str) -> _Pairs:
     return value
 
 
-def _kinds(kinds: Mapping[str, Kind]) -> Mapping[str, Kind]:
+def _kinds(kinds: Mapping[str, JsonKind]) -> Mapping[str, JsonKind]:
     return {_fold(name): kind for name, kind in kinds.items()}
 
 
-def _check(pairs: _Pairs, kinds: Mapping[str, Kind], where: str) -> None:
+def _check(pairs: _Pairs, kinds: Mapping[str, JsonKind], where: str) -> None:
     for key, value in pairs:
         # No field has a longer name, and folding costs.
         kind = kinds.get(_fold(key)) if len(key) < _LONGEST_NAME else None

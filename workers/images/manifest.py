@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.documents.go_json import Kind, Struct, WrongJson
+from workers.documents.go_json import JsonKind, Struct, WrongJson
 from workers.errors import PermanentError
 from workers.images.platforms import Platform
 from workers.images.rejected import ImageRejected, printable
@@ -117,25 +117,25 @@ def parse_config(raw: bytes, layers: int) -> ImageConfig:
     """
     with reading():
         document = Struct.parse(raw, "config")
-        document.check(created=Kind.TIME, author=Kind.TEXT)
+        document.check(created=JsonKind.TIME, author=JsonKind.TEXT)
         document.check_each(
             "history",
-            created=Kind.TIME,
-            created_by=Kind.TEXT,
-            author=Kind.TEXT,
-            comment=Kind.TEXT,
-            empty_layer=Kind.TRUTH,
+            created=JsonKind.TIME,
+            created_by=JsonKind.TEXT,
+            author=JsonKind.TEXT,
+            comment=JsonKind.TEXT,
+            empty_layer=JsonKind.TRUTH,
         )
         rootfs = document.struct("rootfs")
-        rootfs.check(type=Kind.TEXT)
+        rootfs.check(type=JsonKind.TEXT)
         diff_ids = rootfs.texts("diff_ids")
         settings = document.struct("config")
         settings.check(
-            User=Kind.TEXT,
-            WorkingDir=Kind.TEXT,
-            StopSignal=Kind.TEXT,
-            ExposedPorts=Kind.SET,
-            Volumes=Kind.SET,
+            User=JsonKind.TEXT,
+            WorkingDir=JsonKind.TEXT,
+            StopSignal=JsonKind.TEXT,
+            ExposedPorts=JsonKind.SET,
+            Volumes=JsonKind.SET,
         )
         entrypoint = _arguments(settings, "Entrypoint")
         config = ImageConfig(

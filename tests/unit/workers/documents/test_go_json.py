@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.documents.go_json import Kind, Struct, WrongJson
+from workers.documents.go_json import JsonKind, Struct, WrongJson
 
 
 def read(text: str | bytes) -> Struct:
@@ -162,35 +162,35 @@ def test_what_is_no_object_is_refused(value: str) -> None:
     with pytest.raises(WrongJson, match=r"it\.a"):
         document.struct("a")
     with pytest.raises(WrongJson, match=r"it\.a"):
-        document.check(a=Kind.SET)
+        document.check(a=JsonKind.SET)
     with pytest.raises(WrongJson, match=r"it\.a"):
         read(f'{{"a": [{value}]}}').structs("a")
     with pytest.raises(WrongJson, match=r"it\.a"):
-        read(f'{{"a": {{"b": {value}}}}}').check(a=Kind.SET)
+        read(f'{{"a": {{"b": {value}}}}}').check(a=JsonKind.SET)
     with pytest.raises(WrongJson, match=r"it\.a"):
-        read(f'{{"a": [{value}]}}').check_each("a", b=Kind.TEXT)
+        read(f'{{"a": [{value}]}}').check_each("a", b=JsonKind.TEXT)
 
 
 def test_a_set_has_empty_objects_or_null() -> None:
-    read('{"a": {"80/tcp": {}, "b": null, "c": {"more": 1}}}').check(a=Kind.SET)
-    read('{"a": null}').check(a=Kind.SET)
+    read('{"a": {"80/tcp": {}, "b": null, "c": {"more": 1}}}').check(a=JsonKind.SET)
+    read('{"a": null}').check(a=JsonKind.SET)
 
 
 @pytest.mark.parametrize("value", ['"true"', "1", "[]"])
 def test_what_is_neither_true_nor_false_is_refused(value: str) -> None:
     with pytest.raises(WrongJson, match=r"it\.a"):
-        read(f'{{"a": {value}}}').check(a=Kind.TRUTH)
+        read(f'{{"a": {value}}}').check(a=JsonKind.TRUTH)
     with pytest.raises(WrongJson, match=r"it\.L\[\]\.A is or holds neither"):
-        read(f'{{"l": [{{}}, {{"A": {value}}}]}}').check_each("L", a=Kind.TRUTH)
+        read(f'{{"l": [{{}}, {{"A": {value}}}]}}').check_each("L", a=JsonKind.TRUTH)
 
 
 def test_what_is_checked_may_be_there_null_or_missing() -> None:
     document = read('{"l": [{"a": "x", "b": true}, {"a": null}, {"c": 5}, null]}')
-    document.check_each("l", a=Kind.TEXT, b=Kind.TRUTH)
-    document.check(a=Kind.TEXT)
-    document.check_each("nothing", a=Kind.TEXT)
+    document.check_each("l", a=JsonKind.TEXT, b=JsonKind.TRUTH)
+    document.check(a=JsonKind.TEXT)
+    document.check_each("nothing", a=JsonKind.TEXT)
     long = "n" * 1000
-    read(json.dumps({long: 5})).check(a=Kind.TEXT)
+    read(json.dumps({long: 5})).check(a=JsonKind.TEXT)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_what_is_checked_may_be_there_null_or_missing() -> None:
     ],
 )
 def test_times_are_those_of_rfc_3339(time: str) -> None:
-    read(json.dumps({"created": time})).check(created=Kind.TIME)
-    read('{"created": null}').check(created=Kind.TIME)
+    read(json.dumps({"created": time})).check(created=JsonKind.TIME)
+    read('{"created": null}').check(created=JsonKind.TIME)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_times_are_those_of_rfc_3339(time: str) -> None:
 )
 def test_what_is_no_time_is_refused(time: object) -> None:
     with pytest.raises(WrongJson, match=r"it\.created"):
-        read(json.dumps({"created": time})).check(created=Kind.TIME)
+        read(json.dumps({"created": time})).check(created=JsonKind.TIME)
 
 
 @given(st.dictionaries(st.text(), st.text()))
