@@ -27,13 +27,13 @@ from pathlib import Path
 from tests.bench.disk import sync_seconds
 from tests.bench.report import Figure, Settings, median, percentile
 from tests.support.harness.service import ServiceProcess
+from tests.support.tools.programs import free_port
 from webhook.machine.first_start import FQRN
 from workers.cvmfs import ContentHash, ContentStore, LocalStorage
 from workers.cvmfs.objects.content_sink import CHUNKED_ABOVE_BYTES
 from workers.cvmfs.values.hash import Kind
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect_url
-from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 
 _SAMPLE = Path(__file__).parents[1] / "contracts/samples/distribution-1.json"

@@ -8,7 +8,7 @@ contains a secret.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from workers.errors import PermanentError
 
@@ -141,6 +141,19 @@ def queue_url(text: str) -> Secret:
     """Return a Redis URL, hidden because it may carry a password."""
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise BadValue("must begin with redis://, rediss:// or unix://")
+    try:
+        parts = urlsplit(text)
+        has_host = parts.hostname is not None or parts.port is not None
+        databases = parse_qs(parts.query).get("db", [])
+    except ValueError:
+        # Its text may hold a part of the password.
+        raise BadValue(
+            "cannot be read: write / : @ # ? % in a password as %2F %3A %40 %23 %3F %25"
+        ) from None
+    if parts.scheme == "unix" and (has_host or not parts.path.strip("/")):
+        raise BadValue("must be unix:///path/to/socket or unix://:password@/path…")
+    if not all(each.isascii() and each.isdigit() for each in databases):
+        raise BadValue("must give db as a number, such as ?db=0")
     return Secret(text)
 
 

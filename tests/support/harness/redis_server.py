@@ -15,12 +15,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import quote
 
 import redis
 
+from tests.support.tools.programs import free_port
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue.connection import connect_url
-from workers.jobqueue.embedded_server import EmbeddedServer, free_port
+from workers.jobqueue.embedded_server import EmbeddedServer
 from workers.jobqueue.parent_death import dies_with_parent
 
 Flavour = Literal["redis", "valkey"]
@@ -28,14 +30,22 @@ DEADLINE_SECONDS = 30.0
 
 
 class RedisServer:
-    """A server of our own on a free loopback port, with its data in ``folder``."""
+    """A server of our own, with its data in ``folder``.
+
+    Redis listens on a free loopback port, Valkey on a socket in its folder.
+    """
 
     def __init__(
-        self, folder: Path, flavour: Flavour = "redis", *settings: str
+        self,
+        folder: Path,
+        flavour: Flavour = "redis",
+        *settings: str,
+        password: str = "",
     ) -> None:
         self._folder = folder
         self._flavour = flavour
         self._settings = settings
+        self._login = f":{quote(password, safe='')}@" if password else ""
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._embedded = EmbeddedServer(folder) if flavour == "valkey" else None
@@ -44,7 +54,7 @@ class RedisServer:
     def url(self) -> str:
         if self._embedded:
             return self._embedded.url
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis://{self._login}127.0.0.1:{self._port}/0"
 
     @property
     def pid(self) -> int:
@@ -81,7 +91,7 @@ class RedisServer:
             preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one call
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
-        with redis.Redis.from_url(self.url, retry=None) as probe:
+        with connect_url(self.url, patience_seconds=0) as probe:
             while True:
                 try:
                     probe.ping()

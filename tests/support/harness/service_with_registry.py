@@ -26,7 +26,7 @@ from tests.support.tools.waiting import wait_until
 from webhook.machine.first_start import FQRN
 from webhook.machine.up import welcome
 from workers.config import load_config
-from workers.jobqueue.connection import queue_url
+from workers.jobqueue.connection import connect
 
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 EVENTS = "application/vnd.docker.distribution.events.v1+json"
@@ -125,7 +125,7 @@ class ServiceWithRegistry:
     def connection(self) -> redis.Redis:
         """A connection to the service's own queue server."""
         config = load_config(self.process.config, {})
-        return redis.Redis.from_url(queue_url(config))
+        return connect(config)
 
     def secrets(self) -> list[str]:
         """Everything that nobody may ever read."""

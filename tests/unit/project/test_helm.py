@@ -23,10 +23,10 @@ import redis
 import yaml
 from click.testing import CliRunner
 
+from tests.support.tools.programs import free_port
 from webhook.cli import main
 from workers.config import load_config
 from workers.config.source_kinds import SOURCE_KINDS
-from workers.jobqueue.embedded_server import free_port
 from workers.ledger import Ledger
 from workers.policy import parse_policy
 

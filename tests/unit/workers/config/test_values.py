@@ -38,6 +38,8 @@ def test_a_secret_shows_itself_nowhere(contract: Config) -> None:
         source("secret: 'hunter2 '"),
         source("secret: hunter2/", "dockerhub", "docker.io"),
         "queue: {url: 'hunter2://'}",
+        "queue: {url: 'redis://:hunter2/more@h:1'}",
+        "queue: {url: 'unix://:hunter2@host/path'}",
         "operator: {token: ['hunter2 ']}",
         "registries: {a.b: {password: [hunter2]}}",
     ],

@@ -1,5 +1,6 @@
 """Where the queue's server is, and how long one waits for it."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,9 +10,10 @@ import pytest
 import redis
 
 from tests.support.harness.redis_server import RedisServer
-from workers.config import Config, QueueConfig, Secret
+from tests.support.tools.programs import free_port
+from workers.config import Config, QueueConfig, Secret, values
 from workers.jobqueue.connection import NoQueue, connect, connect_url, queue_url
-from workers.jobqueue.embedded_server import EmbeddedServer, free_port
+from workers.jobqueue.embedded_server import EmbeddedServer
 
 
 @pytest.fixture
@@ -51,3 +53,39 @@ def test_a_client_gives_up_on_a_server_that_is_not_there() -> None:
         pytest.raises(redis.ConnectionError),
     ):
         client.ping()
+
+
+@pytest.mark.parametrize(
+    "folder", ["a b#c?d%41é", "long" * 50, os.fsdecode(b"not-utf-8-\xff")]
+)
+def test_a_socket_is_reached_whatever_its_folder_is_called(
+    tmp_path: Path, folder: str
+) -> None:
+    with RedisServer(tmp_path / folder, "valkey") as server:
+        assert server.url.startswith("unix://:")
+        with connect_url(server.url, patience_seconds=0.1) as client:
+            assert client.ping()
+
+
+def test_a_socket_may_be_named_with_database_and_password(tmp_path: Path) -> None:
+    settings = ("--unixsocket", "sock", "--requirepass", "p/w@")
+    with RedisServer(tmp_path, "redis", *settings, password="p/w@"):
+        url = f"unix://:p%2Fw%40@{tmp_path}/sock?db=3"
+        config = Config(queue=QueueConfig(url=values.queue_url(url)))
+        with connect(config) as client:
+            client.set("here", "yes")
+        with connect_url(url.replace("db=3", "db=0")) as client:
+            assert client.get("here") is None
+
+
+def test_what_is_said_of_a_socket_that_is_gone_holds_no_password(
+    tmp_path: Path,
+) -> None:
+    url = f"unix://:hunter2@{tmp_path}/{'long' * 50}/socket"
+    with (
+        connect_url(url, patience_seconds=0.1) as client,
+        pytest.raises(redis.ConnectionError, match=f"{tmp_path}.*No such file") as said,
+    ):
+        client.ping()
+    assert "hunter2" not in str(said.value)
+    assert "hunter2" not in repr(client)

@@ -10,7 +10,9 @@ import pytest
 import redis
 
 from tests.support.harness.redis_server import Flavour, RedisServer
+from tests.support.tools.programs import free_port
 from tests.support.tools.waiting import wait_until
+from workers.jobqueue.connection import connect_url
 from workers.jobqueue.embedded_server import (
     EmbeddedServer,
     QueueServerFailed,
@@ -38,14 +40,51 @@ def test_the_password_is_random_and_for_our_user_alone(tmp_path: Path) -> None:
     assert len(urls) == 2
 
 
-def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, "valkey") as server:
-        port = server.url.rpartition(":")[2]
+def test_nobody_gets_in_by_a_port_or_without_the_password(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey") as server, server.client() as connection:
+        assert connection.config_get("port") == {"port": "0"}
+        path = tmp_path / "queue/socket"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with (
-            redis.Redis.from_url(f"redis://127.0.0.1:{port}") as stranger,
+            redis.Redis(unix_socket_path=str(path)) as stranger,
             pytest.raises(redis.AuthenticationError),
         ):
             stranger.ping()
+
+
+def test_its_clients_find_it_again_after_it_was_killed(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "valkey") as server, server.client() as connection:
+        url = server.url
+        connection.set("kept", "yes")
+        server.kill()
+        assert (tmp_path / "queue/socket").exists()
+        server.start()
+        assert server.url == url
+        assert connection.get("kept") == b"yes"
+
+
+def test_a_state_whose_server_listened_at_a_port_is_taken_over(tmp_path: Path) -> None:
+    """As versions up to 0.1 left it: their port in ``url``, the same data."""
+    folder = tmp_path / "queue"
+    folder.mkdir(mode=0o700)
+    port = free_port()
+    url = f"redis://:the-old-password@127.0.0.1:{port}/0"
+    (folder / "url").write_text(f"{url}\n")
+    (folder / "server.conf").write_text(
+        f"bind 127.0.0.1\nport {port}\nrequirepass the-old-password\ndatabases 1\n"
+        "dir .\nappendonly yes\nappendfsync always\nlogfile server.log\n"
+    )
+    command = EmbeddedServer(tmp_path).command
+    with (
+        subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL) as old,
+        connect_url(url) as connection,
+    ):
+        connection.set("kept", "yes")
+        old.kill()
+    with RedisServer(tmp_path, "valkey") as server, server.client() as connection:
+        assert connection.get("kept") == b"yes"
+        assert server.url.startswith("unix://:the-old-password@/")
+        assert str(port) not in (folder / "server.conf").read_text()
 
 
 def test_the_url_stays_from_start_to_start(tmp_path: Path) -> None:
@@ -58,20 +97,6 @@ def test_the_url_stays_from_start_to_start(tmp_path: Path) -> None:
         assert server.url == first
         with server.client() as connection:
             assert connection.get("kept") == b"yes"
-
-
-def test_a_port_that_another_took_meanwhile_is_replaced(
-    tmp_path: Path, embedded: EmbeddedServer
-) -> None:
-    embedded.configure()
-    first = embedded.url
-    port = int(first.rpartition(":")[2].partition("/")[0])
-    taker = RedisServer(tmp_path / "other")
-    taker._port = port
-    with taker:
-        embedded.configure()
-        assert embedded.url != first
-        assert embedded.url.partition("@")[0] == first.partition("@")[0]
 
 
 def test_no_second_server_works_on_the_same_data(tmp_path: Path) -> None:
