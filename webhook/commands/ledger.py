@@ -38,7 +38,8 @@ def rebuild(fqrn: str | None, *, as_json: bool, config_path: Path | None) -> int
     """Let the ledger show as live what is live in FQRN, or in all repositories.
 
     After a rollback, or when the queue server has lost its data. Work that waits or
-    runs is not touched. Histories of runs do not come back.
+    runs is not touched. Records that cannot be read are mended. Histories of runs do
+    not come back.
     """
     config = read_config(config_path)
     names = [fqrn] if fqrn is not None else list(config.repositories)
@@ -56,6 +57,8 @@ def show_rebuilt(done: Rebuilt) -> None:
     for reference, change in sorted(done.changes.items()):
         if change is not Change.SAME:
             click.echo(f"  {reference}: {_SAID[change]}")
+    for reference in done.mended:
+        click.echo(f"  {reference}: its record could not be read, and is mended")
     for path in done.unreadable:
         click.echo(f"  {path}: not understood, so not live", err=True)
     same = sum(change is Change.SAME for change in done.changes.values())
@@ -72,4 +75,5 @@ def rebuilt_json(done: Rebuilt) -> dict[str, object]:
         "revision": done.revision,
         "images": dict(sorted(done.changes.items())),
         "unreadable": list(done.unreadable),
+        "mended": list(done.mended),
     }

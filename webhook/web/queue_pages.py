@@ -13,8 +13,10 @@ ledger's own verbs do that. What rq-dashboard needs (0.9, its web.py and templat
   before it sees them, and scripts run only with the nonce of the page.
 """
 
+import logging
 import re
 import secrets
+from collections.abc import Callable
 from enum import Enum
 from importlib.metadata import version
 
@@ -34,12 +36,15 @@ from flask.sansio.app import App
 from flask.typing import ResponseReturnValue, RouteCallable
 from markupsafe import escape
 from rq import Worker
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from webhook.web.login import Login
+from workers.jobqueue.tidying import take_out_unreadable_jobs
+
+log = logging.getLogger(__name__)
 
 NAME = "rq_dashboard"  # its templates build URLs by this name
 PREFIX = "/queue"
@@ -61,6 +66,18 @@ READING = frozenset(
 )
 # Answered to scripts: a redirect to a form would be of no use to them.
 _DATA = frozenset({"job_info", "list_jobs", "list_queues", "list_workers"})
+
+# What RQ and the pages raise where somebody else has written into RQ's records.
+_ODD = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    redis.ResponseError,
+    DeserializationError,
+)
 
 # What its routes take as any text: some of it is written into scripts, some into int().
 _ARGUMENTS = {
@@ -112,7 +129,8 @@ def blueprint(*, connection: redis.Redis, login: Login) -> Blueprint:
     pages.before_request(lambda: _guard(login))
     pages.after_request(_dress)
     pages.register_error_handler(NoSuchJobError, _missing)
-    pages.register_error_handler(ValueError, _unreadable)
+    for kind in _ODD:
+        pages.register_error_handler(kind, _unreadable)
     ours: dict[str, RouteCallable] = {
         "job_info": _job_info,
         "job_view": _job_view,
@@ -180,7 +198,21 @@ def _missing(_: Exception) -> ResponseReturnValue:
 
 
 def _unreadable(_: Exception) -> ResponseReturnValue:
-    return jsonify(error="RQ holds something that is not ours to read"), 500
+    """Show what there is without what cannot be read.
+
+    RQ and its pages read all or nothing, and a worker would take it out anyway.
+    """
+    view: Callable[..., ResponseReturnValue]
+    view = current_app.view_functions[request.endpoint or ""]  # type: ignore[assignment]
+    try:
+        take_out_unreadable_jobs(_connection())
+        shown: ResponseReturnValue = view(**(request.view_args or {}))
+    except NoSuchJobError as exc:
+        return _missing(exc)
+    except _ODD as exc:
+        log.warning("path=%s %r", request.path, exc)
+        return jsonify(error="RQ holds something that is not ours to read"), 500
+    return shown
 
 
 def _connection() -> redis.Redis:
@@ -243,20 +275,26 @@ def _job_info(instance_number: int, job_id: str) -> Response:
 def _list_workers(instance_number: int) -> Response:
     """Return what workers.html shows."""
     del instance_number
-    workers = Worker.all(connection=_connection(), serializer=JSONSerializer)
-    return _data(
-        workers=[
-            {
-                "name": _harmless(worker.name),
-                "queues": [_harmless(queue.name) for queue in worker.queues],
-                "state": _harmless(worker.get_state()),
-                "current_job": _current_job(worker),
-                "version": _harmless(worker.version),
-                "python_version": _harmless(worker.python_version),
-            }
-            for worker in sorted(workers, key=lambda worker: worker.name)
-        ]
-    )
+    shown = []
+    for key in sorted(Worker.all_keys(connection=_connection())):
+        try:
+            worker = Worker.find_by_key(key, _connection(), serializer=JSONSerializer)
+            if worker is not None:
+                shown.append(_worker(worker))
+        except _ODD as exc:
+            log.warning("worker=%s is not shown: %r", key, exc)
+    return _data(workers=shown)
+
+
+def _worker(worker: BaseWorker) -> dict[str, object]:
+    return {
+        "name": _harmless(worker.name),
+        "queues": [_harmless(queue.name) for queue in worker.queues],
+        "state": _harmless(worker.get_state()),
+        "current_job": _current_job(worker),
+        "version": _harmless(worker.version),
+        "python_version": _harmless(worker.python_version),
+    }
 
 
 def _current_job(worker: BaseWorker) -> object:

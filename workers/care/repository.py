@@ -184,12 +184,14 @@ class Rebuilt:
         revision: of it, that was read.
         changes: by reference.
         unreadable: paths in it that look like images and are not live.
+        mended: references whose records could not be read.
     """
 
     fqrn: str
     revision: int
     changes: Mapping[str, Change]
     unreadable: tuple[str, ...]
+    mended: tuple[str, ...]
 
 
 def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
@@ -204,8 +206,9 @@ def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
     found = published_images(tree)
     with Front.open(config) as front:
         rebuilder = Rebuilder(front.connection)
+        mended = rebuilder.mend()
         changes = dict(rebuilder.rebuild(fqrn, revision, found.images))
-    return Rebuilt(fqrn, revision, changes, found.unreadable)
+    return Rebuilt(fqrn, revision, changes, found.unreadable, tuple(mended))
 
 
 def resign(config: Config, fqrn: str) -> Whitelist:

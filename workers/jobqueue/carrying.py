@@ -1,14 +1,19 @@
 """Putting references into RQ's queue, and seeing which ones wait there."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import redis
 import rq
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 
+from workers.jobqueue.tidying import take_out_odd_entries
 from workers.ledger import Accepted, put_off
+from workers.ledger.reading import as_text
 from workers.ledger.unavailable import as_ledger_error
+
+T = TypeVar("T")
 
 QUEUE_NAME = "cvmfs-webhook"
 JOB_FUNCTION = "workers.jobs.run"
@@ -55,21 +60,33 @@ class JobQueue:
         }
         if references:
             data = [self._data(name, job_id) for job_id, name in references.items()]
-            with as_ledger_error(), self.connection.pipeline() as pipeline:
-                self._queue.enqueue_many(data, pipeline=pipeline)
-                put_off(pipeline, references.values())
-                pipeline.execute()
+
+            def enqueue() -> None:
+                with self.connection.pipeline() as pipeline:
+                    self._queue.enqueue_many(data, pipeline=pipeline)
+                    put_off(pipeline, references.values())
+                    pipeline.execute()
+
+            self._ask(enqueue)
         return len(references)
 
     def queued_ids(self) -> set[str]:
-        """Return the ids of the jobs that wait."""
-        with as_ledger_error():
-            return set(self._queue.get_job_ids())
+        """Return the ids of the jobs that wait; what is no id is none of them."""
+        # RQ's own question fails as a whole if one id is no text.
+        ids = self._ask(lambda: self.connection.lrange(self._queue.key, 0, -1))
+        return {as_text(job_id) for job_id in ids}
 
     def depth(self) -> int:
         """Return how many jobs wait."""
+        return self._ask(lambda: self._queue.count)
+
+    def _ask(self, ask: Callable[[], T]) -> T:
         with as_ledger_error():
-            return self._queue.count
+            try:
+                return ask()
+            except redis.ResponseError:
+                take_out_odd_entries(self._queue)
+                return ask()
 
     def _data(self, reference: str, job_id: str) -> rq.queue.EnqueueData:
         return rq.Queue.prepare_data(

@@ -22,7 +22,6 @@ from typing import Any
 
 import redis
 import rq
-from rq import worker_registration
 from rq.exceptions import DequeueTimeout
 from rq.executions import Execution
 from rq.job import Job
@@ -37,7 +36,9 @@ from workers.jobqueue.carrying import (
     JobQueue,
 )
 from workers.jobqueue.parent_death import dies_with_parent
+from workers.jobqueue.tidying import take_out_odd_entries, tidy
 from workers.ledger import Accepted, Ledger, LedgerUnavailable
+from workers.ledger.odd import say_once
 
 log = logging.getLogger(__name__)
 
@@ -149,11 +150,25 @@ class ImageWorker(rq.Worker):
                 log.warning("asking again in %.1f s: %s", pause, exc)
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                if isinstance(exc, redis.ResponseError):
+                    self._mend()
+            except Exception:
+                log.exception("going on in %.1f s", pause)
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                self._mend()
         if is_registered:
             try:
                 self.register_death()  # type: ignore[no-untyped-call] # RQ's
             except _AWAY as exc:
                 log.warning("not signed off: %s", exc)
+
+    def _mend(self) -> None:
+        """Take out of RQ's records what somebody else must have put in."""
+        try:
+            take_out_odd_entries(self.queues[0])
+        except _AWAY as exc:
+            log.warning("not tidied up: %s", exc)
 
     def _turn(self, *, burst: bool) -> bool:
         """Run at most one job; False when a burst is over."""
@@ -193,34 +208,13 @@ class ImageWorker(rq.Worker):
         self._enqueue(self._ledger.owed(self._carrier.queued_ids()))
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY_SECONDS
-            self._tidy()
+            tidy(self.queues[0])
 
     def _enqueue(self, accepted: Iterable[Accepted | None]) -> None:
         jobs = [one for one in accepted if one is not None]
         self._carrier.enqueue_accepted(jobs)
         for one in jobs:
             log.info("reference=%s job=%s %s", one.reference, one.job_id, one.reason)
-
-    def _tidy(self) -> None:
-        """Drop what dead workers left in RQ's records.
-
-        RQ would run failure callbacks and web hooks meanwhile; and nothing here is
-        needed for a job to run again.
-        """
-        queue, connection = self.queues[0], self.connection
-        queue.finished_job_registry.cleanup()
-        queue.failed_job_registry.cleanup()
-        started = queue.started_job_registry
-        for job_id in started.get_expired_job_ids():
-            connection.delete(Job.key_for(job_id))
-        connection.zremrangebyscore(started.key, 0, time.time())
-        taken = queue.intermediate_queue
-        for job_id in taken.get_job_ids():
-            taken.set_first_seen(job_id)
-            if taken.should_be_cleaned_up(job_id):
-                taken.remove(job_id)
-                connection.delete(Job.key_for(job_id))
-        worker_registration.clean_worker_registry(queue)
 
     # One job.
 
@@ -265,6 +259,8 @@ class ImageWorker(rq.Worker):
                 super().maintain_heartbeats(job, execution)
         except _AWAY as exc:
             log.warning("the job works on: %s", exc)
+        except Exception as exc:  # noqa: BLE001 - else nobody looks after the horse
+            say_once("what the sweep looks at", repr(exc))
 
     def handle_work_horse_killed(
         self, job: Job, retpid: int, ret_val: int, rusage: object

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 
 import redis
 
-from workers.ledger import durability, lookups, reading, sweeping, writing
-from workers.ledger.lookups import PREFIX
+from workers.ledger import durability, lookups, reading, sweeping, values, writing
+from workers.ledger.odd import PREFIX, readable
 from workers.ledger.reading import as_text
 from workers.ledger.records import (
     Accepted,
@@ -247,13 +247,14 @@ class Ledger:
         if not reply:
             return None
         number, attempt, overtaken, hint, forced, order = reply
+        hints = [hint] if hint else []
         return Lease(
             reference=reference,
             token=token,
             number=int(number),
             attempt=int(attempt),
             overtaken=int(overtaken),
-            hint=reading.hint_from_json(hint) if hint else None,
+            hint=next(readable("hint", reading.hint_from_json, hints), None),
             forced=forced == "1",
             order=order or None,
         )
@@ -309,7 +310,8 @@ class Ledger:
             token, requested = self._redis.hmget(key, ["lease", "requested"])
         if token is None or as_text(token) != lease.token:
             return True
-        is_newer = int(as_text(requested)) > lease.number
+        counts = readable("count", values.count, map(as_text, [requested]))
+        is_newer = next(counts, 0) > lease.number
         return is_newer and lease.overtaken < _STOPS_ALLOWED
 
     def may_publish(self, leases: Sequence[Lease]) -> list[bool]:

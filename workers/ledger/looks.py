@@ -14,7 +14,8 @@ from typing import cast
 import redis
 from redis.exceptions import LockError
 
-from workers.ledger.lookups import PREFIX
+from workers.ledger import values
+from workers.ledger.odd import PREFIX, is_name, readable, typed
 from workers.ledger.reading import as_text
 from workers.ledger.unavailable import as_ledger_error
 
@@ -76,15 +77,25 @@ class Looks:
     def times(self) -> dict[str, float]:
         """Return when each image repository was looked at last, by name."""
         with as_ledger_error():
-            reply = self._redis.zrange(_TIMES, 0, -1, withscores=True)
+            reply = typed(
+                self._redis,
+                _TIMES,
+                lambda: self._redis.zrange(_TIMES, 0, -1, withscores=True),
+            )
         scored = cast("list[tuple[bytes | str, float]]", reply)
-        return {as_text(name): score for name, score in scored}
+        times = {as_text(name): score for name, score in scored}
+        return {name: time for name, time in times.items() if is_name(name)}
 
     def seen(self, name: str) -> Seen | None:
-        """Return what a repository had; None if it was never looked at."""
+        """Return what a repository had; None if it was never looked at.
+
+        What cannot be read counts as never.
+        """
         with as_ledger_error():
-            text = self._redis.get(_SEEN + name)
-        return None if text is None else _seen_from_json(as_text(text))
+            key = _SEEN + name
+            text = typed(self._redis, key, lambda: self._redis.get(key))
+        texts = [] if text is None else [as_text(text)]
+        return next(readable(f"look at {name}", _seen_from_json, texts), None)
 
     def remember(self, name: str, seen: Seen) -> None:
         """Keep what a repository has, and that it was looked at now."""
@@ -132,8 +143,9 @@ class Looks:
     def last_asked(self) -> float | None:
         """Return when that was said last, in seconds since the epoch."""
         with as_ledger_error():
-            text = self._redis.get(_ASKED)
-        return None if text is None else float(as_text(text))
+            text = typed(self._redis, _ASKED, lambda: self._redis.get(_ASKED))
+        texts = [] if text is None else [as_text(text)]
+        return next(readable("time of the last look", values.number, texts), None)
 
 
 def _seen_to_json(seen: Seen) -> str:
@@ -151,9 +163,12 @@ def _seen_to_json(seen: Seen) -> str:
 def _seen_from_json(text: str) -> Seen:
     said = json.loads(text)
     return Seen(
-        frozenset(said["tags"]),
-        said["digests"],
-        frozenset(said["fetched"]),
-        said["surplus"],
-        {tag: Told(*told) for tag, told in said["told"].items()},
+        frozenset(map(values.text, said["tags"])),
+        {values.text(tag): values.text(each) for tag, each in said["digests"].items()},
+        frozenset(map(values.text, said["fetched"])),
+        {tag: values.number(since) for tag, since in said["surplus"].items()},
+        {
+            tag: Told(values.text(what), values.number(time))
+            for tag, (what, time) in said["told"].items()
+        },
     )

@@ -1,10 +1,15 @@
-"""What is asked of the ledger without changing it. Read-only."""
+"""What is asked of the ledger without changing it.
 
-from collections.abc import Sequence
+What others have written into it is passed over or put aside, see ``odd.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import redis
 
 from workers.ledger import reading
+from workers.ledger.odd import PREFIX, is_name, is_wrong_type, readable, typed
 from workers.ledger.reading import as_fields, as_text
 from workers.ledger.records import (
     DeliveryRecord,
@@ -17,28 +22,34 @@ from workers.ledger.records import (
     State,
 )
 
-PREFIX = "cvmfs-webhook:"
+T = TypeVar("T")
 
 
 def images(
     connection: redis.Redis, references: Sequence[str]
 ) -> tuple[ImageRecord, ...]:
     """Return the records of the references that are known, in their order."""
+    names = [name for name in references if is_name(name)]
     with connection.pipeline(transaction=False) as pipeline:
-        for reference in references:
-            pipeline.hgetall(f"{PREFIX}image:{reference}")
-        replies = pipeline.execute()
+        for name in names:
+            pipeline.hgetall(f"{PREFIX}image:{name}")
+        replies = pipeline.execute(raise_on_error=False)
     return tuple(
-        reading.image_from_fields(reference, as_fields(reply))
-        for reference, reply in zip(references, replies, strict=True)
-        if reply
+        _image(name, reply) for name, reply in zip(names, replies, strict=True) if reply
     )
+
+
+def _image(name: str, reply: Mapping[object, object] | Exception) -> ImageRecord:
+    if is_wrong_type(reply):
+        return reading.unreadable_image(name, ["all of it"])
+    return reading.image_from_fields(name, as_fields(known(reply)))
 
 
 def names(connection: redis.Redis) -> list[str]:
     """Return all references that are known, in no order that lasts."""
-    reply = connection.zrange(f"{PREFIX}images", 0, -1)
-    return [as_text(name) for name in reply]
+    key = f"{PREFIX}images"
+    reply = typed(connection, key, lambda: connection.zrange(key, 0, -1))
+    return [name for name in map(as_text, reply) if is_name(name)]
 
 
 def page(
@@ -51,12 +62,12 @@ def page(
     """Return a part of the listing; see ``Ledger.images``."""
     key = f"{PREFIX}images" if state is None else f"{PREFIX}state:{state}"
     if search:
-        every = (as_text(name) for name in connection.zrevrange(key, 0, -1))
-        found = [name for name in every if search in name]
+        every = typed(connection, key, lambda: connection.zrevrange(key, 0, -1))
+        found = [name for name in map(as_text, every) if search in name]
         total = len(found)
         shown = found[offset : offset + limit]
     else:
-        total = connection.zcard(key)
+        total = typed(connection, key, lambda: connection.zcard(key))
         reply = connection.zrevrange(key, offset, offset + limit - 1)
         shown = [as_text(name) for name in reply]
     return ImagePage(total, images(connection, shown))
@@ -64,49 +75,59 @@ def page(
 
 def runs(connection: redis.Redis, reference: str, limit: int) -> list[RunRecord]:
     """Return finished runs, newest first."""
-    reply = connection.lrange(f"{PREFIX}runs:{reference}", 0, limit - 1)
-    return [reading.run_from_json(as_text(run)) for run in reply]
+    key = f"{PREFIX}runs:{reference}"
+    reply = typed(connection, key, lambda: connection.lrange(key, 0, limit - 1))
+    return list(readable("run", reading.run_from_json, map(as_text, reply)))
 
 
 def lives(connection: redis.Redis, reference: str, limit: int) -> list[LiveRecord]:
     """Return what was live when, newest first."""
-    reply = connection.lrange(f"{PREFIX}lives:{reference}", 0, limit - 1)
-    return [reading.live_from_json(as_text(live)) for live in reply]
+    key = f"{PREFIX}lives:{reference}"
+    reply = typed(connection, key, lambda: connection.lrange(key, 0, limit - 1))
+    return list(readable("life", reading.live_from_json, map(as_text, reply)))
 
 
 def deliveries(connection: redis.Redis, limit: int) -> list[DeliveryRecord]:
     """Return deliveries, newest first."""
-    reply = connection.zrevrange(f"{PREFIX}deliveries", 0, limit - 1)
-    ids = [as_text(one) for one in reply]
+    key, bodies = f"{PREFIX}deliveries", f"{PREFIX}delivery"
+    reply = typed(connection, key, lambda: connection.zrevrange(key, 0, limit - 1))
+    ids = [name for name in map(as_text, reply) if is_name(name)]
     if not ids:
         return []
-    texts = connection.hmget(f"{PREFIX}delivery", ids)
+    texts = typed(connection, bodies, lambda: connection.hmget(bodies, ids))
     return [
-        reading.delivery_from_text(name, as_text(text))
+        delivery
         for name, text in zip(ids, texts, strict=True)
-        if text is not None
+        if text is not None and (delivery := _delivery(name, text)) is not None
     ]
 
 
 def delivery(connection: redis.Redis, delivery_id: str) -> DeliveryRecord | None:
     """Return one delivery."""
-    text = connection.hget(f"{PREFIX}delivery", delivery_id)
-    if text is None:
-        return None
-    return reading.delivery_from_text(delivery_id, as_text(text))
+    key = f"{PREFIX}delivery"
+    text = typed(connection, key, lambda: connection.hget(key, delivery_id))
+    return None if text is None else _delivery(delivery_id, text)
+
+
+def _delivery(name: str, text: bytes | str) -> DeliveryRecord | None:
+    def read(text: str) -> DeliveryRecord:
+        return reading.delivery_from_text(name, text)
+
+    return next(readable("delivery", read, [as_text(text)]), None)
 
 
 def events(connection: redis.Redis, after: str | None, limit: int) -> list[Event]:
     """Return changes, oldest first; see ``Ledger.events``."""
     key = f"{PREFIX}events"
     if after is None:
-        reply = (connection.xrevrange(key, count=limit) or [])[::-1]
+        last = typed(connection, key, lambda: connection.xrevrange(key, count=limit))
+        reply = (last or [])[::-1]
     else:
         reply = connection.xrange(key, min=f"({after}", count=limit) or []
-    return [
-        reading.event_from_fields(as_text(name), as_fields(fields or {}))
-        for name, fields in reply
-    ]
+    entries = ((as_text(name), as_fields(fields or {})) for name, fields in reply)
+    return list(
+        readable("event", lambda entry: reading.event_from_fields(*entry), entries)
+    )
 
 
 def counts(connection: redis.Redis) -> dict[State, int]:
@@ -114,11 +135,22 @@ def counts(connection: redis.Redis) -> dict[State, int]:
     with connection.pipeline(transaction=False) as pipeline:
         for state in State:
             pipeline.zcard(f"{PREFIX}state:{state}")
-        return dict(zip(State, pipeline.execute(), strict=True))
+        replies = pipeline.execute(raise_on_error=False)
+    return {
+        state: 0 if is_wrong_type(reply) else known(reply)
+        for state, reply in zip(State, replies, strict=True)
+    }
 
 
 def counters(connection: redis.Redis) -> LedgerCounters:
     """Return the counters."""
-    return reading.counters_from_fields(
-        as_fields(connection.hgetall(f"{PREFIX}counters"))
-    )
+    key = f"{PREFIX}counters"
+    reply = typed(connection, key, lambda: connection.hgetall(key))
+    return reading.counters_from_fields(as_fields(reply))
+
+
+def known(reply: T | Exception) -> T:
+    """Return a reply of a pipeline that is no error, or raise it."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply

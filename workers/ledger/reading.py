@@ -1,14 +1,18 @@
 """Redis's replies, turned into the records of ``records.py``. Pure: no connection.
 
-What ``writing.py`` and the scripts wrote is trusted to be well formed.
+Others can write into Redis, too. What cannot be what ``writing.py`` and the scripts
+write is refused with one of ``odd.ODD``; of an image, whose other fields may be fine,
+it is left out and said in its reason.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
+from workers.ledger import values
+from workers.ledger.odd import ODD, readable
 from workers.ledger.records import (
     DeliveryEvent,
     DeliveryRecord,
@@ -28,11 +32,19 @@ from workers.ledger.records import (
 _STORED_AS = {"restored_instead_of": "held"}
 # Fields of the record that no field of the hash is.
 _DERIVED = frozenset({"reference", "last_run", "is_running"})
+# Of a record without them nothing is known.
+_NEEDED = ("state", "since")
+_SECONDS = "seconds:"
 
 
 def as_text(value: object) -> str:
-    """Return a reply as text, whether the connection decodes or not."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """Return a reply as text, whether the connection decodes or not.
+
+    Each byte that is not UTF-8 becomes a surrogate, which no text of ours has.
+    """
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return str(value)
 
 
 def as_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
@@ -40,58 +52,77 @@ def as_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
     return {as_text(name): as_text(value) for name, value in reply.items()}
 
 
+def _places(text: str) -> dict[str, str]:
+    return {
+        values.text(name): values.text(place)
+        for name, place in values.json_object(text).items()
+    }
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    said = json.loads(text)
+    if not isinstance(said, list):
+        raise TypeError(f"{text:.50} is no list")
+    return tuple(map(values.line, said))
+
+
+def _progress(text: str) -> Progress:
+    return Progress(*map(values.count, json.loads(text)))
+
+
+def _stage(field: str, spent: object) -> tuple[str, float]:
+    return State(field.removeprefix(_SECONDS)).value, values.number(spent)
+
+
+_NEEDED_OF_RUNS: Mapping[str, Callable[[str], Any]] = {
+    "lease": values.line,
+    "lease_number": values.count,
+    "run_started": values.time,
+    "attempts": values.count,
+}
+
+
 def hint_from_json(text: str) -> Hint:
     """Decode what ``writing.hint_to_json`` made."""
-    return Hint(**json.loads(text))
+    said = values.json_object(text)
+    return Hint(
+        digest=values.some_text(said.get("digest")),
+        time=values.number(said["time"]),
+        source=values.text(said["source"]),
+        event_id=values.some_text(said.get("event_id")),
+        actor=values.some_text(said.get("actor")),
+    )
 
 
 def run_from_json(text: str) -> RunRecord:
     """Decode a finished run as ``end_run`` in ``prelude.lua`` made it."""
-    run = json.loads(text)
+    run = values.json_object(text)
+    next_try = run.get("next_try")
     return RunRecord(
-        id=run["id"],
-        number=int(run["number"]),
+        id=values.text(run["id"]),
+        number=values.count(run["number"]),
         outcome=Outcome(run["outcome"]),
-        started=float(run["started"]),
-        ended=float(run["ended"]),
-        digest=run.get("digest"),
-        reason=run.get("reason"),
-        attempt=int(run["attempt"]),
-        next_try=run.get("next_try"),
-        source=run.get("source", ""),
-        worker=run.get("worker", ""),
-        seconds_by_stage=run["seconds"],
+        started=values.time(run["started"]),
+        ended=values.time(run["ended"]),
+        digest=values.some_text(run.get("digest")),
+        reason=values.some_text(run.get("reason")),
+        attempt=values.count(run["attempt"]),
+        next_try=None if next_try is None else values.time(next_try),
+        source=values.text(run.get("source", "")),
+        worker=values.text(run.get("worker", "")),
+        seconds_by_stage=dict(_stage(*spent) for spent in run["seconds"].items()),
     )
 
 
 def live_from_json(text: str) -> LiveRecord:
     """Decode what ``note_live`` in ``prelude.lua`` made."""
-    live = json.loads(text)
+    live = values.json_object(text)
     revision = live.get("revision")
     return LiveRecord(
-        digest=live.get("digest"),
-        since=float(live["since"]),
-        revision=int(revision) if revision else None,
-        repository=live.get("repository"),
-    )
-
-
-def _running(fields: Mapping[str, str]) -> RunRecord:
-    prefix = "seconds:"
-    return RunRecord(
-        id=fields["lease"],
-        number=int(fields["lease_number"]),
-        outcome=None,
-        started=float(fields["run_started"]),
-        digest=fields.get("run_digest"),
-        attempt=int(fields["attempts"]),
-        source=fields.get("run_source", ""),
-        worker=fields.get("lease_worker", ""),
-        seconds_by_stage={
-            name.removeprefix(prefix): float(seconds)
-            for name, seconds in fields.items()
-            if name.startswith(prefix)
-        },
+        digest=values.some_text(live.get("digest")),
+        since=values.time(live["since"]),
+        revision=values.count(revision) if revision else None,
+        repository=values.some_text(live.get("repository")),
     )
 
 
@@ -103,14 +134,14 @@ def decoders(record: type) -> Mapping[str, Callable[[str], Any]]:
         TypeError: a field has a type that nothing here reads.
     """
     kinds: Mapping[Any, Callable[[str], Any]] = {
-        str: str,
-        int: int,
-        float: float,
+        str: values.line,
+        int: values.count,
+        float: values.time,
         State: State,
         Hint: hint_from_json,
-        Progress: lambda text: Progress(*json.loads(text)),
-        Mapping[str, str]: json.loads,
-        tuple[str, ...]: lambda text: tuple(json.loads(text)),
+        Progress: _progress,
+        Mapping[str, str]: _places,
+        tuple[str, ...]: _lines,
     }
     found = {}
     for name, hint in get_type_hints(record).items():
@@ -124,54 +155,151 @@ def decoders(record: type) -> Mapping[str, Callable[[str], Any]]:
     return found
 
 
-def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
-    """Build the record from its hash; ``prelude.lua`` lists the fields.
+class ImageFields(NamedTuple):
+    """What a hash says of an image.
+
+    Attributes:
+        found: the values of the fields of the record, as far as they can be read.
+        odd: names of the fields of the hash that cannot be.
+    """
+
+    found: Mapping[str, Any]
+    odd: tuple[str, ...]
+
+
+def read_image(fields: Mapping[str, str]) -> ImageFields:
+    """Read the hash of an image; ``prelude.lua`` lists its fields.
 
     A field of the record has the name of a field of the hash, and its type says how it
-    is read; what is not there has the record's default.
+    is read.
     """
-    is_running = "lease" in fields
-    last_run = None
-    if is_running:
-        last_run = _running(fields)
-    elif ended := fields.get("last_run"):
-        last_run = run_from_json(ended)
-    values = {
-        name: decode(fields[stored])
-        for name, decode in decoders(ImageRecord).items()
-        if (stored := _STORED_AS.get(name, name)) in fields
+    found: dict[str, Any] = {}
+    odd: list[str] = []
+
+    def take(stored: str, decode: Callable[[str], Any]) -> Any:
+        try:
+            return decode(fields[stored])
+        except ODD:
+            odd.append(stored)
+            return None
+
+    for name, decode in decoders(ImageRecord).items():
+        stored = _STORED_AS.get(name, name)
+        if stored in fields or stored in _NEEDED:
+            found[name] = take(stored, decode)
+    found["is_running"] = "lease" in fields
+    if found["is_running"]:
+        found["last_run"] = _running(fields, take)
+    elif fields.get("last_run"):
+        found["last_run"] = take("last_run", run_from_json)
+    return ImageFields(
+        {name: value for name, value in found.items() if value is not None},
+        tuple(dict.fromkeys(odd)),
+    )
+
+
+def _running(
+    fields: Mapping[str, str], take: Callable[[str, Callable[[str], Any]], Any]
+) -> RunRecord | None:
+    said = {name: take(name, decode) for name, decode in _NEEDED_OF_RUNS.items()}
+    said |= {
+        name: take(name, values.line)
+        for name in ("run_digest", "run_source", "lease_worker")
+        if name in fields
     }
-    values |= {"reference": reference, "last_run": last_run, "is_running": is_running}
-    return ImageRecord(**values)
+    seconds = {
+        name: take(name, partial(_stage, name))
+        for name in fields
+        if name.startswith(_SECONDS)
+    }
+    if any(value is None for value in (*said.values(), *seconds.values())):
+        return None
+    return RunRecord(
+        id=said["lease"],
+        number=said["lease_number"],
+        outcome=None,
+        started=said["run_started"],
+        digest=said.get("run_digest"),
+        attempt=said["attempts"],
+        source=said.get("run_source", ""),
+        worker=said.get("lease_worker", ""),
+        seconds_by_stage=dict(seconds.values()),
+    )
+
+
+def image_from_fields(reference: str, fields: Mapping[str, str]) -> ImageRecord:
+    """Build the record from its hash; what is not there has the record's default.
+
+    Where something cannot be read, the reason says so.
+    """
+    found, odd = read_image(fields)
+    if not odd:
+        return ImageRecord(reference=reference, **found)
+    return unreadable_image(reference, odd, found)
+
+
+def unreadable_image(
+    reference: str, odd: Sequence[str], found: Mapping[str, Any] | None = None
+) -> ImageRecord:
+    """Return the record of an image of which not everything can be read.
+
+    Args:
+        reference: canonical.
+        odd: names of the fields that cannot be.
+        found: of the others.
+    """
+    found = found or {}
+    is_live = found.get("live_digest") is not None
+    known = {
+        "state": State.LIVE if is_live else State.FAILED,
+        "since": found.get("moved_since") or 0.0,
+        **found,
+        "reason": f"record unreadable ({', '.join(odd)}): "
+        "`cvmfs-webhook ledger rebuild` mends it",
+    }
+    return ImageRecord(reference=reference, **known)
 
 
 def delivery_from_text(delivery_id: str, text: str) -> DeliveryRecord:
     """Decode a delivery: a line of verdicts, and ``writing.delivery_to_json``."""
     verdicts, _, body = text.partition("\n")
-    delivery = json.loads(body)
-    events = delivery["events"]
+    delivery = values.json_object(body)
     return DeliveryRecord(
-        id=delivery_id,
-        source=delivery["source"],
-        time=delivery["time"],
-        sender=delivery["sender"],
+        id=values.line(delivery_id),
+        source=values.text(delivery["source"]),
+        time=values.time(delivery["time"]),
+        sender=values.some_text(delivery["sender"]),
         events=tuple(
-            DeliveryEvent(**event, verdict=Verdict(verdict))
-            for event, verdict in zip(events, verdicts.split(","), strict=False)
+            _delivery_event(event, Verdict(verdict))
+            for event, verdict in zip(
+                delivery["events"], verdicts.split(","), strict=False
+            )
         ),
+    )
+
+
+def _delivery_event(said: Mapping[str, object], verdict: Verdict) -> DeliveryEvent:
+    return DeliveryEvent(
+        reference=values.some_text(said["reference"]),
+        action=values.text(said["action"]),
+        digest=values.some_text(said["digest"]),
+        event_id=values.some_text(said["event_id"]),
+        actor=values.some_text(said["actor"]),
+        verdict=verdict,
+        reason=values.text(said["reason"]),
     )
 
 
 def event_from_fields(event_id: str, fields: Mapping[str, str]) -> Event:
     """Build an event from its entry in the stream."""
     return Event(
-        id=event_id,
-        time=float(fields["time"]),
-        reference=fields["reference"],
+        id=values.line(event_id),
+        time=values.time(fields["time"]),
+        reference=values.text(fields["reference"]),
         state=State(fields["state"]),
-        reason=fields["reason"] or None,
-        digest=fields["digest"] or None,
-        revision=int(fields["revision"]) if fields["revision"] else None,
+        reason=values.text(fields["reason"]) or None,
+        digest=values.text(fields["digest"]) or None,
+        revision=values.count(fields["revision"]) if fields["revision"] else None,
     )
 
 
@@ -181,15 +309,19 @@ def counters_from_fields(fields: Mapping[str, str]) -> LedgerCounters:
     seconds: dict[State, float] = {}
     deliveries: dict[str, int] = {}
     events: dict[tuple[str, Verdict], int] = {}
-    for field, number in fields.items():
+
+    def add(field: str, number: str) -> None:
         kind, _, name = field.partition(":")
         if kind == "runs":
-            runs[Outcome(name)] = int(float(number))
+            runs[Outcome(name)] = int(values.number(number))
         elif kind == "seconds":
-            seconds[State(name)] = float(number)
+            seconds[State(name)] = values.number(number)
         elif kind == "deliveries":
-            deliveries[name] = int(float(number))
+            deliveries[values.line(name)] = int(values.number(number))
         elif kind == "events":
             verdict, _, source = name.partition(":")
-            events[source, Verdict(verdict)] = int(float(number))
+            events[values.line(source), Verdict(verdict)] = int(values.number(number))
+
+    for _ in readable("counter", lambda item: add(*item), fields.items()):
+        pass
     return LedgerCounters(runs, seconds, deliveries, events)

@@ -5,15 +5,15 @@ were lost, after another tool was at work there, it says so to the ledger. Work 
 queued or under way is left as it is; so is what the ledger knows of a later revision.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import redis
 
 from workers.ledger import lookups
-from workers.ledger.lookups import PREFIX
-from workers.ledger.reading import as_text
+from workers.ledger.odd import PREFIX, is_canonical, is_name, is_wrong_type
+from workers.ledger.reading import as_fields, as_text, read_image
 from workers.ledger.records import LiveImage
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error
@@ -91,6 +91,50 @@ class Rebuilder:
         for reference in gone:
             yield reference, self._settle(fqrn, revision, reference, None)
 
+    def mend(self) -> list[str]:
+        """Take out of the records what cannot be read; return their references.
+
+        What an image lacks then, a look at its registry or at the repository tells. One
+        that no listing has any more is listed again.
+        """
+        prefix = f"{PREFIX}image:"
+        with as_ledger_error():
+            listed = set(lookups.names(self._redis))
+            keys = list(self._redis.scan_iter(f"{prefix}*", count=_AT_ONCE))
+            names = [
+                name
+                for name in (as_text(key).removeprefix(prefix) for key in keys)
+                if is_name(name)
+            ]
+            return sorted(
+                name
+                for begin in range(0, len(names), _AT_ONCE)
+                for name in self._mended(names[begin : begin + _AT_ONCE], listed)
+            )
+
+    def _mended(self, names: Sequence[str], listed: Container[str]) -> Iterator[str]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hgetall(f"{PREFIX}image:{name}")
+            replies = pipeline.execute(raise_on_error=False)
+        for name, reply in zip(names, replies, strict=True):
+            raw = {} if is_wrong_type(reply) else lookups.known(reply)
+            odd = read_image(as_fields(raw)).odd
+            if odd or name not in listed:
+                values = {as_text(field): value for field, value in raw.items()}
+                pairs = [
+                    part
+                    for field in odd
+                    if field in values
+                    for part in (field, values[field])
+                ]
+                canonical = "1" if is_canonical(name) else ""
+                self._scripts.call("mend", self._now(), name, canonical, *pairs)
+                yield name
+
+    def _now(self) -> str | float:
+        return "" if self._clock is None else self._clock()
+
     def _live_in(self, fqrn: str) -> Iterator[str]:
         """Yield the references that the ledger takes for published in a repository."""
         names = [as_text(one) for one in self._redis.zrange(f"{PREFIX}images", 0, -1)]
@@ -102,8 +146,8 @@ class Rebuilder:
     def _settle(
         self, fqrn: str, revision: int, reference: str, image: Published | None
     ) -> Change:
-        now: str | float = "" if self._clock is None else self._clock()
         known = "" if image is None else record_to_json(image)
+        said = (reference, fqrn, revision, known)
         with as_ledger_error():
-            reply = self._scripts.call("settle", now, reference, fqrn, revision, known)
+            reply = self._scripts.call("settle", self._now(), *said)
         return Change(as_text(reply))

@@ -26,5 +26,12 @@ class Scripts:
                 self._scripts[name] = connection.register_script(text)
 
     def call(self, name: str, *args: str | bytes | float) -> object:
-        """Run one script; its keys are the ledger's own, so none are declared."""
-        return self._scripts[name](args=args)
+        """Run one script; its keys are the ledger's own, so none are declared.
+
+        A text that ``as_text`` made goes back as the bytes that it was.
+        """
+        encoded = [
+            each.encode(errors="surrogateescape") if isinstance(each, str) else each
+            for each in args
+        ]
+        return self._scripts[name](args=encoded)

@@ -6,14 +6,17 @@ once it is in the queue there is no such hurry, and ``put_off`` says so in the s
 transaction that puts it there.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 import redis
 from redis.client import Pipeline
 
-from workers.ledger.lookups import PREFIX
+from workers.ledger.odd import PREFIX, is_canonical
 from workers.ledger.records import Accepted, Verdict
+
+log = logging.getLogger(__name__)
 
 # A job that has just been put into the queue: until it should have begun.
 _ENQUEUED_SECONDS = 15.0
@@ -54,15 +57,24 @@ def owed(
     jobs: list[Accepted] = []
     while True:
         now, *flat = run("due", _BATCH)
-        due = list(zip(flat[::2], flat[1::2], strict=True))
+        found = list(zip(flat[::2], flat[1::2], strict=True))
+        due = [one for one in found if is_canonical(one[0])]
+        _drop(connection, {name for name, _ in found} - {name for name, _ in due})
         later = float(now) + _QUEUED_SECONDS
         waiting = {name: later for name, job in due if job in queued_ids}
         if waiting:
             # XX: what was answered meanwhile must not come back.
             connection.zadd(f"{PREFIX}owed", waiting, xx=True)
         jobs += _carry(run, [one for one in due if one[0] not in waiting])
-        if len(due) < _BATCH:
+        if len(found) < _BATCH:
             return jobs
+
+
+def _drop(connection: redis.Redis, names: Iterable[str]) -> None:
+    """Owe nothing under names for which no job would be run."""
+    for name in names:
+        log.warning("%r is dropped from what is owed: it is no reference", name)
+        connection.zrem(f"{PREFIX}owed", name)
 
 
 def _carry(run: RunScript, lost: Sequence[tuple[str, str]]) -> list[Accepted]:

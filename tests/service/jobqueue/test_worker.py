@@ -15,7 +15,7 @@ from tests.support.harness.worker_process import (
     is_running,
 )
 from tests.support.tools.waiting import wait_until
-from workers.jobqueue import worker_name
+from workers.jobqueue import QUEUE_NAME, worker_name
 from workers.ledger import Outcome, State
 
 # Working.
@@ -61,6 +61,60 @@ def test_a_job_that_raises_is_run_again_at_once(jobs: QueueAndWorker) -> None:
     assert jobs.state() is State.LIVE
     runs = jobs.ledger.runs(REFERENCE)
     assert [run.outcome for run in runs] == [Outcome.PUBLISHED, Outcome.FAILED]
+
+
+# Odd bytes.
+
+
+def test_what_others_push_into_rqs_lists_takes_no_worker_from_its_job(
+    jobs: QueueAndWorker,
+) -> None:
+    connection, queue = jobs.connection, f"rq:queue:{QUEUE_NAME}"
+    jobs.push()
+    # Nobody sweeps yet, so it happens while the job runs.
+    connection.set("cvmfs-webhook:sweep", "1")
+    with jobs.worker() as worker:
+        horse = worker.started()
+        for key in (queue, f"{queue}:intermediate"):
+            connection.rpush(key, b"\xff\xfe")
+        connection.zadd(f"rq:wip:{QUEUE_NAME}", {b"\xff\xfe": 1.0})
+        connection.zadd("cvmfs-webhook:owed", {b"\xff\xfe": 1.0, b"debian": 1.0})
+        connection.set(f"rq:failed:{QUEUE_NAME}", "no sorted set")
+        connection.set(f"rq:finished:{QUEUE_NAME}", "no sorted set")
+        connection.delete("cvmfs-webhook:sweep")
+
+        def is_tidy() -> bool:
+            taken = connection.lrange(f"{queue}:intermediate", 0, -1)
+            owed = connection.zrange("cvmfs-webhook:owed", 0, -1)
+            return b"\xff\xfe" not in taken and owed == [REFERENCE.encode()]
+
+        wait_until(is_tidy, "the odd ids are gone")
+        assert is_running(horse)
+        worker.go()
+        jobs.wait_until_live()
+        jobs.push(OTHER)
+        jobs.wait_until_live(OTHER)
+        assert worker.process.poll() is None
+        assert worker.log.count("'debian' is dropped") == 1
+    (run,) = jobs.ledger.runs(REFERENCE)
+    assert run.outcome is Outcome.PUBLISHED
+
+
+def test_a_worker_survives_keys_of_another_type(jobs: QueueAndWorker) -> None:
+    ours = ("owed", "images", "state:queued", "events", "counters", "jobs")
+    keys = [f"cvmfs-webhook:{name}" for name in ours]
+    keys += ["rq:workers", "rq:queues", f"rq:queue:{QUEUE_NAME}"]
+    keys += [f"rq:queue:{QUEUE_NAME}:intermediate", f"rq:wip:{QUEUE_NAME}"]
+    with jobs.worker() as worker:
+        worker.go()
+        jobs.push()
+        jobs.wait_until_live()
+        for key in keys:
+            jobs.connection.delete(key)
+            jobs.connection.hset(key, b"\xff", b"\xff")
+        jobs.push(OTHER)
+        jobs.wait_until_live(OTHER)
+        assert worker.process.poll() is None
 
 
 # Dying.

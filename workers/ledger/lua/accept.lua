@@ -12,11 +12,11 @@ local answers, verdicts = {}, {}
 -- Names that nobody may publish cost a sender nothing, so their number is bounded.
 local function forget_refused()
   local key = PREFIX .. 'state:refused'
-  local surplus = redis.call('ZCARD', key) - REFUSED_KEPT
+  local surplus = ask('ZCARD', key) - REFUSED_KEPT
   if surplus <= 0 then
     return
   end
-  for _, reference in ipairs(redis.call('ZRANGE', key, 0, math.min(surplus, 10) - 1)) do
+  for _, reference in ipairs(ask('ZRANGE', key, 0, math.min(surplus, 10) - 1)) do
     local record = image(reference)
     if not record.fields.live_digest and not is_owed(record) then
       forget(reference, 'refused')
@@ -42,7 +42,7 @@ for i = 7, #ARGV, 8 do
   if unique ~= '' and verdict == 'queued' then
     -- Hashed, because what a sender calls its id may be of any length.
     local seen = PREFIX .. 'seen:' .. redis.sha1hex(source .. '\n' .. unique)
-    if not redis.call('SET', seen, '1', 'NX', 'EX', UNIQUE_SECONDS) then
+    if not ask('SET', seen, '1', 'NX', 'EX', UNIQUE_SECONDS) then
       verdict = 'duplicate'
     end
   end
@@ -73,20 +73,20 @@ end
 if json ~= '' then
   count('deliveries:' .. source)
   local index, bodies = PREFIX .. 'deliveries', PREFIX .. 'delivery'
-  redis.call('ZADD', index, delivery_time, delivery)
-  redis.call('HSET', bodies, delivery, table.concat(verdicts, ',') .. '\n' .. json)
+  ask('ZADD', index, delivery_time, delivery)
+  ask('HSET', bodies, delivery, table.concat(verdicts, ',') .. '\n' .. json)
   -- A few at a time, so that no delivery waits for the burial of thousands.
-  local surplus = math.min(redis.call('ZCARD', index) - DELIVERIES_KEPT, 10)
+  local surplus = math.min(ask('ZCARD', index) - DELIVERIES_KEPT, 10)
   local old
   if surplus > 0 then
-    old = redis.call('ZRANGE', index, 0, surplus - 1)
+    old = ask('ZRANGE', index, 0, surplus - 1)
   else
-    old = redis.call('ZRANGEBYSCORE', index, '-inf', stamp(now - DELIVERY_SECONDS),
+    old = ask('ZRANGEBYSCORE', index, '-inf', stamp(now - DELIVERY_SECONDS),
       'LIMIT', 0, 10)
   end
   if #old > 0 then
-    redis.call('ZREM', index, unpack(old))
-    redis.call('HDEL', bodies, unpack(old))
+    ask('ZREM', index, unpack(old))
+    ask('HDEL', bodies, unpack(old))
   end
 end
 return answers

@@ -7,7 +7,7 @@ for i = 2, #ARGV, 2 do
   local fields = record.fields
   local job = ''
   if not is_owed(record) then
-    redis.call('ZREM', PREFIX .. 'owed', ARGV[i])
+    ask('ZREM', PREFIX .. 'owed', ARGV[i])
   elseif is_leased(record) then
     look_after(record, number(record, 'lease_until') + 1)
   elseif number(record, 'next_try') > now then

@@ -51,9 +51,45 @@ local function stamp(seconds)
   return string.format('%.6f', seconds)
 end
 
+-- Whatever somebody else wrote into a record harms that record and nothing besides: a
+-- script that stops there could serve nobody any more.
+
+local function has_failed(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+-- redis.call, except that a key in which something else stands is put out of the way.
+local function ask(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if not has_failed(reply) then
+    return reply
+  end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then
+    redis.log(redis.LOG_WARNING, 'cvmfs-webhook: set aside ' .. key)
+    redis.call('RENAME', key, PREFIX .. 'set-aside:' .. key)
+  end
+  return redis.call(command, key, ...)
+end
+
+-- nil for what is no number that we could have written.
+local function finite(text)
+  local value = tonumber(text)
+  if value and value == value and math.abs(value) < 2 ^ 53 then
+    return value
+  end
+end
+
+-- The text of a time as it is; nil for what no calendar has.
+local function moment(text)
+  local value = finite(text)
+  if value and value >= 0 and value < 253402300800 then
+    return text
+  end
+end
+
 local function image(reference)
   local fields = {}
-  local flat = redis.call('HGETALL', PREFIX .. 'image:' .. reference)
+  local flat = ask('HGETALL', PREFIX .. 'image:' .. reference)
   for i = 1, #flat, 2 do
     fields[flat[i]] = flat[i + 1]
   end
@@ -61,7 +97,7 @@ local function image(reference)
 end
 
 local function number(record, name)
-  return tonumber(record.fields[name]) or 0
+  return finite(record.fields[name]) or 0
 end
 
 -- nil and the empty string take the field away.
@@ -90,15 +126,15 @@ local function save(record)
   end
   local key = PREFIX .. 'image:' .. record.reference
   if #set > 0 then
-    redis.call('HSET', key, unpack(set))
+    ask('HSET', key, unpack(set))
   end
   if #gone > 0 then
-    redis.call('HDEL', key, unpack(gone))
+    ask('HDEL', key, unpack(gone))
   end
 end
 
 local function look_after(record, time)
-  redis.call('ZADD', PREFIX .. 'owed', stamp(time), record.reference)
+  ask('ZADD', PREFIX .. 'owed', stamp(time), record.reference)
 end
 
 local function is_owed(record)
@@ -117,23 +153,24 @@ local function enter(record, state, reason)
   end
   local since = fields.since
   if state == 'live' then
-    since = fields.live_since
+    since = moment(fields.live_since) or since
   elseif fields.state ~= state then
     since = stamp(now)
   end
+  since = moment(since) or stamp(now)
   if fields.state == state and fields.reason == reason and fields.since == since then
     return
   end
   if fields.state and fields.state ~= state then
-    redis.call('ZREM', PREFIX .. 'state:' .. fields.state, record.reference)
+    ask('ZREM', PREFIX .. 'state:' .. fields.state, record.reference)
   end
   put(record, 'state', state)
   put(record, 'since', since)
   put(record, 'reason', reason)
   put(record, 'changed', stamp(now))
-  redis.call('ZADD', PREFIX .. 'images', stamp(now), record.reference)
-  redis.call('ZADD', PREFIX .. 'state:' .. state, stamp(now), record.reference)
-  redis.call('XADD', PREFIX .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+  ask('ZADD', PREFIX .. 'images', stamp(now), record.reference)
+  ask('ZADD', PREFIX .. 'state:' .. state, stamp(now), record.reference)
+  ask('XADD', PREFIX .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
     'time', stamp(now), 'reference', record.reference, 'state', state,
     'reason', reason or '', 'digest', fields.digest or '',
     'revision', state == 'live' and fields.revision or '')
@@ -158,33 +195,33 @@ end
 local function note_live(record)
   local fields = record.fields
   local key = PREFIX .. 'lives:' .. record.reference
-  redis.call('LPUSH', key, cjson.encode({
+  ask('LPUSH', key, cjson.encode({
     digest = fields.live_digest, since = fields.live_since or stamp(now),
     revision = fields.live_digest and fields.revision,
     repository = fields.live_digest and fields.repository,
   }))
-  redis.call('LTRIM', key, 0, LIVES_KEPT - 1)
+  ask('LTRIM', key, 0, LIVES_KEPT - 1)
 end
 
 local function was_never_live(record)
   return not record.fields.live_digest
-    and redis.call('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0
+    and ask('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0
 end
 
 -- Records of before histories were kept have none of what is live.
 local function begin_lives(record)
   if record.fields.live_digest
-    and redis.call('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0 then
+    and ask('EXISTS', PREFIX .. 'lives:' .. record.reference) == 0 then
     note_live(record)
   end
 end
 
 local function forget(reference, state)
-  redis.call('DEL', PREFIX .. 'image:' .. reference, PREFIX .. 'runs:' .. reference,
+  ask('DEL', PREFIX .. 'image:' .. reference, PREFIX .. 'runs:' .. reference,
     PREFIX .. 'lives:' .. reference)
-  redis.call('ZREM', PREFIX .. 'images', reference)
-  redis.call('ZREM', PREFIX .. 'owed', reference)
-  redis.call('ZREM', PREFIX .. 'state:' .. state, reference)
+  ask('ZREM', PREFIX .. 'images', reference)
+  ask('ZREM', PREFIX .. 'owed', reference)
+  ask('ZREM', PREFIX .. 'state:' .. state, reference)
 end
 
 -- While nothing says otherwise than that the live digest is the registry's, it is live.
@@ -202,8 +239,13 @@ local function carry(record)
   if record.fields.job then
     return ''
   end
+  local jobs = PREFIX .. 'jobs'
+  if has_failed(redis.pcall('INCR', jobs)) then
+    -- No job has had so high a number yet.
+    redis.call('SET', jobs, string.format('%d', now))
+  end
   local job = string.sub(redis.sha1hex(record.reference), 1, 20)
-    .. '-' .. redis.call('INCR', PREFIX .. 'jobs')
+    .. '-' .. redis.call('GET', jobs)
   put(record, 'job', job)
   look_after(record, now + CARRY_SECONDS)
   return job
@@ -213,7 +255,9 @@ end
 local function want(record, source, hint, forced, order)
   local fields = record.fields
   local was_owed = is_owed(record)
-  put(record, 'requested', number(record, 'requested') + 1)
+  -- More than what was ever answered, even if the count itself is lost.
+  put(record, 'requested',
+    math.max(number(record, 'requested'), number(record, 'done')) + 1)
   if not fields.done then
     put(record, 'done', 0)
   end
@@ -247,7 +291,7 @@ end
 
 local function leave_stage(record)
   local stage = record.fields.stage
-  if stage then
+  if stage and finite(record.fields.stage_since) then
     local field = 'seconds:' .. stage
     local spent = now - number(record, 'stage_since')
     put(record, field, stamp(number(record, field) + spent))
@@ -257,7 +301,10 @@ end
 -- For the metrics. The names are few and fixed: those of states, outcomes, verdicts and
 -- of the configured sources.
 local function count(name, by)
-  redis.call('HINCRBYFLOAT', PREFIX .. 'counters', name, by or 1)
+  local counters = PREFIX .. 'counters'
+  if has_failed(redis.pcall('HINCRBYFLOAT', counters, name, by or 1)) then
+    ask('HSET', counters, name, by or 1)
+  end
 end
 
 -- Write the run into the history and take the lease away.
@@ -268,8 +315,8 @@ local function end_run(record, outcome, reason, next_try)
   for name, value in pairs(fields) do
     local stage = string.match(name, '^seconds:(.+)$')
     if stage then
-      seconds[stage] = tonumber(value)
-      count('seconds:' .. stage, value)
+      seconds[stage] = finite(value)
+      count('seconds:' .. stage, finite(value) or 0)
       put(record, name, nil)
     end
   end
@@ -282,8 +329,8 @@ local function end_run(record, outcome, reason, next_try)
   put(record, 'last_run', run)
   count('runs:' .. outcome)
   local runs = PREFIX .. 'runs:' .. record.reference
-  redis.call('LPUSH', runs, run)
-  redis.call('LTRIM', runs, 0, RUNS_KEPT - 1)
+  ask('LPUSH', runs, run)
+  ask('LTRIM', runs, 0, RUNS_KEPT - 1)
   for _, name in ipairs({'lease', 'lease_until', 'lease_number', 'lease_worker',
     'run_started', 'run_source', 'stage', 'stage_since', 'progress'}) do
     put(record, name, nil)
@@ -309,7 +356,7 @@ end
 local function settle(record)
   put(record, 'done', number(record, 'requested'))
   put(record, 'next_try', nil)
-  redis.call('ZREM', PREFIX .. 'owed', record.reference)
+  ask('ZREM', PREFIX .. 'owed', record.reference)
 end
 
 -- The process that held the lease is dead. Returns the job to enqueue or ''.

@@ -14,7 +14,7 @@ local fields = record.fields
 if not live and not fields.live_digest then
   return 'same'
 end
-if fields.live_digest and fields.repository ~= repository then
+if fields.live_digest and fields.repository and fields.repository ~= repository then
   return 'elsewhere'
 end
 if fields.repository == repository and number(record, 'revision') > revision then
@@ -50,7 +50,7 @@ if live then
       put(record, name, there[name])
     end
   end
-  if is_other then
+  if is_other or not fields.repository or not fields.revision then
     put(record, 'repository', repository)
     put(record, 'revision', revision)
   end

@@ -1,6 +1,6 @@
 -- ARGV: clock. Returns in how many seconds something owed is due, '' for nothing.
 
-local first = redis.call('ZRANGE', PREFIX .. 'owed', 0, 0, 'WITHSCORES')
+local first = ask('ZRANGE', PREFIX .. 'owed', 0, 0, 'WITHSCORES')
 if #first == 0 then
   return ''
 end

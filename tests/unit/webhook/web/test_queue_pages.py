@@ -1,6 +1,7 @@
 """The pages of the queue: for the operator, and to look at only."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from rq.serializers import JSONSerializer
 from tests.support.harness.web_app import OPERATOR, WebApp
 from webhook.web import queue_pages
 from webhook.web.login import Login
-from workers.ledger import EndedSessions
+from workers.jobqueue import QUEUE_NAME
+from workers.ledger import Accepted, EndedSessions, Verdict
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
 
@@ -172,3 +174,32 @@ def test_a_hostile_text_of_a_job_reaches_the_page_as_text(
     assert "<" not in web.client.get(data, headers=OPERATOR).text
     policy = web.client.get("/queue/", headers=OPERATOR).headers
     assert "'unsafe-inline'" not in policy["Content-Security-Policy"].split("style")[0]
+
+
+def test_what_rq_cannot_read_is_left_out_and_all_else_shown(web: WebApp) -> None:
+    connection = web.connection
+    for job_id in ("good", "odd"):
+        accepted = Accepted("a.example/b:c", Verdict.QUEUED, "allowed", job_id)
+        web.queue.enqueue_accepted([accepted])
+    queue = f"rq:queue:{QUEUE_NAME}"
+    jobs = f"/queue/0/data/jobs/{QUEUE_NAME}/queued/8/asc/1.json"
+    paths = (jobs, "/queue/", "/queue/0/data/queues.json", "/queue/0/data/workers.json")
+    damages: list[Callable[[], object]] = [
+        lambda: connection.hset("rq:job:odd", "data", b"\xff"),
+        lambda: connection.hset("rq:job:good", "unknown", b"\xff"),
+        lambda: connection.rpush(queue, b"\xff\xfe"),
+        lambda: connection.sadd("rq:queues", b"\xff\xfe", "garbage"),
+        lambda: connection.sadd("rq:workers", b"\xff\xfe", "rq:worker:a"),
+        lambda: connection.hset("rq:worker:a", "birth", b"\xff"),
+        lambda: connection.zadd(f"rq:failed:{QUEUE_NAME}", {b"\xff": 9e9}),
+        lambda: connection.set(f"rq:finished:{QUEUE_NAME}", "no set"),
+    ]
+    for damage in damages:
+        damage()
+        for path in paths:
+            answer = web.client.get(path, headers=OPERATOR)
+            assert answer.status_code == 200, (path, answer.text)
+        shown = web.client.get(jobs, headers=OPERATOR).get_json()["jobs"]
+        assert "good" in {job["id"] for job in shown}
+    gone = web.client.get("/queue/0/data/job/odd.json", headers=OPERATOR)
+    assert gone.status_code == 404

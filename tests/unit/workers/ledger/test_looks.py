@@ -5,6 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.harness.ledger import LedgerDriver
+from tests.support.tools.programs import free_port
+from workers.jobqueue.connection import connect_url
 from workers.ledger import LedgerUnavailable, Looks
 from workers.ledger.looks import Seen, Told
 
@@ -91,9 +93,36 @@ def test_the_last_question_is_remembered(looks: Looks, driver: LedgerDriver) -> 
     assert looks.last_asked() == driver.clock() - 5
 
 
-def test_a_server_that_is_gone_is_our_own_error(driver: LedgerDriver) -> None:
-    looks = Looks(driver.connection, clock=driver.clock)
+def test_a_server_that_is_gone_is_our_own_error() -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    with connect_url(url, patience_seconds=0.1) as connection:
+        looks = Looks(connection, clock=lambda: 1.0)
+        for ask in (looks.times, lambda: looks.remember(A, Seen())):
+            with pytest.raises(LedgerUnavailable):
+                ask()
+
+
+@pytest.mark.parametrize("odd", [b"\xff\xfe", b"garbage", b"nan", b"[]", b"{}", b""])
+def test_what_others_wrote_counts_as_never_seen(
+    looks: Looks, driver: LedgerDriver, odd: bytes
+) -> None:
+    looks.remember(B, Seen(frozenset({"v1"})))
+    driver.connection.set(f"cvmfs-webhook:look:{A}", odd)
+    driver.connection.set("cvmfs-webhook:asked", odd)
+    driver.connection.zadd("cvmfs-webhook:looks", {odd: 5.0})
+    assert looks.seen(A) is None
+    assert looks.seen(B) == Seen(frozenset({"v1"}))
+    assert looks.last_asked() is None
+    assert looks.times()[B] == driver.clock()
+    assert b"\xff\xfe".decode(errors="surrogateescape") not in looks.times()
+
+
+def test_another_type_of_value_is_put_aside(looks: Looks, driver: LedgerDriver) -> None:
+    for key in (f"look:{A}", "asked"):
+        driver.connection.rpush(f"cvmfs-webhook:{key}", "no text")
     driver.connection.set("cvmfs-webhook:looks", "no sorted set")
-    for ask in (looks.times, lambda: looks.remember(A, Seen())):
-        with pytest.raises(LedgerUnavailable):
-            ask()
+    assert (looks.times(), looks.seen(A), looks.last_asked()) == ({}, None, None)
+    looks.remember(A, Seen())
+    assert looks.times() == {A: driver.clock()}
+    kept = driver.connection.get("cvmfs-webhook:set-aside:cvmfs-webhook:looks")
+    assert kept == b"no sorted set"
