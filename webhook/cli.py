@@ -16,7 +16,7 @@ from webhook.commands.repository.gc import gc
 from webhook.commands.repository.look import repository
 from webhook.commands.repository.prune import prune
 from webhook.commands.repository.tags import resign_command, rollback, tag
-from webhook.commands.service import serve, up, worker
+from webhook.commands.service import serve, show_setup, up, worker
 from webhook.commands.steering import remove, restore
 
 
@@ -28,6 +28,7 @@ def main() -> None:
 
 for command in (
     up,
+    show_setup,
     serve,
     worker,
     reconcile,

@@ -18,7 +18,7 @@ from tests.support.repositories.s3_server import (
     S3Server,
     s3_server,
 )
-from webhook.machine.up import welcome
+from webhook.machine.setup import setup_lines
 from webhook.web.cvmfs_files import local_roots
 from workers.care.repository import check_repository, create_missing_repositories
 from workers.config import Config, load_config
@@ -138,7 +138,7 @@ def test_a_bucket_without_conditions_is_refused_at_start(
 def test_clients_are_told_to_read_the_bucket_itself(
     config: Config, server: S3Server
 ) -> None:
-    text = welcome(config)
+    text = "\n".join(setup_lines(config)) + "\n"
     assert f"CVMFS_SERVER_URL={server.url}/{BUCKET}/cvmfs/{FQRN}\n" in text
     assert f"allowed to get objects under s3://{BUCKET}/cvmfs/{FQRN}/" in text
     assert SECRET_KEY not in text

@@ -1,4 +1,4 @@
-"""``up``, ``serve`` and ``worker``: the long-running parts."""
+"""``up``, ``serve`` and ``worker``: the long-running parts; ``show-setup`` for them."""
 
 from pathlib import Path
 
@@ -8,11 +8,14 @@ from click.core import ParameterSource
 from webhook.commands.frame import (
     DONE,
     config_option,
+    json_option,
     lead_jobs_to,
+    print_json,
     read_config,
     reports_errors,
     start_logging,
 )
+from webhook.machine.setup import setup_json, setup_lines
 from webhook.machine.up import up as run_everything
 from webhook.server import listening_on, run_server
 from workers import jobs
@@ -70,6 +73,23 @@ def serve(*, listen: str | None, config_path: Path | None) -> int:
     config = listening_on(read_config(config_path), listen)
     start_logging(config)
     run_server(config)
+    return DONE
+
+
+@click.command()
+@json_option
+@config_option
+@reports_errors
+def show_setup(*, as_json: bool, config_path: Path | None) -> int:
+    """Print what to paste elsewhere: URLs, secrets, how to mount, the operator's token.
+
+    It asks nobody: the configuration alone says it.
+    """
+    config = read_config(config_path)
+    if as_json:
+        print_json(setup_json(config))
+    else:
+        click.echo("\n".join(setup_lines(config)))
     return DONE
 
 

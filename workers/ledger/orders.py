@@ -4,7 +4,7 @@ An order is a line of text, which the ledger keeps and hands to the run that ans
 request. The newest request wins, whatever it wants: a push after a removal publishes.
 """
 
-from workers.reference import InvalidReference, parse_digest
+from workers.reference import parse_digest
 
 REMOVE = "remove"
 """Nothing is to be published under the reference any more."""
@@ -28,13 +28,7 @@ def restore(digest: str) -> str:
 
 
 def restored_digest(order: str | None) -> str | None:
-    """Return the digest that is to be restored, if that is the order.
-
-    An order that is none of ours asks for nothing besides a look at the registry.
-    """
+    """Return the digest that is to be restored, if that is the order."""
     if order is None or not order.startswith(_RESTORE):
         return None
-    try:
-        return parse_digest(order.removeprefix(_RESTORE))
-    except InvalidReference:
-        return None
+    return order.removeprefix(_RESTORE)

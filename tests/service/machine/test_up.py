@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,14 +28,15 @@ from workers.ledger import Ledger
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
 # Printed last, so all that an operator needs stands before it.
-LAST_WORDS = "The operator's token: "
+LAST_WORDS = ("The operator's token: ", " show-setup --config ")
 
 
 class Up:
     """``up`` on a state directory, in a process of its own."""
 
-    def __init__(self, state: Path, port: int) -> None:
+    def __init__(self, state: Path, port: int, umask: int = -1) -> None:
         self.state = state
+        self.umask = umask
         self.url = f"http://127.0.0.1:{port}"
         self.command = [sys.executable, "-m", "webhook.cli", "up"]
         self.command += ["--state", str(state), "--listen", f"127.0.0.1:{port}"]
@@ -44,9 +46,18 @@ class Up:
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self.command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                umask=self.umask,
             )
-        wait_until(lambda: LAST_WORDS in self.log.read_text()[before:], "it runs")
+
+        def has_begun() -> bool:
+            said = self.log.read_text()[before:]
+            return any(words in said for words in LAST_WORDS)
+
+        wait_until(has_begun, "it runs")
         wait_until(self.is_ready, "it is ready")
         return self
 
@@ -126,6 +137,39 @@ def test_up_prints_what_to_paste_and_what_it_prints_works(running: Up) -> None:
     assert (running.state / "keys" / f"{FQRN}.pub").exists()
     published = requests.get(f"{running.url}/cvmfs/{FQRN}/.cvmfspublished", timeout=10)
     assert published.ok
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_secrets_are_for_us_alone_and_the_repository_for_everybody(
+    tmp_path: Path, umask: int
+) -> None:
+    with Up(tmp_path / "state", free_port(), umask) as up:
+        state, storage = up.state, up.state / "cvmfs"
+        for path in (state, *state.rglob("*")):
+            status = path.lstat()
+            kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+            is_public = storage in (path, *path.parents) and path.name != "publish.lock"
+            if path == state / "keys":
+                assert mode == 0o755, path
+            elif path.suffix in {".pub", ".crt"}:
+                assert mode == 0o444, path
+            elif kind == stat.S_IFDIR:
+                assert mode == (0o755 if is_public else 0o700), path
+            elif is_public:
+                assert mode == 0o644, path
+            else:
+                assert mode & 0o177 == 0, path
+        asked = [*up.command[:3], "show-setup", "--config", f"{state}/config.yaml"]
+        shown = subprocess.run(asked, check=True, capture_output=True, text=True)
+        assert shown.stdout in up.log.read_text()
+        first = len(up.log.read_text())
+        assert up.end() == 0
+        with up:
+            later = up.log.read_text()[first:]
+        token = shown.stdout.rpartition(" ")[2].strip()
+        assert len(token) > 20
+        assert token not in later
+        assert f" show-setup --config {state}/config.yaml" in later
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from workers.cvmfs.errors import InvalidKeys
+from workers.cvmfs.storage.local import make_public_folder
 from workers.cvmfs.values.fqrn import check_fqrn
 
 _BITS = 2048
@@ -256,7 +257,7 @@ def _read(path: Path) -> bytes:
 
 def _write_draft(fqrn: str, directory: Path, files: dict[str, bytes]) -> None:
     """Write a set and call it complete, unless another complete one waits there."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_public_folder(directory.absolute())  # public keys are for everybody
     draft = Path(tempfile.mkdtemp(prefix=f".{fqrn}-", dir=directory))
     try:
         for suffix, content in files.items():

@@ -12,7 +12,7 @@ is more than an hour old: once an hour for whatever images share.
 """
 
 # An image has tens of thousands of files; a Path for each would cost too much.
-# ruff: noqa: PTH103, PTH104, PTH108, PTH116, PTH123
+# ruff: noqa: PTH104, PTH108, PTH116, PTH123
 
 import ctypes
 import fcntl
@@ -90,7 +90,7 @@ class LocalStorage:
         """Make ``data/00`` to ``data/ff`` and ``data/txn``, 257 folders in all."""
         try:
             for name in ("txn", *(f"{number:02x}" for number in range(256))):
-                os.makedirs(f"{self._root}/data/{name}", exist_ok=True)
+                make_public_folder(Path(f"{self._root}/data/{name}"))
         except OSError as error:
             raise _refusal("data", error) from error
 
@@ -224,7 +224,8 @@ class LocalStorage:
         """
         path = f"{self._root}/{_LOCK_FILE}"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # Who may open it could hold up every commit.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if os.geteuid() == 0:
                 owner = os.stat(os.path.dirname(path))  # noqa: PTH120
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -322,8 +323,25 @@ def _folder(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+def make_public_folder(path: Path) -> None:
+    """Make a folder that everybody may read, and those above it, whatever the umask.
+
+    What is there already stays as it is.
+    """
+    if path.is_dir():
+        return
+    make_public_folder(path.parent)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o755)
+        path.chmod(0o755)
+
+
 def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    """Create a file that a web server of another account may serve, too."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    os.fchmod(descriptor, 0o644)
+    return descriptor
 
 
 def _is_there(path: str, size: int) -> bool:

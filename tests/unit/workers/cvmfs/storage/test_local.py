@@ -1,4 +1,5 @@
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -199,3 +200,31 @@ def test_what_a_dead_writer_left_is_swept_away_with_the_next_commit(
         "publish.lock",
         "put-young",
     }
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_everybody_may_read_a_repository_and_nobody_hold_its_lock(
+    tmp_path: Path, umask: int
+) -> None:
+    root = tmp_path / "srv" / "repository"
+    storage = LocalStorage(root)
+    before = os.umask(umask)
+    try:
+        storage.prepare()
+        storage.put("data/00/object", b"object")
+        storage.replace(".cvmfspublished", b"manifest")
+        with storage.stage() as staged:
+            staged.write(b"staged")
+            staged.publish("data/01/object")
+        with storage.lock():
+            pass
+    finally:
+        os.umask(before)
+    for path in tmp_path.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if path.is_dir():
+            assert mode == 0o755, path
+        elif path.name == "publish.lock":
+            assert mode == 0o600, path
+        else:
+            assert mode == 0o644, path
