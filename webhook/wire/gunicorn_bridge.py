@@ -6,8 +6,10 @@ reads from a socket or writes to one.
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 from gunicorn.config import Config
@@ -88,7 +90,14 @@ class WsgiRunner:
         # The published types are those of an older gunicorn.
         parser: Any = RequestParser(self._settings, _source(request, is_whole), peer)
         try:
-            stays: bool = self._run(parser, buffer, peer, here, is_whole and may_stay)
+            stays: bool = self._run(
+                parser,
+                buffer,
+                peer,
+                here,
+                is_whole=is_whole,
+                may_stay=is_whole and may_stay,
+            )
             # If gunicorn sees the end of the request elsewhere, it is not used again.
             return (
                 stays and parser.finish_body() and not parser.unreader.take_buffered()
@@ -113,13 +122,19 @@ class WsgiRunner:
         buffer: ResponseBuffer,
         peer: Address,
         here: Address,
-        may_stay: bool,  # noqa: FBT001 - computed
+        *,
+        is_whole: bool,
+        may_stay: bool,
     ) -> bool:
         request = next(parser)
         # The server has said so already, if it waited for the body.
         request._expected_100_continue = False  # noqa: SLF001
         response, environ = _create(request, buffer, peer, here, self._settings)
         environ["wsgi.multithread"] = True
+        _as_path(request, environ)
+        if is_whole:
+            # What is wrong with it is said here, and not by whoever reads it.
+            environ["wsgi.input"] = BytesIO(request.body.read())
         if not may_stay:
             response.force_close()
         parts = self._application(environ, response.start_response)
@@ -134,6 +149,17 @@ class WsgiRunner:
             if hasattr(parts, "close"):
                 parts.close()
         return not response.should_close()
+
+
+def _as_path(request: Any, environ: dict[str, Any]) -> None:
+    """Let the application see a target with scheme and host as its path.
+
+    Source: RFC 9112, section 3.2.2; the host of the target counts.
+    """
+    scheme, mark, rest = request.uri.partition("://")
+    if mark and scheme.lower() in {"http", "https"}:
+        environ["HTTP_HOST"] = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
 
 
 def _source(request: bytes, is_whole: bool) -> Iterator[bytes]:  # noqa: FBT001

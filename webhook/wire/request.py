@@ -12,12 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from gunicorn.util import split_request_uri
+
 # More than gunicorn takes for a line; many senders send less than one kilobyte in all.
 LONGEST_HEAD = 32_768
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 # Any number of digits, leading zeros among them; white space before an extension only.
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]+)(?:[ \t]*;.*)?", re.DOTALL)
+# The same while its end has not come.
+_BEGUN_CHUNK_SIZE = re.compile(
+    rb"[0-9a-fA-F]*(?:(?<=[0-9a-fA-F])(?:[ \t]*(?:;.*)?\r?))?", re.DOTALL
+)
 _LONGEST_CHUNK_LINE = 4096
 
 
@@ -31,6 +37,10 @@ class TooLarge(ValueError):
     def __init__(self, status: int) -> None:
         super().__init__(f"too large: {status}")
         self.status = status
+
+
+class BadChunks(ValueError):
+    """A body is said to come in chunks, and what comes is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,17 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded and without the query, as the application sees."""
-        return unquote(self.target.partition("?")[0])
+        """The path, percent-decoded and without the query, as the application sees.
+
+        Of a target with scheme and host, too, as proxies are sent it (RFC 9112, 3.2.2).
+        """
+        try:
+            # Gunicorn's own, so that both see the same path.
+            parts = split_request_uri(self.target)
+        except ValueError:
+            return ""  # which gunicorn refuses
+        # Routes are found however many slashes come before them.
+        return "/" + unquote(parts.path).lstrip("/")
 
     @property
     def is_asking(self) -> bool:
@@ -132,12 +151,14 @@ class RequestBuffer:
 
         Raises:
             TooLarge: the chunks of the body take much more than that.
+            BadChunks: they are none.
         """
         head = self.head
-        if head is None:
+        if head is None or (head.length is None and not largest):
+            # Of a peer from whom nothing is taken the chunks are not looked at either.
             return False
         if self._end is None:
-            self._end = self._found_end(head)
+            self._end = self._found_end(head, largest)
         if self._end is not None:
             return True
         # Each chunk has a line around it, and some senders make small ones.
@@ -156,27 +177,33 @@ class RequestBuffer:
         self._seen, self._end, self.head = 0, None, None
         return request
 
-    def _found_end(self, head: RequestHead) -> int | None:
+    def _found_end(self, head: RequestHead, largest: int) -> int | None:
         if not head.is_plain:
             return len(self._bytes)
         if head.length is not None:
             end = head.size_bytes + head.length
             return end if end <= len(self._bytes) else None
-        return self._end_of_chunks()
+        return self._end_of_chunks(largest)
 
-    def _end_of_chunks(self) -> int | None:
+    def _end_of_chunks(self, largest: int) -> int | None:
         """Go from chunk to chunk, on from where the last call has stopped."""
         while (line_end := self._bytes.find(b"\r\n", self._seen)) >= 0:
             size = _CHUNK_SIZE.fullmatch(self._bytes, self._seen, line_end)
             if size is None:
-                # Gunicorn will say what is wrong with it.
-                return len(self._bytes)
+                raise BadChunks("no size of a chunk")
             length = int(size[1], 16)
+            if length > largest:
+                raise TooLarge(413)
             if length == 0:
                 return self._end_of_trailers(line_end)
-            if line_end + 2 + length + 2 > len(self._bytes):
+            end = line_end + 2 + length
+            if not b"\r\n".startswith(self._bytes[end : end + 2]):
+                raise BadChunks("no end of a chunk")
+            if end + 2 > len(self._bytes):
                 return None
-            self._seen = line_end + 2 + length + 2
+            self._seen = end + 2
+        if _BEGUN_CHUNK_SIZE.fullmatch(self._bytes, self._seen) is None:
+            raise BadChunks("no size of a chunk")
         return None
 
     def _end_of_trailers(self, line_end: int) -> int | None:

@@ -22,7 +22,7 @@ from threading import Lock
 from webhook.wire.connection import Connection, ConnectionState, WorkerPool
 from webhook.wire.gunicorn_bridge import WsgiRunner, refusal
 from webhook.wire.limits import PeerLimits, RequestPolicy
-from webhook.wire.request import RequestHead, TooLarge
+from webhook.wire.request import BadChunks, RequestHead, TooLarge
 from webhook.wire.response import ResponseSender
 
 log = logging.getLogger(__name__)
@@ -205,6 +205,9 @@ class HttpServer:
             is_whole = request.is_whole(largest)
         except TooLarge as exc:
             self._refuse(connection, exc.status, "the request is too large")
+            return
+        except BadChunks:
+            self._refuse(connection, 400, "the request is not readable")
             return
         is_welcome = largest if head.length is None else 0 < head.length <= largest
         if is_whole or not is_welcome:

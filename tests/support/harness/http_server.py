@@ -156,6 +156,14 @@ class Pages:
             self.read.append(request.get_data())
             return "taken", 202
 
+        @app.get("/where/<name>")
+        def where(name: str) -> dict[str, str]:
+            return {
+                "path": f"/where/{name}",
+                "query": request.query_string.decode(),
+                "host": request.host,
+            }
+
         @app.get("/file")
         def file() -> Response:
             return send_file(large, max_age=1)

@@ -13,7 +13,12 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhook.wire.request import RequestBuffer, RequestHead, TooLarge
+from webhook.wire.request import (
+    BadChunks,
+    RequestBuffer,
+    RequestHead,
+    TooLarge,
+)
 
 MANY = 1_000_000
 REST = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n" * 3
@@ -119,7 +124,7 @@ def our_end(stream: bytes, step: int) -> tuple[RequestHead, int] | None:
         try:
             request.feed(stream[start : start + step])
             is_whole = request.is_whole(MANY)
-        except TooLarge:
+        except (TooLarge, BadChunks):
             return None
         head = request.head
         if is_whole and head is not None:

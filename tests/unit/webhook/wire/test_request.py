@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.wire.request import LONGEST_HEAD, RequestBuffer, RequestHead, TooLarge
+from webhook.wire.request import (
+    LONGEST_HEAD,
+    BadChunks,
+    RequestBuffer,
+    RequestHead,
+    TooLarge,
+)
 
 MANY = 1_000_000
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -41,12 +47,16 @@ def test_requests_are_told_apart_wherever_they_are_cut(
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-def test_any_bytes_either_wait_or_make_a_request(junk: bytes, cuts: list[int]) -> None:
+def test_any_bytes_wait_or_make_a_request_or_none(junk: bytes, cuts: list[int]) -> None:
     request = RequestBuffer()
     request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     for cut in sorted(cuts):
         request.feed(junk[:cut])
-        if request.is_whole(MANY):
+        try:
+            is_whole = request.is_whole(MANY)
+        except (BadChunks, TooLarge):
+            return
+        if is_whole:
             assert request.take()
             return
 
@@ -102,3 +112,50 @@ def test_chunks_without_an_end_are_too_large(chunk: bytes) -> None:
     with pytest.raises(TooLarge) as caught:
         request.is_whole(100_000)
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://h/hooks/hub/s?x", "/hooks/hub/s"),
+        ("HTTPS://user@h:1/a%20b#c", "/a b"),
+        ("http://h", "/"),
+        ("//hooks/hub", "/hooks/hub"),
+        ("/hooks/hub#x", "/hooks/hub"),
+        ("/a?b=http://h/c", "/a"),
+        ("http://[h/hooks/hub", ""),
+    ],
+)
+def test_the_path_is_what_the_application_is_given(target: str, path: str) -> None:
+    head = RequestHead.read(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert head.path == path
+
+
+@pytest.mark.parametrize(
+    "body", [b"x", b"5 x", b";", b"5\r\nhelloX", b"5\n", b"\r\n", b"-1\r\n", b"5 \r\n"]
+)
+def test_what_is_no_chunk_is_not_waited_for(body: bytes) -> None:
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    with pytest.raises(BadChunks):
+        request.is_whole(MANY)
+
+
+@pytest.mark.parametrize("body", [b"", b"5", b"5;a", b"5 ", b"5\r", b"5\r\nhello\r"])
+def test_a_chunk_that_may_go_on_is_waited_for(body: bytes) -> None:
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    assert not request.is_whole(MANY)
+
+
+def test_a_chunk_that_is_too_large_is_not_waited_for() -> None:
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n")
+    with pytest.raises(TooLarge):
+        request.is_whole(0xFFE)
+
+
+def test_chunks_of_whom_nothing_is_taken_from_are_not_looked_at() -> None:
+    request = RequestBuffer()
+    request.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense")
+    assert not request.is_whole(0)
