@@ -10,9 +10,19 @@ Each leaf stands beside the code that raises it. A message is one line that name
 thing, with the offending value, and the mend; the author of an image reads it as it is.
 """
 
+from typing import ClassVar
+
 
 class WorkerError(Exception):
-    """Anything that a person is told about: its text is the one-line reason."""
+    """Anything that a person is told about: its text is the one-line reason.
+
+    Attributes:
+        is_open: anybody may read the text, because it speaks of nothing but the image
+            and what its author did. What else may name machines, addresses and projects
+            of others is for the operator; a class that does not say is.
+    """
+
+    is_open: ClassVar[bool] = False
 
 
 class TransientError(WorkerError):

@@ -8,6 +8,8 @@ _SHOWN_LENGTH = 200
 class ImageRejected(PermanentError):
     """An image that is not published, with the reason its author can act on."""
 
+    is_open = True
+
 
 def printable(name: bytes | str) -> str:
     """Return a name as text for a message, control characters escaped, cut short."""

@@ -6,6 +6,7 @@ RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`
 from workers.ledger.ended_sessions import EndedSessions
 from workers.ledger.ledger import Ledger
 from workers.ledger.looks import Looks, Seen, Told
+from workers.ledger.open_images import OpenImages
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
     Accepted,
@@ -49,6 +50,7 @@ __all__ = [
     "LiveImage",
     "LiveRecord",
     "Looks",
+    "OpenImages",
     "Outcome",
     "Progress",
     "Published",

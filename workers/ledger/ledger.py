@@ -272,6 +272,7 @@ class Ledger:
         *,
         digest: str | None = None,
         progress: Progress | None = None,
+        is_public: bool | None = None,
     ) -> None:
         """Say that the run has entered a stage.
 
@@ -282,21 +283,14 @@ class Ledger:
             state: RESOLVING, FETCHING, CONVERTING or PUBLISHING.
             digest: as soon as the registry gave it.
             progress: as for ``progress``.
+            is_public: as in ``ImageRecord``, as soon as the registry was asked.
         """
-        self._say(lease, state, digest, progress)
+        said = writing.stage_to_json(state, digest, progress, is_public=is_public)
+        self._call("stage", lease.reference, lease.token, said)
 
     def progress(self, lease: Lease, progress: Progress) -> None:
         """Say how far the run is. Not an event; call it at most once a second."""
-        self._say(lease, None, None, progress)
-
-    def _say(
-        self,
-        lease: Lease,
-        stage: State | None,
-        digest: str | None,
-        progress: Progress | None,
-    ) -> None:
-        said = writing.stage_to_json(stage, digest, progress)
+        said = writing.stage_to_json(None, None, progress)
         self._call("stage", lease.reference, lease.token, said)
 
     def is_overtaken(self, lease: Lease) -> bool:

@@ -3,7 +3,7 @@
 What others have written into it is passed over or put aside, see ``odd.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 import redis
@@ -61,9 +61,25 @@ def page(
 ) -> ImagePage:
     """Return a part of the listing; see ``Ledger.images``."""
     key = f"{PREFIX}images" if state is None else f"{PREFIX}state:{state}"
-    if search:
+    return page_of(connection, key, offset, limit, search)
+
+
+def page_of(
+    connection: redis.Redis,
+    key: str,
+    offset: int,
+    limit: int,
+    search: str | None,
+    hidden: Collection[str] = (),
+) -> ImagePage:
+    """Return a part of the listing under ``key``, as if it had none of ``hidden``."""
+    if search or hidden:
         every = typed(connection, key, lambda: connection.zrevrange(key, 0, -1))
-        found = [name for name in map(as_text, every) if search in name]
+        found = [
+            name
+            for name in map(as_text, every)
+            if (search or "") in name and name not in hidden
+        ]
         total = len(found)
         shown = found[offset : offset + limit]
     else:

@@ -111,6 +111,7 @@ def run_from_json(text: str) -> RunRecord:
         source=values.text(run.get("source", "")),
         worker=values.text(run.get("worker", "")),
         seconds_by_stage=dict(_stage(*spent) for spent in run["seconds"].items()),
+        is_reason_open=run.get("is_reason_open") is True,
     )
 
 
@@ -137,6 +138,7 @@ def decoders(record: type) -> Mapping[str, Callable[[str], Any]]:
         str: values.line,
         int: values.count,
         float: values.time,
+        bool: values.flag,
         State: State,
         Hint: hint_from_json,
         Progress: _progress,

@@ -201,6 +201,8 @@ class RunResult:
             before.
         restored_instead_of: the registry's digest, where another is live in its place.
         gone_since: when the registry was first found not to have it any more.
+        is_public: as in ``ImageRecord``; None: nothing was learnt of that.
+        is_reason_open: as in ``ImageRecord``.
     """
 
     outcome: Outcome
@@ -212,6 +214,8 @@ class RunResult:
     next_try: float | None = None
     restored_instead_of: str | None = None
     gone_since: float | None = None
+    is_public: bool | None = None
+    is_reason_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,7 @@ class RunRecord:
         attempt: 1 for the first run for this number.
         source: where the request came from.
         seconds_by_stage: time spent in each state that has ended.
+        is_reason_open: as in ``ImageRecord``.
     """
 
     id: str
@@ -239,6 +244,7 @@ class RunRecord:
     source: str = ""
     worker: str = ""
     seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+    is_reason_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +296,11 @@ class ImageRecord:
         moved_since: when the name began to lead to ``live_digest``. Publishing the same
             again, in other formats for instance, does not alter it.
         last_run: the current run while one runs, else the one before.
+        is_public: the registry has let a client without credentials have it; until a
+            later look finds otherwise.
+        was_live: it is live, or was once: CVMFS has shown its name to everybody.
+        is_reason_open: anybody may read the reason, because it speaks of nothing but
+            the image. False for what names a machine, an address or somebody else.
     """
 
     reference: str
@@ -317,6 +328,9 @@ class ImageRecord:
     restored_instead_of: str | None = None
     gone_since: float | None = None
     moved_since: float | None = None
+    is_public: bool = False
+    was_live: bool = False
+    is_reason_open: bool = False
 
     @property
     def is_owed(self) -> bool:

@@ -58,6 +58,13 @@ def count(value: object) -> int:
     return int(value) if isinstance(value, str | int) else int(found)
 
 
+def flag(value: object) -> bool:
+    """Return what a field says that is there, as 1, or is not."""
+    if value != "1":
+        raise ValueError(f"{value!r:.50} is no flag")
+    return True
+
+
 def json_object(said: str) -> dict[str, Any]:
     """Return a JSON object."""
     value = json.loads(said)

@@ -61,11 +61,16 @@ def progress_to_json(progress: Progress) -> str:
 
 
 def stage_to_json(
-    stage: State | None, digest: str | None, progress: Progress | None
+    stage: State | None,
+    digest: str | None,
+    progress: Progress | None,
+    *,
+    is_public: bool | None = None,
 ) -> str:
     """Encode what a run says of itself, for ``stage.lua``."""
     how_far = None if progress is None else progress_to_json(progress)
-    return _to_json({"stage": stage, "digest": digest, "progress": how_far})
+    said = {"stage": stage, "digest": digest, "progress": how_far}
+    return _to_json({**said, "is_public": is_public})
 
 
 def result_to_json(result: RunResult) -> str:

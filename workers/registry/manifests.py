@@ -38,6 +38,8 @@ _SAYS_NOTHING = frozenset(
 class UnsupportedManifest(PermanentError):
     """A manifest of a kind that we do not read, or one at odds with itself."""
 
+    is_open = True
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestDescriptor:

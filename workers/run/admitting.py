@@ -6,7 +6,7 @@ registry and the image itself can say.
 
 from collections.abc import Sequence
 
-from workers.errors import PermanentError, TransientError
+from workers.errors import PermanentError, TransientError, WorkerError
 from workers.formats.formats import formats_named
 from workers.formats.paths import image_path
 from workers.images.rejected import ImageRejected
@@ -14,13 +14,19 @@ from workers.images.resolved import ResolvedImage
 from workers.policy import PolicyFile, Rule
 from workers.publishing.publisher import Publisher
 from workers.reference import Reference
-from workers.registry import RegistryClient
+from workers.registry import RegistryClient, UnsupportedManifest
 
 _LONGEST_NAME = 255  # Linux, NAME_MAX; a repository's catalogs hold no more either
 
 
 class Refused(PermanentError):
     """The policy does not let this image in."""
+
+    is_open = True
+
+
+class NotPublic(Refused):
+    """Nobody but us can pull this image, and its rule does not want it then."""
 
 
 class PolicyUnusable(TransientError):
@@ -75,7 +81,7 @@ def check_private(client: RegistryClient, reference: Reference, rule: Rule) -> N
     if rule.private == "allow":
         return
     if not client.is_public(reference):
-        raise Refused(
+        raise NotPublic(
             f"{reference} cannot be pulled without a login and CVMFS is world-readable;"
             " a rule with `private: allow` would publish it"
         )
@@ -106,11 +112,21 @@ def check_withheld(
     withheld = client.withheld(reference, manifests, parts)
     if withheld is not None:
         part = parts.get(withheld, f"the manifest {withheld[:19]}…")
-        raise Refused(
+        raise NotPublic(
             f"{part} of {reference} cannot be pulled without a login and CVMFS is "
             "world-readable; make it public, or let a rule with `private: allow` "
             "publish it"
         )
+
+
+def is_public(client: RegistryClient, reference: Reference) -> bool | None:
+    """Tell whether a client without credentials gets an image; None: nobody says."""
+    try:
+        return client.is_public(reference)
+    except UnsupportedManifest:
+        return True  # it was given, whatever it is
+    except WorkerError:
+        return None
 
 
 def check_labels(image: ResolvedImage, rule: Rule) -> None:

@@ -100,12 +100,22 @@ class Heartbeat:
         if self._why_stop is not None:
             raise self._why_stop
 
-    def stage(self, state: State, *, digest: str | None = None) -> None:
+    def stage(
+        self,
+        state: State,
+        *,
+        digest: str | None = None,
+        is_public: bool | None = None,
+    ) -> None:
         """Say that the work has entered a stage; raises LedgerUnavailable."""
 
         def say() -> None:
             self._ledger.stage(
-                self._lease, state, digest=digest, progress=self._progress
+                self._lease,
+                state,
+                digest=digest,
+                progress=self._progress,
+                is_public=is_public,
             )
 
         self._patiently(say)

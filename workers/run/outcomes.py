@@ -1,11 +1,12 @@
 """The work of a run, and the one result that the ledger is told of it."""
 
 import logging
+from dataclasses import replace
 
-from workers.errors import WorkerError
+from workers.errors import TransientError, WorkerError
 from workers.jobqueue import JOB_SECONDS, OutOfTime
 from workers.ledger import LedgerUnavailable, Outcome, RunResult, orders
-from workers.run.admitting import Refused
+from workers.run.admitting import NotPublic, Refused, is_public
 from workers.run.expire import expire
 from workers.run.heartbeat import LeaseLost, Overtaken
 from workers.run.publish import publish
@@ -30,20 +31,37 @@ def end(run: Run) -> RunResult:
         raise
     except Overtaken:
         reason = "a newer push was waiting"
-        return RunResult(Outcome.SUPERSEDED, run.digest, reason)
+        return RunResult(Outcome.SUPERSEDED, run.digest, reason, is_reason_open=True)
     except Refused as error:
-        return RunResult(Outcome.REFUSED, run.digest, str(error))
+        return RunResult(
+            Outcome.REFUSED,
+            run.digest,
+            str(error),
+            is_public=False if isinstance(error, NotPublic) else None,
+            is_reason_open=error.is_open,
+        )
     except WorkerError as error:
-        return after_error(error, run.digest, run.lease.attempt)
+        result = after_error(error, run.digest, run.lease.attempt)
+        return replace(result, is_public=_learnt(run, error))
     except OutOfTime:
         hours = JOB_SECONDS // 3600
         reason = f"it took longer than {hours} hours; push a smaller image"
-        return RunResult(Outcome.FAILED, run.digest, reason)
+        return RunResult(Outcome.FAILED, run.digest, reason, is_reason_open=True)
     except Exception as error:  # a mistake of ours must not lose the image
         log.exception("reference=%s", run.reference)
         kind = type(error).__name__
         reason = f"internal error ({kind}); the worker's log has more"
         return after_mistake(reason, run.digest, run.lease.attempt)
+
+
+def _learnt(run: Run, error: WorkerError) -> bool | None:
+    """Say of an image that failed whether anybody could pull it, unless it is said.
+
+    So its author reads why; a registry that is in trouble is not asked once more.
+    """
+    if run.is_public is not None or isinstance(error, TransientError):
+        return None
+    return is_public(run.services.registry, run.reference)
 
 
 def _answer(run: Run) -> RunResult:

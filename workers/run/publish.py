@@ -13,6 +13,7 @@ from workers.run.admitting import (
     check_private,
     check_withheld,
     decide,
+    is_public,
 )
 from workers.run.assemble import assemble, receipt_for
 from workers.run.known import KnownFirst
@@ -53,6 +54,9 @@ def publish(run: Run) -> RunResult:
         result = unchanged(run, rule, settle(outside, live))
         return replace(result, restored_instead_of=instead_of)
     check_private(client, reference, rule)
+    if live.digest is None:  # else CVMFS has shown the name already
+        run.is_public = rule.private == "refuse" or is_public(client, reference)
+        heartbeat.stage(State.FETCHING, is_public=run.is_public)
     known = KnownFirst(publisher.published(), reference, live)
     images, missing = fetch_images(client, reference, descriptor, platforms, known)
     for image in images:
@@ -61,7 +65,9 @@ def publish(run: Run) -> RunResult:
     check_withheld(client, run.pinned, images, rule)
     heartbeat.check()
     publication, receipt = assemble(run, rule, images, receipt, live)
-    told = settle(outside, receipt)
+    settled = settle(outside, receipt)
     # A layer on its own and as a part of the whole loses the same.
-    told = list(dict.fromkeys((*publication.losses, *missing, *told)))
-    return published(run, rule, publication, run.digest, told)
+    told = list(dict.fromkeys((*publication.losses, *missing, *settled)))
+    result = published(run, rule, publication, run.digest, told)
+    # What stays outside the repository is named with what its registry says.
+    return replace(result, is_reason_open=not settled)

@@ -55,7 +55,11 @@ def remove(run: Run, reason: str) -> RunResult:
         publication = publish(publisher, [plan], run.fence())
         digest, revision = live.digest or digest, publication.revision
     return RunResult(
-        Outcome.REMOVED, digest, "; ".join((reason, *stays)), revision=revision
+        Outcome.REMOVED,
+        digest,
+        "; ".join((reason, *stays)),
+        revision=revision,
+        is_reason_open=not stays,
     )
 
 
@@ -88,7 +92,14 @@ def gone(run: Run, rule: Rule, error: ImageNotFound) -> RunResult:
         return remove(run, f"its registry has it no more, and {rule} says keep")
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
     reason = f"its registry has it no more; removed on {day} unless it comes back"
-    return RunResult(Outcome.FAILED, None, reason, next_try=until + 1, gone_since=since)
+    return RunResult(
+        Outcome.FAILED,
+        None,
+        reason,
+        next_try=until + 1,
+        gone_since=since,
+        is_reason_open=True,
+    )
 
 
 def _removal(

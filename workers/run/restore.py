@@ -67,9 +67,10 @@ def restore(run: Run, digest: str) -> RunResult:
             f"{digest[:19]}… cannot be restored: {fqrn} does not hold all of it any"
             f" more and the registry has lost it; push it again ({error})"
         ) from error
-    told = ["restored by hand", *settle(outside, receipt)]
+    settled = settle(outside, receipt)
+    told = ["restored by hand", *settled]
     result = published(run, rule, publication, digest, told)
-    return replace(result, restored_instead_of=instead_of)
+    return replace(result, restored_instead_of=instead_of, is_reason_open=not settled)
 
 
 def _upstream_digest(run: Run) -> str | None:

@@ -15,13 +15,17 @@ from workers.run.run import Run
 def published(
     run: Run, rule: Rule, publication: Publication, digest: str, told: Sequence[str]
 ) -> RunResult:
-    """Return the end of a run that made a digest live; ``told`` is said of it."""
+    """Return the end of a run that made a digest live; ``told`` is said of it.
+
+    Anybody may read that, unless the caller knows better.
+    """
     result = RunResult(
         Outcome.PUBLISHED,
         digest,
         "; ".join(told) or None,
         revision=publication.revision,
         repository=publication.repository,
+        is_reason_open=True,
     )
     return _with_what_is_live(run, rule, result)
 
@@ -39,6 +43,7 @@ def unchanged(run: Run, rule: Rule, told: Sequence[str] = ()) -> RunResult:
         "; ".join(told) or None,
         revision=revision,
         repository=fqrn,
+        is_reason_open=not told,
     )
     return _with_what_is_live(run, rule, result)
 

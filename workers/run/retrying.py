@@ -36,7 +36,9 @@ def after_error(error: WorkerError, digest: str | None, attempt: int) -> RunResu
         attempt: number of this run, from 1.
     """
     if not isinstance(error, TransientError):
-        return RunResult(Outcome.FAILED, digest, str(error))
+        return RunResult(
+            Outcome.FAILED, digest, str(error), is_reason_open=error.is_open
+        )
     is_costly = isinstance(error, DigestMismatch)
     most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
     return _try_again(str(error), digest, attempt, most, error.retry_after)

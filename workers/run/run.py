@@ -21,6 +21,8 @@ class Run:
         lease: the right to work on it.
         heartbeat: keeps the lease, and knows whether the work is still wanted.
         digest: of the image, as soon as the registry gave it.
+        is_public: whether the registry lets a client without credentials have it, as
+            soon as it was asked.
     """
 
     services: Services
@@ -28,6 +30,7 @@ class Run:
     lease: Lease
     heartbeat: Heartbeat
     digest: str | None = None
+    is_public: bool | None = None
 
     @property
     def pinned(self) -> Reference:

@@ -104,6 +104,79 @@ def test_a_layer_that_is_published_already_is_asked_for_all_the_same(
     assert runner.run(NAME).outcome is Outcome.REFUSED
 
 
+def test_strangers_may_know_of_what_the_registry_gives_to_all(
+    runner: JobRunner,
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    assert not runner.image(NAME).is_public
+    seen = []
+    runner.when_registry_is_asked(
+        "/blobs/", lambda: seen.append(runner.image(NAME).is_public)
+    )
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert seen == [True]  # while it is converted, its author sees how far it is
+    assert runner.image(NAME).was_live
+
+
+def test_what_is_private_is_not_for_strangers_before_it_is_live(
+    runner: JobRunner,
+) -> None:
+    runner.allow(private="allow")
+    push(runner, FIRST)
+    runner.registry.make_private("atlas/analysis")
+    runner.want(NAME)
+    seen = []
+    runner.when_registry_is_asked(
+        "/blobs/", lambda: seen.append(runner.image(NAME).is_public)
+    )
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert seen == [False]
+    assert runner.image(NAME).was_live
+
+
+def test_a_later_look_finds_that_an_image_has_become_private(
+    runner: JobRunner,
+) -> None:
+    runner.allow(require_label='{org.cvmfs.publish: "true"}')
+    push(runner, FIRST)
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.REFUSED
+    assert runner.image(NAME).is_public
+    assert runner.image(NAME).is_reason_open
+    runner.registry.make_private("atlas/analysis")
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.REFUSED
+    assert not runner.image(NAME).is_public
+
+
+def test_what_fails_before_it_was_asked_for_in_public_is_asked_then(
+    runner: JobRunner,
+) -> None:
+    manifest = b'{"schemaVersion": 1, "name": "atlas/analysis", "tag": "v1"}'
+    kind = "application/vnd.docker.distribution.manifest.v1+json"
+    runner.registry.push_manifest("atlas/analysis", "v1", manifest, kind)
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.FAILED
+    assert runner.image(NAME).is_public
+    assert runner.image(NAME).is_reason_open
+    runner.registry.make_private("atlas/analysis")
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.FAILED
+    assert not runner.image(NAME).is_public
+
+
+def test_what_a_registry_says_of_our_login_is_for_the_operator(
+    runner: JobRunner,
+) -> None:
+    runner.want("atlas/nothing:v1")
+    assert runner.run("atlas/nothing:v1").outcome is Outcome.FAILED
+    image = runner.image("atlas/nothing:v1")
+    assert not image.is_public
+    assert not image.is_reason_open
+    assert not runner.ledger.runs(image.reference)[0].is_reason_open
+
+
 def test_a_missing_label_is_refused_with_the_line_that_mends_it(
     runner: JobRunner,
 ) -> None:

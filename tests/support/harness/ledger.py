@@ -19,6 +19,7 @@ from workers.ledger import (
     RunResult,
     Verdict,
     Wanted,
+    orders,
 )
 
 REFERENCE = "registry.example.org/atlas/analysis:v1"
@@ -103,11 +104,36 @@ class LedgerDriver:
             ),
         )
 
-    def fail(self, reference: str = REFERENCE, reason: str = REASON) -> None:
+    def fail(
+        self,
+        reference: str = REFERENCE,
+        reason: str = REASON,
+        *,
+        is_public: bool = True,
+        is_reason_open: bool = True,
+    ) -> None:
         """Push, and end the run as a failure."""
         self.push(D1, reference)
         lease = self.begin(reference=reference)
-        self.ledger.finish(lease, RunResult(Outcome.FAILED, reason=reason))
+        result = RunResult(
+            Outcome.FAILED,
+            reason=reason,
+            is_public=is_public,
+            is_reason_open=is_reason_open,
+        )
+        self.ledger.finish(lease, result)
+
+    def push_public(self, digest: str = D1, reference: str = REFERENCE) -> None:
+        """Push what is known to be public, because it was tried before."""
+        self.fail(reference)
+        self.push(digest, reference)
+
+    def remove(self, reference: str = REFERENCE) -> None:
+        """Take away what is live."""
+        self.ledger.request(reference, source="operator", order=orders.REMOVE)
+        lease = self.begin(reference=reference)
+        result = RunResult(Outcome.REMOVED, reason="by hand", is_reason_open=True)
+        self.ledger.finish(lease, result)
 
     def make_live(
         self, digest: str = D1, reference: str = REFERENCE, size: int | None = None

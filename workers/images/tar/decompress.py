@@ -39,6 +39,8 @@ _UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 class DamagedLayer(PermanentError):
     """A layer whose compressed stream is broken though its digest is right."""
 
+    is_open = True
+
 
 class LayerStream:
     """Reads the uncompressed tar of a layer and hashes it on the way.

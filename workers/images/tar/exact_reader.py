@@ -10,6 +10,8 @@ _BLOCK = 1 << 20
 class CutShort(PermanentError):
     """A stream that ends before all that it announced has come."""
 
+    is_open = True
+
 
 class ByteStream(Protocol):
     """What this room reads from; ``read`` gives ``b""`` only at the end."""

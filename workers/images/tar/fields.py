@@ -23,6 +23,8 @@ _NEWLINE = 0x0A
 class DamagedTar(PermanentError):
     """A layer that no tar reader could read."""
 
+    is_open = True
+
 
 # Most entries of a layer share their owner, their mode and often their time.
 @lru_cache(maxsize=1024)

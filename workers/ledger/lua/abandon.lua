@@ -11,7 +11,7 @@ if ARGV[4] ~= '' then
 else
   -- Not the image's fault, so it does not count.
   local attempts = number(record, 'attempts')
-  end_run(record, 'failed', 'the worker was stopped; the image waits for another')
+  end_run(record, 'failed', 'the worker was stopped; the image waits for another', true)
   put(record, 'attempts', attempts - 1)
   enter_queued(record)
   job = carry(record)

@@ -31,7 +31,7 @@ local function refuse(reference, reason)
   end
   put(record, 'requested', number(record, 'requested'))
   put(record, 'done', number(record, 'requested'))
-  enter(record, 'refused', reason)
+  enter(record, 'refused', reason, true)
   save(record)
   forget_refused()
 end

@@ -29,6 +29,9 @@ if result.digest then
   end
   put(record, 'run_digest', result.digest)
 end
+if result.is_public ~= nil then
+  put_flag(record, 'is_public', result.is_public)
+end
 local is_good = outcome == 'published' or outcome == 'unchanged'
 local was_live = fields.live_digest
 if is_good or outcome == 'removed' then
@@ -71,7 +74,8 @@ end
 local lease_number = number(record, 'lease_number')
 local next_try = result.next_try
 local is_final = outcome ~= 'superseded' and not next_try
-end_run(record, outcome, reason ~= '' and reason or nil, next_try)
+local is_open = result.is_reason_open
+end_run(record, outcome, reason ~= '' and reason or nil, is_open, next_try)
 put(record, 'ended', token)
 put(record, 'deaths', nil)
 if outcome == 'superseded' then
@@ -87,7 +91,7 @@ end
 
 local job = ''
 if outcome ~= 'superseded' then
-  enter_ended(record, is_good and 'live' or outcome, reason)
+  enter_ended(record, is_good and 'live' or outcome, reason, is_open)
 end
 if not is_owed(record) then
   settle(record)

@@ -15,6 +15,7 @@
 --                registry; opaque here
 --   held         the digest that the registry had when another was restored in its place
 --   gone_since   when the registry was first found not to have it any more
+--   is_public was_live is_reason_open    1 or absent; see ImageRecord
 --   job          id of the job that waits in the queue
 --   lease lease_until lease_number lease_worker    token, and so on, of the running job
 --   run_started run_digest run_source stage stage_since seconds:<stage> progress
@@ -22,6 +23,9 @@
 --
 -- Work is owed exactly while requested > done, and then, and only then, the reference is
 -- in the sorted set "owed", whose score is the time at which a sweep looks after it.
+--
+-- What strangers may see has listings of its own, "open" and "open:<state>"; the set
+-- "unlived" has those of them that are there only because is_public says so.
 
 local PREFIX = 'cvmfs-webhook:'
 -- What is said of what is live, by the publication that made it so; goes with it.
@@ -93,7 +97,7 @@ local function image(reference)
   for i = 1, #flat, 2 do
     fields[flat[i]] = flat[i + 1]
   end
-  return {reference = reference, fields = fields, changed = {}}
+  return {reference = reference, fields = fields, changed = {}, old_state = fields.state}
 end
 
 local function number(record, name)
@@ -113,7 +117,43 @@ local function put(record, name, value)
   end
 end
 
+-- nil and false take the field away.
+local function put_flag(record, name, value)
+  put(record, name, value and 1 or nil)
+end
+
+local function unlist(reference, state)
+  redis.call('ZREM', PREFIX .. 'open', reference)
+  redis.call('ZREM', PREFIX .. 'open:' .. (state or ''), reference)
+  redis.call('SREM', PREFIX .. 'unlived', reference)
+end
+
+-- Put the record into the listings of what strangers may see, or take it out of them.
+local function list_openly(record)
+  local reference, fields = record.reference, record.fields
+  if not fields.state then
+    return
+  end
+  if record.old_state ~= fields.state or not (fields.was_live or fields.is_public) then
+    unlist(reference, record.old_state)
+  end
+  if not (fields.was_live or fields.is_public) then
+    return
+  end
+  redis.call('ZADD', PREFIX .. 'open', fields.changed or 0, reference)
+  redis.call('ZADD', PREFIX .. 'open:' .. fields.state, fields.changed or 0, reference)
+  redis.call(fields.was_live and 'SREM' or 'SADD', PREFIX .. 'unlived', reference)
+  record.old_state = fields.state
+end
+
 local function save(record)
+  if record.fields.live_digest then
+    put_flag(record, 'was_live', true)
+  end
+  local changed = record.changed
+  if changed.state or changed.changed or changed.is_public or changed.was_live then
+    list_openly(record)
+  end
   local set, gone = {}, {}
   for name in pairs(record.changed) do
     local value = record.fields[name]
@@ -145,12 +185,13 @@ local function is_leased(record)
   return record.fields.lease ~= nil and number(record, 'lease_until') > now
 end
 
--- Every change of a state goes through here.
-local function enter(record, state, reason)
+-- Every change of a state goes through here. is_open: anybody may read the reason.
+local function enter(record, state, reason, is_open)
   local fields = record.fields
   if reason == '' then
     reason = nil
   end
+  put_flag(record, 'is_reason_open', reason and is_open)
   local since = fields.since
   if state == 'live' then
     since = moment(fields.live_since) or since
@@ -188,7 +229,7 @@ local function enter_live(record)
   local held = record.fields.held
   enter(record, 'live', held and string.format(
     'restored by hand; the registry has %s…, the next push of another replaces it',
-    string.sub(held, 1, 19)))
+    string.sub(held, 1, 19)), true)
 end
 
 -- Write down what is live from now on; newest first. Without a digest: nothing.
@@ -222,6 +263,7 @@ local function forget(reference, state)
   ask('ZREM', PREFIX .. 'images', reference)
   ask('ZREM', PREFIX .. 'owed', reference)
   ask('ZREM', PREFIX .. 'state:' .. state, reference)
+  unlist(reference, state)
 end
 
 -- While nothing says otherwise than that the live digest is the registry's, it is live.
@@ -308,7 +350,7 @@ local function count(name, by)
 end
 
 -- Write the run into the history and take the lease away.
-local function end_run(record, outcome, reason, next_try)
+local function end_run(record, outcome, reason, is_open, next_try)
   local fields = record.fields
   leave_stage(record)
   local seconds = {}
@@ -323,7 +365,8 @@ local function end_run(record, outcome, reason, next_try)
   local run = cjson.encode({
     id = fields.lease, number = number(record, 'lease_number'), outcome = outcome,
     started = fields.run_started, ended = stamp(now), digest = fields.run_digest,
-    reason = reason, attempt = number(record, 'attempts'), next_try = next_try,
+    reason = reason, is_reason_open = is_open,
+    attempt = number(record, 'attempts'), next_try = next_try,
     source = fields.run_source, worker = fields.lease_worker, seconds = seconds,
   })
   put(record, 'last_run', run)
@@ -339,7 +382,7 @@ end
 
 -- Live if what the registry has is live, else as the run ended. A run that never
 -- learnt the registry's digest goes by what it was told.
-local function enter_ended(record, state, reason)
+local function enter_ended(record, state, reason, is_open)
   local fields = record.fields
   local known = fields.run_digest
   if not known then
@@ -349,7 +392,7 @@ local function enter_ended(record, state, reason)
   if is_answered(record, known) then
     enter_live(record)
   else
-    enter(record, state, reason)
+    enter(record, state, reason, is_open)
   end
 end
 
@@ -364,13 +407,13 @@ local function bury(record, how)
   local lease_number = number(record, 'lease_number')
   local is_new = number(record, 'requested') > lease_number
   local deaths = is_new and 0 or number(record, 'deaths') + 1
-  end_run(record, 'failed', how)
+  end_run(record, 'failed', how, true)
   put(record, 'deaths', deaths)
   if deaths >= DEATHS_ALLOWED then
     settle(record)
     enter_ended(record, 'failed', string.format(
       'the worker died %d times on this image (%s); push a smaller or repaired image',
-      deaths, how))
+      deaths, how), true)
     return ''
   end
   enter_queued(record)

@@ -81,7 +81,7 @@ elseif is_owed(record) then
 elseif is_live then
   enter_live(record)
 elseif fields.state == 'live' or (fields.state == 'removed' and is_other) then
-  enter(record, 'removed', why)
+  enter(record, 'removed', why, true)
 end
 if not next(record.changed) then
   return 'same'

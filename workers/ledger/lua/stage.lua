@@ -1,5 +1,5 @@
 -- ARGV: clock, reference, token, said: JSON with any of stage (without it, progress
--- alone), digest and progress. Changes nothing when the lease is lost.
+-- alone), digest, progress and is_public. Changes nothing when the lease is lost.
 
 local said = cjson.decode(ARGV[4])
 local stage = said.stage
@@ -11,6 +11,9 @@ end
 if said.digest then
   put(record, 'digest', said.digest)
   put(record, 'run_digest', said.digest)
+end
+if said.is_public ~= nil then
+  put_flag(record, 'is_public', said.is_public)
 end
 if said.progress then
   put(record, 'progress', said.progress)
