@@ -10,10 +10,11 @@ from webhook.dashboard.pages import Sources
 from webhook.intake.intake import Carrier, Intake, durability_check
 from webhook.intake.requests import PublishRequests
 from webhook.web import api, cvmfs_files, headers, health, hooks, metrics, queue_pages
+from webhook.web.audience import Audience, allowed_by
 from webhook.web.login import Login
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
-from workers.ledger import EndedSessions, Ledger, LedgerUnavailable, Looks
+from workers.ledger import EndedSessions, Ledger, LedgerUnavailable, Looks, OpenImages
 from workers.policy import PolicyFile
 from workers.policy.watching import RECONCILER, overdue
 from workers.wiring import Front
@@ -57,13 +58,17 @@ def create_app(
     requests = PublishRequests(policy_file, ledger, queue)
     looks = Looks(front.connection, ledger.now)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
+    open_images = OpenImages(front.connection, allowed_by(policy_file))
+    audience = Audience(ledger, open_images, login)
     pages = Sources(
         ledger=ledger,
+        audience=audience,
         policy=policy_file,
         requests=requests,
         login=login,
         ttls=ttls,
         public_url=config.public_url,
+        site=config.site,
         problems=_problems(
             durability, whitelists, lambda: _overdue(policy_file, looks, ledger)
         ),
@@ -77,10 +82,12 @@ def create_app(
         ),
         api.blueprint(
             ledger=ledger,
+            audience=audience,
             policy=policy_file,
             requests=requests,
             login=login,
             ttls=ttls,
+            site=config.site,
         ),
         dashboard.blueprint(pages),
         queue_pages.blueprint(connection=front.connection, login=login),

@@ -16,7 +16,10 @@ from werkzeug.exceptions import NotFound
 from webhook.dashboard import signin, words
 from webhook.dashboard.view import ImageView, image_view, life_views, run_view
 from webhook.intake.requests import PublishRequests
+from webhook.web import not_shown
+from webhook.web.audience import Audience, Images
 from webhook.web.login import Login
+from workers.config import SiteConfig
 from workers.documents.quantities import iso_time
 from workers.ledger import Ledger, LedgerUnavailable, State
 from workers.policy import PolicyFile
@@ -38,22 +41,26 @@ class Sources:
     """What the pages are made from.
 
     Attributes:
-        ledger: states and history.
+        ledger: deliveries.
+        audience: states and history, as far as who asks may see them.
         policy: which rule decides.
         requests: where the operator's "look again" goes.
         login: knows the operator.
         ttls: seconds, by repository.
         public_url: how others reach us, without a trailing slash.
+        site: whom to ask.
         problems: what everybody should know is wrong, one line each.
         clock: seconds since the epoch.
     """
 
     ledger: Ledger
+    audience: Audience
     policy: PolicyFile
     requests: PublishRequests
     login: Login
     ttls: Mapping[str, int]
     public_url: str
+    site: SiteConfig
     problems: Callable[[], Sequence[str]]
     clock: Callable[[], float] = time.time
 
@@ -87,21 +94,20 @@ def blueprint(sources: Sources) -> Blueprint:
 
 
 def _add_home(pages: Blueprint, sources: Sources) -> None:
-    ledger = sources.ledger
-
     @pages.get("/")
     def home() -> str:
         search = request.args.get("q", "").strip()[:LONGEST_SEARCH]
         state = _state(request.args.get("state", ""))
         page = _page_number(request.args.get("page", ""))
-        counts = ledger.counts()
+        seen = sources.audience.images()
+        counts = seen.counts()
         offset = (page - 1) * PAGE_LENGTH
-        found = ledger.images(offset, PAGE_LENGTH, state=state, search=search or None)
+        found = seen.images(offset, PAGE_LENGTH, state=state, search=search or None)
         is_front = not (search or state or page > 1)
         running: list[ImageView] = []
         waiting: list[ImageView] = []
         if is_front:
-            running, waiting = _at_work(sources, counts)
+            running, waiting = _at_work(seen, counts, sources.ttls)
         shown = {view.record.reference for view in running + waiting}
         busy = sum(counts[each] for each in (*words.RUNNING, State.QUEUED))
         query = {"q": search, "state": state or "", "offset": offset or ""}
@@ -135,7 +141,7 @@ def _add_home(pages: Blueprint, sources: Sources) -> None:
 
 
 def _at_work(
-    sources: Sources, counts: Mapping[State, int]
+    seen: Images, counts: Mapping[State, int], ttls: Mapping[str, int]
 ) -> tuple[list[ImageView], list[ImageView]]:
     """Return what runs, and what waits, each the longest first, not too many."""
 
@@ -143,8 +149,8 @@ def _at_work(
         number = min(counts[state], most)
         if number <= 0:
             return []
-        page = sources.ledger.images(counts[state] - number, number, state=state)
-        return [image_view(each, sources.ttls) for each in reversed(page.images)]
+        page = seen.images(counts[state] - number, number, state=state)
+        return [image_view(each, ttls) for each in reversed(page.images)]
 
     running: list[ImageView] = []
     for state in words.RUNNING:
@@ -153,22 +159,22 @@ def _at_work(
 
 
 def _add_image(pages: Blueprint, sources: Sources) -> None:
-    ledger = sources.ledger
-
     @pages.get("/images/<path:reference>")
     def image(reference: str) -> ResponseReturnValue:
         parsed = Reference.parse(reference)
         if str(parsed) != reference:
             return redirect(url_for("dashboard.image", reference=str(parsed)))
-        found = ledger.image(reference)
-        decision = sources.policy.current().decide(parsed)
+        seen = sources.audience.images()
+        found = seen.image(reference)
         common = {
             "problems": _problems(sources),
             "now": sources.clock(),
-            "decision": decision,
             "reference": reference,
             "poll": url_for("api.image", reference=reference),
         }
+        if found is None and not sources.audience.is_operator:
+            return _not_shown(sources, reference, common)
+        common["decision"] = sources.policy.current().decide(parsed)
         if found is None:
             return render_template("dashboard/unknown.html", **common), 404
         badge_path = url_for("api.badge", reference=reference)
@@ -177,8 +183,9 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
             "dashboard/image.html",
             **common,
             view=image_view(found, sources.ttls),
-            runs=[run_view(run) for run in ledger.runs(reference, HISTORY_LENGTH)],
-            lives=life_views(ledger.lives(reference, HISTORY_LENGTH)),
+            runs=[run_view(run) for run in seen.runs(reference, HISTORY_LENGTH)],
+            lives=life_views(seen.lives(reference, HISTORY_LENGTH)),
+            is_open=sources.audience.strangers.image(reference) is not None,
             badge_path=badge_path,
             badge_url=f"{sources.public_url}{quote(badge_path, safe='/:@%')}",
             page_url=f"{sources.public_url}{quote(page_path, safe='/:@%')}",
@@ -196,6 +203,21 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
             return _message("The policy refuses it", decision.reason, 403)
         here = url_for("dashboard.image", reference=decision.reference)
         return redirect(here, code=303)
+
+
+def _not_shown(
+    sources: Sources, reference: str, common: Mapping[str, object]
+) -> ResponseReturnValue:
+    """Answer strangers about an image that they are not shown, whatever it is."""
+    page = render_template(
+        "dashboard/not_shown.html",
+        heading=not_shown.HEADING,
+        explanation=not_shown.EXPLANATION,
+        checks=not_shown.checks(reference),
+        contact=not_shown.contact(sources.site),
+        **common,
+    )
+    return page, 404
 
 
 def _add_deliveries(pages: Blueprint, sources: Sources) -> None:

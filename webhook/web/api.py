@@ -1,7 +1,8 @@
 """The JSON interface under ``/api/v1``, and the badge: thin, the ledger does the work.
 
-Anybody may read about images. Deliveries, events and asking for an image are the
-operator's. Errors are ``{"error": "one line"}`` with the code that fits.
+Anybody may read about the images that are open to all (``audience.py``), the operator
+about all of them. Deliveries, events and asking for an image are the operator's. Errors
+are ``{"error": "one line"}`` with the code that fits.
 """
 
 import json
@@ -14,9 +15,12 @@ from flask import Blueprint, Response, abort, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.intake.requests import NotLiveBefore, PublishRequests
+from webhook.web import not_shown
+from webhook.web.audience import Audience
 from webhook.web.badge import badge_svg
 from webhook.web.image_json import Json, event_json, image_json, live_json, run_json
 from webhook.web.login import Login
+from workers.config import SiteConfig
 from workers.documents.quantities import iso_time
 from workers.ledger import DeliveryRecord, Ledger, LedgerUnavailable, State
 from workers.policy import PolicyFile
@@ -38,37 +42,41 @@ OPEN_TO_ALL = frozenset({"api.images", "api.image", "api.badge", "api.nothing_he
 def blueprint(
     *,
     ledger: Ledger,
+    audience: Audience,
     policy: PolicyFile,
     requests: PublishRequests,
     login: Login,
     ttls: Mapping[str, int],
+    site: SiteConfig,
 ) -> Blueprint:
     """Return the routes of the API.
 
     Args:
-        ledger: what is answered from.
+        ledger: what the operator is answered from.
+        audience: what others are answered from.
         policy: says what would become of an image that nobody pushed yet.
         requests: where requests for an image go.
         login: knows the operator.
         ttls: seconds, by repository.
+        site: whom to ask.
     """
     pages = Blueprint("api", __name__)
-    _add_images(pages, ledger, policy, ttls)
-    _add_badge(pages, ledger)
+    _add_list(pages, audience, ttls)
+    _add_image(pages, audience, policy, ttls, not_shown.contact(site))
+    _add_badge(pages, audience)
     _add_operators(pages, ledger, requests, login)
     _add_steering(pages, requests, login)
     _add_errors(pages)
     return pages
 
 
-def _add_images(
-    pages: Blueprint, ledger: Ledger, policy: PolicyFile, ttls: Mapping[str, int]
-) -> None:
+def _add_list(pages: Blueprint, audience: Audience, ttls: Mapping[str, int]) -> None:
     @pages.get("/api/v1/images")
     def images() -> Response:
         offset = _number("offset", 0, 0, 10**9)
         limit = _number("limit", PAGE_LENGTH, 1, LONGEST_PAGE)
-        page = ledger.images(
+        seen = audience.images()
+        page = seen.images(
             offset, limit, state=_state(), search=_text("q", LONGEST_SEARCH)
         )
         following = None
@@ -81,39 +89,66 @@ def _add_images(
                 "offset": offset,
                 "limit": limit,
                 "next": following,
-                "counts": {s.value: n for s, n in ledger.counts().items()},
+                "counts": {s.value: n for s, n in seen.counts().items()},
                 "images": [image_json(image, ttls) for image in page.images],
-            }
+            },
+            audience,
         )
 
+
+def _add_image(
+    pages: Blueprint,
+    audience: Audience,
+    policy: PolicyFile,
+    ttls: Mapping[str, int],
+    contact: str,
+) -> None:
     @pages.get("/api/v1/images/<path:reference>")
     def image(reference: str) -> Response:
         parsed = Reference.parse(reference)
-        found = ledger.image(str(parsed))
+        seen = audience.images()
+        found = seen.image(str(parsed))
         decision = policy.current().decide(parsed)
         decided: Json = {"allowed": decision.allowed, "reason": decision.reason}
         if found is None:
+            if not audience.is_operator:
+                return _not_shown(str(parsed), contact)
             error = f"nobody has pushed {parsed} since we listen"
-            answer = jsonify(error=error, policy=decided)
+            answer = _fresh({"error": error, "policy": decided})
             answer.status_code = 404
-            answer.headers["Cache-Control"] = "no-store"
             return answer
-        runs = ledger.runs(str(parsed), LATEST_RUNS)
-        lives = ledger.lives(str(parsed), LATEST_LIVES)
+        runs = seen.runs(str(parsed), LATEST_RUNS)
+        lives = seen.lives(str(parsed), LATEST_LIVES)
         return _revalidated(
             {
                 **image_json(found, ttls),
                 "policy": decided,
                 "runs": [run_json(run) for run in runs],
                 "lives": [live_json(live) for live in lives],
-            }
+            },
+            audience,
         )
 
 
-def _add_badge(pages: Blueprint, ledger: Ledger) -> None:
+def _not_shown(reference: str, contact: str) -> Response:
+    """Answer strangers about an image that they are not shown, whatever it is."""
+    answer = _fresh(
+        {
+            "error": f"there is nothing to show of {reference}",
+            "explanation": not_shown.EXPLANATION,
+            "check": [each._asdict() for each in not_shown.checks(reference)],
+            "ask": contact,
+        }
+    )
+    answer.status_code = 404
+    return answer
+
+
+def _add_badge(pages: Blueprint, audience: Audience) -> None:
     @pages.get("/badge/<path:reference>.svg")
     def badge(reference: str) -> Response:
-        found = ledger.image(str(Reference.parse(reference)))
+        # Other sites' proxies keep it and show it to everybody, whoever asked.
+        found = audience.strangers.image(str(Reference.parse(reference)))
         answer = Response(
             badge_svg(None if found is None else found.state),
             content_type="image/svg+xml; charset=utf-8",
@@ -245,11 +280,12 @@ def _fresh(content: Json) -> Response:
     return answer
 
 
-def _revalidated(content: Json) -> Response:
+def _revalidated(content: Json, audience: Audience) -> Response:
     """Answer 304 to who has this already: pages look every few seconds."""
     answer = jsonify(content)
     answer.add_etag()
-    answer.headers["Cache-Control"] = "no-cache"
+    # What the operator sees is kept nowhere, where somebody else could find it.
+    answer.headers["Cache-Control"] = "no-store" if audience.is_operator else "no-cache"
     answer.make_conditional(request)
     return answer
 

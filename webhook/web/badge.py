@@ -26,8 +26,8 @@ _PADDING = 12
 
 
 def badge_svg(state: State | None) -> str:
-    """Return an SVG of 20 pixels' height; None: nobody has pushed the image."""
-    word = "not seen" if state is None else state.value
+    """Return an SVG of 20 pixels' height; None: there is nothing to show."""
+    word = "not known" if state is None else state.value
     left = len(_LABEL) * _LETTER_WIDTH + _PADDING
     right = len(word) * _LETTER_WIDTH + _PADDING
     spoken = escape(f"{_LABEL}: {word}")

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.routes import paths
 from tests.support.harness.web_app import FQRN, TOKEN, create_web_app, write_config
 from workers.ledger import Looks
 
@@ -27,22 +28,6 @@ OPEN = {
 }
 # Where there is nothing to have: hooks know nobody here, and an icon tells nobody much.
 NOTHING = {"/api/anything", "/api/", "/hooks/anything", "/queue/icon"}
-VALUES = {
-    "<path:reference>": "registry.example.org/a/b:c",
-    "<fqrn>": FQRN,
-    "<path:name>": ".cvmfspublished",
-    "<path:filename>": "style.css",
-    "<path:rest>": "anything",
-    "<int:instance_number>": "0",
-    "<queue_name>": "cvmfs-webhook",
-    "<registry_name>": "queued",
-    "<int:per_page>": "8",
-    "<per_page>": "8",
-    "<order>": "asc",
-    "<int:page>": "1",
-    "<page>": "1",
-    "<job_id>": "x",
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +41,6 @@ def app(
     more = f'repositories: {{{FQRN}: {{storage: "{storage.as_uri()}"}}}}\n'
     with create_web_app(write_config(folder, redis_server, more)) as web:
         yield web.app
-
-
-def paths(app: Flask) -> set[tuple[str, str]]:
-    """Return method and path of every route, with something in each of its gaps."""
-    found = set()
-    for rule in app.url_map.iter_rules():
-        path = rule.rule
-        for gap, value in VALUES.items():
-            path = path.replace(gap, value)
-        assert "<" not in path, f"say in VALUES what fills {rule.rule}"
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            found.add((method, path))
-    return found
 
 
 def test_what_is_not_open_to_all_is_closed_to_strangers(app: Flask) -> None:

@@ -57,10 +57,18 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { label.textContent = "Copy"; }, 1500);
 });
 
+function parts(root) {
+  return [...root.querySelectorAll("[data-part]")].map((part) => part.dataset.part).join();
+}
+
 function exchange(fresh) {
+  if (parts(fresh) !== parts(document)) {
+    // It has become another page: the first of a list, an image that has come to be known.
+    location.reload();
+    return;
+  }
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (!other) continue;
     tell(other);
     offerCopying(other);
     if (part.innerHTML === other.innerHTML && part.className === other.className) continue;

@@ -98,11 +98,12 @@ def test_an_image_of_layers_alone_is_not_nowhere(web: WebApp) -> None:
 def test_a_refused_image_says_no_and_why(web: WebApp) -> None:
     name = "docker.io/unknownuser/miner:latest"
     web.driver.refuse(name, "not a namespace of the experiment")
-    page = web.client.get(f"/images/{name}").text
+    page = web.client.get(f"/images/{name}", headers=OPERATOR).text
     assert "No. It was refused." in page
     assert "not a namespace of the experiment" in page
     assert "rule 2" in page
-    assert "Look at the registry" not in web.client.get(page, headers=OPERATOR).text
+    assert "Only the operator sees this page" in page
+    assert "Look at the registry" not in page
 
 
 def test_a_failed_image_says_no_and_why_and_what_is_live_meanwhile(web: WebApp) -> None:
@@ -110,9 +111,9 @@ def test_a_failed_image_says_no_and_why_and_what_is_live_meanwhile(web: WebApp) 
     web.driver.push(D2)
     lease = web.driver.begin()
     web.driver.ledger.stage(lease, State.FETCHING, digest=D2)
-    web.driver.ledger.finish(
-        lease, RunResult(Outcome.FAILED, reason="layer 3 is cut short")
-    )
+    reason = "layer 3 is cut short"
+    result = RunResult(Outcome.FAILED, reason=reason, is_reason_open=True)
+    web.driver.ledger.finish(lease, result)
     page = web.client.get(PAGE).text
     assert "No. It could not be published." in page
     assert "layer 3 is cut short" in page
@@ -129,6 +130,7 @@ def test_a_failure_that_may_pass_says_when_it_is_tried_again(web: WebApp) -> Non
             Outcome.FAILED,
             reason="the registry answers 503",
             next_try=web.driver.clock() + 90,
+            is_public=True,
         ),
     )
     page = web.client.get(PAGE).text
@@ -141,7 +143,7 @@ def test_a_failure_that_may_pass_says_when_it_is_tried_again(web: WebApp) -> Non
 def test_a_running_image_says_its_stage_and_how_far_it_is(
     web: WebApp, state: State
 ) -> None:
-    web.driver.push(D1)
+    web.driver.push_public(D1)
     progress = Progress(2, 7, 500_000_000, 1_000_000_000)
     web.driver.ledger.stage(web.driver.begin(), state, progress=progress)
     for page in (web.client.get(PAGE).text, web.client.get("/").text):
@@ -151,10 +153,11 @@ def test_a_running_image_says_its_stage_and_how_far_it_is(
 
 
 def test_an_image_that_nobody_pushed_says_what_the_policy_would_do(web: WebApp) -> None:
-    answer = web.client.get("/images/registry.example.org/never/pushed:v1")
+    path = "/images/registry.example.org/never/pushed:v1"
+    answer = web.client.get(path, headers=OPERATOR)
     assert answer.status_code == 404
     assert "The policy allows it" in answer.text
-    answer = web.client.get("/images/quay.io/never/pushed:v1")
+    answer = web.client.get("/images/quay.io/never/pushed:v1", headers=OPERATOR)
     assert "The policy would refuse it: no rule allows" in answer.text
 
 

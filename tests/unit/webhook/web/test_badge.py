@@ -33,8 +33,8 @@ def badge_words(web: WebApp, reference: str) -> tuple[str, str]:
 
 
 def test_a_badge_says_the_state_to_the_eye_and_the_ear(web: WebApp) -> None:
-    assert badge_words(web, REFERENCE) == ("CVMFS: not seen",) * 2
-    web.driver.push(D1)
+    assert badge_words(web, REFERENCE) == ("CVMFS: not known",) * 2
+    web.driver.push_public(D1)
     assert badge_words(web, REFERENCE) == ("CVMFS: queued",) * 2
     web.driver.publish(web.driver.begin())
     assert badge_words(web, REFERENCE) == ("CVMFS: live",) * 2

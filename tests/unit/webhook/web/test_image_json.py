@@ -3,7 +3,7 @@
 import json
 
 from tests.support.harness.ledger import D1, D2, REFERENCE
-from tests.support.harness.web_app import FQRN, WebApp
+from tests.support.harness.web_app import FQRN, OPERATOR, WebApp
 from workers.ledger import Outcome, Progress, RunResult, State
 
 IMAGE = f"/api/v1/images/{REFERENCE}"
@@ -59,13 +59,13 @@ def test_a_failed_image_says_why_and_when_it_is_tried_again(web: WebApp) -> None
             next_try=web.driver.clock() + 60,
         ),
     )
-    image = web.client.get(IMAGE).get_json()
+    image = web.client.get(IMAGE, headers=OPERATOR).get_json()
     assert (image["state"], image["reason"]) == ("failed", "the registry answers 503")
     assert image["next_try"] == "2027-01-15T08:01:00Z"
 
 
 def test_the_secrets_of_a_run_and_who_pushed_are_nobodys_business(web: WebApp) -> None:
-    web.driver.push(D1)
+    web.driver.push_public(D1)
     lease = web.driver.begin(worker="machine-7.internal")
     for path in (IMAGE, "/api/v1/images"):
         text = web.client.get(path).text
