@@ -9,7 +9,16 @@ from webhook import dashboard
 from webhook.dashboard.pages import Sources
 from webhook.intake.intake import Carrier, Intake, durability_check
 from webhook.intake.requests import PublishRequests
-from webhook.web import api, cvmfs_files, headers, health, hooks, metrics, queue_pages
+from webhook.web import (
+    api,
+    cvmfs_files,
+    headers,
+    health,
+    hooks,
+    metrics,
+    proxies,
+    queue_pages,
+)
 from webhook.web.audience import Audience, allowed_by
 from webhook.web.login import Login
 from workers.care.whitelists import WhitelistWatch
@@ -114,6 +123,7 @@ def create_app(
     ):
         app.register_blueprint(blueprint)
     headers.init_app(app)
+    proxies.init_app(app, proxies.TrustedProxies(config.trusted_proxies))
     return app
 
 

@@ -3,6 +3,7 @@
 {{- $fqrn := .Values.repository.fqrn -}}
 listen: 0.0.0.0:8080
 public_url: {{ include "cvmfs-webhook.publicUrl" . }}
+trusted_proxies: {{ toJson .Values.trustedProxies }}
 state: /var/lib/cvmfs-webhook
 policy: /etc/cvmfs-webhook/policy/policy.yaml
 log_level: {{ .Values.logLevel }}

@@ -1,8 +1,9 @@
 """How often an address has guessed wrong: a small book in memory, one per process.
 
 Tokens are long random texts, so this is not what keeps guesses from succeeding. It
-keeps a guesser from filling the log and the processors, and a weak token from being
-found in an afternoon.
+keeps a guesser from filling the log, and tells programs with an old token to go slow.
+Only wrong guesses wait: many people may share one address, and the one who has the
+token must not be kept out by the others.
 """
 
 import ipaddress
@@ -10,6 +11,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from math import ceil
 from threading import Lock
+
+from webhook.web.proxies import parse_address
+
+# Of what is no address; a unix socket's is empty.
+_LONGEST_TEXT = 100
 
 
 class Attempts:
@@ -38,7 +44,7 @@ class Attempts:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
     def seconds_to_wait(self, address: str) -> int:
-        """Return in how many seconds this address may try again; 0: now."""
+        """Return for how many seconds wrong guesses of this address wait; 0: not."""
         with self._lock:
             times = self._times.get(_network(address))
             if times is None or len(times) < self._allowed:
@@ -59,10 +65,9 @@ class Attempts:
 
 def _network(address: str) -> str:
     """Return the address; for IPv6 its /64, for whoever has one has all of those."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
+    parsed = parse_address(address)
+    if parsed is None:
+        return address[:_LONGEST_TEXT]
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, jsonify, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
 
 from webhook.web.attempts import Attempts
 from workers.config import Secret
@@ -40,7 +41,7 @@ class Identity(NamedTuple):
     """Who asks: nobody, the operator by token, or the operator by cookie."""
 
     kind: Literal["anonymous", "token", "session"]
-    wait_seconds: int = 0  # this address has guessed too often; nothing was compared
+    wait_seconds: int = 0  # this address has guessed wrong too often
 
     @property
     def is_operator(self) -> bool:
@@ -83,6 +84,7 @@ class Login:
     def init_app(self, app: Flask) -> None:
         """Let the application sign sessions with our keys."""
         key, *fallbacks = self._keys or (None,)
+        app.session_interface = _Sessions()
         app.config.update(
             SECRET_KEY=key,
             SECRET_KEY_FALLBACKS=fallbacks,
@@ -117,17 +119,17 @@ class Login:
         return Identity("anonymous")
 
     def try_token(self, token: str) -> int | None:
-        """Compare ``token``, unless this address has guessed too often.
+        """Compare ``token``; one that is right never waits for others that are wrong.
 
         Returns:
             None: it is right. Else the seconds to wait before the next try, 0 for none.
         """
+        if self._token_number(token) is not None:
+            return None
         address = request.remote_addr or ""
         wait = self._attempts.seconds_to_wait(address)
         if wait:
             return wait
-        if self._token_number(token) is not None:
-            return None
         self._attempts.failed(address)
         log.warning("login refused address=%s path=%r", address, request.path)
         return 0
@@ -151,11 +153,17 @@ class Login:
         return is_ours and name is not None and not self._ended.has_ended(str(name))
 
     def open_session(self, token: str) -> None:
-        """Begin a session, opened with a token that was right."""
+        """Begin a session, opened with a token that was right.
+
+        One that this browser had before ends: nobody could log out of it any more.
+
+        Raises:
+            LedgerUnavailable: that cannot be ended now.
+        """
         number = self._token_number(token)
         if number is None:
             raise ValueError("a session can only be opened with one of our tokens")
-        session.clear()
+        self.close_session()
         session.permanent = True
         session[_SESSION_ID] = secrets.token_urlsafe(16)
         session[_OPENED_BY] = _fingerprint(self._keys[number])
@@ -218,7 +226,7 @@ class Login:
             max_age=seconds,
             httponly=True,
             samesite="Strict",
-            secure=self._https,
+            secure=self._https or request.is_secure,
         )
 
     def guard_page(self) -> Response | None:
@@ -250,6 +258,13 @@ class Login:
             response.headers["WWW-Authenticate"] = 'Bearer realm="cvmfs-webhook"'
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's, whose cookie is never sent in clear once it came over https."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return super().get_cookie_secure(app) or request.is_secure
 
 
 def local_path(target: str, default: str = "/") -> str:

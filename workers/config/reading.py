@@ -20,7 +20,7 @@ from workers.config.sections import (
     SourceConfig,
 )
 from workers.config.source_kinds import SOURCE_KINDS
-from workers.config.values import Secret
+from workers.config.values import Network, Secret
 from workers.documents.quantities import parse_duration
 from workers.documents.schema_check import Problem
 from workers.documents.yaml_document import KeyPath
@@ -58,6 +58,7 @@ class ConfigReader:
             state=self._folder / self._top("state", str(default.state)),
             listen=listen,
             public_url=url or f"http://{listen}",
+            trusted_proxies=self._networks("trusted_proxies"),
             queue=self._queue(),
             sources=self._entries("sources", self._source),
             registries=self._registries(),
@@ -76,6 +77,14 @@ class ConfigReader:
         raw = self._section("queue")
         urls = self._secrets(("queue", "url"), raw, values.queue_url)
         return QueueConfig(url=urls[0] if urls else None, **_given(raw, "durability"))
+
+    def _networks(self, key: str) -> tuple[Network, ...]:
+        found = [
+            self._checked((key, place), text, values.network)
+            for place, text in enumerate(self._top(key, ()))
+            if (key, place) not in self._known
+        ]
+        return tuple(network for network in found if network is not None)
 
     def _source(self, path: KeyPath, raw: Mapping[str, Any]) -> SourceConfig:
         kind = SOURCE_KINDS[raw["kind"]]

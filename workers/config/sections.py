@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from workers.config.values import Secret
+from workers.config.values import Network, Secret
 from workers.reference import ReferenceTemplate
 
 
@@ -195,6 +195,7 @@ class Config:
         state: folder that is ours to write into.
         listen: ``host:port`` of the receiver.
         public_url: how senders reach us, without a trailing slash.
+        trusted_proxies: networks of those whose word on who asks counts.
         queue: where Redis is.
         sources: by name.
         registries: by canonical host.
@@ -211,6 +212,7 @@ class Config:
     state: Path = Path("/var/lib/cvmfs-webhook")
     listen: str = "127.0.0.1:8080"
     public_url: str = "http://127.0.0.1:8080"
+    trusted_proxies: tuple[Network, ...] = ()
     queue: QueueConfig = field(default_factory=QueueConfig)
     sources: Mapping[str, SourceConfig] = field(default_factory=dict)
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)

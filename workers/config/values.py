@@ -5,6 +5,7 @@ with the reason and the mend; which key it was is the caller's to say. No messag
 contains a secret.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ _BUCKET_URL = re.compile(
     r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII
 )
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", re.ASCII)
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BadValue(PermanentError):
@@ -118,6 +122,21 @@ def listen_address(text: str) -> str:
     if not good or int(port) > _HIGHEST_PORT:
         raise BadValue(f"must be host:port such as 127.0.0.1:8080, not {text!r}")
     return text
+
+
+def network(text: str) -> Network:
+    """Return a network in CIDR notation; an address alone is one of its own."""
+    try:
+        given = ipaddress.ip_network(text, strict=False)
+    except ValueError as exc:
+        raise BadValue(
+            f"must be a network such as 10.0.0.0/8, or an address, not {text!r}"
+        ) from exc
+    if ipaddress.ip_interface(text).ip != given.network_address:
+        raise BadValue(f"has bits beyond its mask: write {given}, not {text!r}")
+    if isinstance(given, ipaddress.IPv6Network) and given.network_address.ipv4_mapped:
+        raise BadValue(f"is of IPv4: write it so, as in 10.0.0.0/8, not {text!r}")
+    return given
 
 
 def public_url(text: str) -> str:

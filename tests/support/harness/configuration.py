@@ -12,6 +12,7 @@ listen: 0.0.0.0:8080
 public_url: https://cvmfs-webhook.example.org
 queue: {url: redis://127.0.0.1:6379/0}
 state: /var/lib/cvmfs-webhook
+trusted_proxies: [10.0.0.0/8]
 sources:
   hub:      {kind: dockerhub, secret: "${HUB_SECRET}"}
   gitlab:   {kind: gitlab, registry: gitlab-registry.cern.ch, secret_file: gitlab}

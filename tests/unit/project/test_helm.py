@@ -48,6 +48,7 @@ FULL: Object = {
     "registries": {"docker.io": {"username": "robot", "password": "${HUB_PASSWORD}"}},
     "secretEnv": ["senders"],
     "limits": {"events": 50},
+    "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"],
     "policy": "version: 1\nrules:\n  - allow: docker.io/atlas/*\n",
     "receiver": {
         "ingress": {
@@ -348,6 +349,7 @@ def test_what_is_set_reaches_the_program(
     assert config.sources["lab"].secrets[0].reveal() == "b-secret"
     assert config.registries["docker.io"].username == "robot"
     assert config.limits.events == 50
+    assert [str(each) for each in config.trusted_proxies] == FULL["trustedProxies"]
     assert set(config.repositories) == {"images.example.org"}
     policy = one(rendered["full"], "ConfigMap")["data"]["policy.yaml"]
     assert [rule.pattern for rule in parse_policy(policy).rules] == [

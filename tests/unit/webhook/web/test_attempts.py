@@ -22,3 +22,22 @@ def test_the_book_of_guesses_does_not_grow_for_ever() -> None:
         attempts.failed(f"192.0.2.{number}")
     waiting = [n for n in range(5) if attempts.seconds_to_wait(f"192.0.2.{n}")]
     assert waiting == [2, 3, 4]
+
+
+def test_one_client_is_one_however_its_address_is_written() -> None:
+    attempts = Attempts(clock=lambda: 0.0, allowed=1)
+    attempts.failed("::ffff:192.0.2.1")
+    assert attempts.seconds_to_wait("192.0.2.1")
+    assert attempts.seconds_to_wait("::ffff:c000:201")
+    # All of IPv4 is within one /64 when it is written so.
+    assert not attempts.seconds_to_wait("::ffff:192.0.2.2")
+    attempts.failed("fe80::1%eth0")
+    assert attempts.seconds_to_wait("fe80::2%eth1")
+
+
+def test_whoever_comes_without_an_address_is_counted_too() -> None:
+    attempts = Attempts(clock=lambda: 0.0, allowed=1)
+    attempts.failed("")  # over a unix socket
+    assert attempts.seconds_to_wait("")
+    attempts.failed("x" * 100_000)
+    assert all(len(network) <= 100 for network in attempts._times)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, Response
+from werkzeug.test import TestResponse
 
 from tests.support.harness.ledger import LedgerDriver
 from tests.support.harness.redis_server import RedisServer
@@ -14,9 +15,11 @@ from tests.support.harness.web_app import (
     OPERATOR,
     TOKEN,
     WebApp,
+    create_web_app,
     csrf_token,
     log_in,
     open_web_app,
+    write_config,
 )
 from webhook.web.login import Login, local_path
 from workers.config import Secret
@@ -108,6 +111,44 @@ def test_logging_out_ends_the_session_for_every_copy_of_its_cookie(
     assert client.get("/deliveries").status_code == 200
 
 
+def test_a_new_login_ends_the_session_that_the_browser_had(web: WebApp) -> None:
+    client, thief = web.client, web.client
+    log_in(client)
+    cookie = client.get_cookie("cvmfs_webhook_session")
+    assert cookie is not None
+    thief.set_cookie("cvmfs_webhook_session", cookie.value)
+    form = {"csrf_token": csrf_token(client.get("/deliveries")), "token": TOKEN}
+    assert client.post("/login", data=form).status_code == 303
+    assert thief.get("/deliveries").status_code == 302
+    assert client.get("/deliveries").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/deliveries", "/queue/", "/api/v1/deliveries", "/api/v1/events", "/metrics"],
+)
+def test_after_logging_out_a_kept_cookie_opens_no_route(web: WebApp, path: str) -> None:
+    client, thief = web.client, web.client
+    log_in(client)
+    cookie = client.get_cookie("cvmfs_webhook_session")
+    assert cookie is not None
+    thief.set_cookie("cvmfs_webhook_session", cookie.value)
+    proof = csrf_token(thief.get("/deliveries"))
+    assert thief.get(path).status_code == 200
+    client.post("/logout", data={"csrf_token": proof})
+    assert thief.get(path).status_code in {302, 401}
+    ask = {"json": {"reference": "a/b:c"}, "headers": {"X-CSRF-Token": proof}}
+    assert thief.post("/api/v1/images", **ask).status_code == 401
+
+
+def test_another_site_logs_nobody_out(web: WebApp) -> None:
+    client = web.client
+    log_in(client)
+    assert client.get("/logout").status_code == 405
+    assert client.post("/logout", data={"csrf_token": "x"}).status_code == 403
+    assert client.get("/deliveries").status_code == 200
+
+
 def test_a_forged_cookie_opens_nothing(web: WebApp) -> None:
     client = web.client
     log_in(client)
@@ -147,20 +188,69 @@ def test_without_a_token_in_the_configuration_nobody_logs_in(
         assert not login.identity().is_operator
 
 
-def test_after_too_many_wrong_tokens_even_the_right_one_has_to_wait(
-    web: WebApp,
-) -> None:
+def test_a_right_token_never_waits_behind_wrong_ones(web: WebApp) -> None:
     client = web.client
     for _ in range(10):
         assert log_in(client, "wrong").status_code == 401
-    answer = log_in(client)
+    answer = log_in(client, "wrong")
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 60
-    answer = client.get("/api/v1/deliveries", headers=OPERATOR)
-    assert answer.status_code == 429
-    elsewhere = {"REMOTE_ADDR": "192.0.2.8"}
-    answer = client.get("/api/v1/deliveries", headers=OPERATOR, environ_base=elsewhere)
-    assert answer.status_code == 200
+    assert log_in(client).status_code == 303
+    path, wrong = "/api/v1/deliveries", {"Authorization": "Bearer wrong"}
+    assert web.client.get(path, headers=wrong).status_code == 429
+    assert web.client.get(path, headers=OPERATOR).status_code == 200
+
+
+def test_wrong_tokens_are_counted_for_the_client_behind_the_proxy(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    def refused(web: WebApp, headers: list[tuple[str, str]]) -> int:
+        answer = web.client.get(
+            "/api/v1/deliveries",
+            headers=[("Authorization", "Bearer wrong"), *headers],
+            environ_base={"REMOTE_ADDR": "10.0.0.1"},
+        )
+        return answer.status_code
+
+    guesser = [
+        ("X-Forwarded-For", "192.0.2.66"),  # what the guesser would have us believe
+        ("X-Forwarded-For", "192.0.2.7"),  # what the outer proxy saw
+        ("X-Forwarded-For", "10.9.9.9"),
+    ]
+    more = "trusted_proxies: [10.0.0.0/8]\n"
+    with create_web_app(write_config(tmp_path, redis_server, more)) as web:
+        assert {refused(web, guesser) for _ in range(10)} == {401}
+        assert refused(web, guesser) == 429
+        assert refused(web, [("X-Forwarded-For", "192.0.2.66")]) == 401
+        other = [("X-Forwarded-For", f"192.0.2.{n}, 192.0.2.7") for n in range(5)]
+        assert {refused(web, [each]) for each in other} == {429}
+    with create_web_app(write_config(tmp_path, redis_server)) as web:
+        spoofed = [("X-Forwarded-For", f"192.0.2.{n}") for n in range(11)]
+        assert [refused(web, [each]) for each in spoofed] == [401] * 10 + [429]
+
+
+def test_cookies_of_a_session_over_https_are_never_sent_in_clear(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    def cookies(web: WebApp, peer: str) -> list[str]:
+        client = web.client
+        client.environ_base = {**client.environ_base, "REMOTE_ADDR": peer}
+        https = {"X-Forwarded-Proto": "https"}
+        page = client.get("/login", headers=https)
+        form = {"csrf_token": csrf_token(page), "token": TOKEN}
+        client.set_cookie("cvmfs_webhook_form", form_cookie(page))
+        answer = client.post("/login", headers=https, data=form)
+        assert answer.status_code == 303
+        return [page.headers["Set-Cookie"], answer.headers["Set-Cookie"]]
+
+    def form_cookie(page: TestResponse) -> str:
+        (morsel,) = SimpleCookie(page.headers["Set-Cookie"]).values()
+        return morsel.value
+
+    more = "trusted_proxies: [10.0.0.0/8]\n"
+    with create_web_app(write_config(tmp_path, redis_server, more)) as web:
+        assert all("Secure" in cookie for cookie in cookies(web, "10.0.0.1"))
+        assert not any("Secure" in cookie for cookie in cookies(web, "192.0.2.1"))
 
 
 def test_a_session_goes_on_while_its_address_has_to_wait(web: WebApp) -> None:

@@ -1,5 +1,6 @@
 """What a configuration may say, and how all that is wrong with it is told at once."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def test_the_example_of_the_contract_is_read(contract: Config, tmp_path: Path) -
     assert contract.listen == "0.0.0.0:8080"
     assert contract.public_url == "https://cvmfs-webhook.example.org"
     assert contract.queue.url == Secret("redis://127.0.0.1:6379/0")
+    assert contract.trusted_proxies == (ip_network("10.0.0.0/8"),)
     assert contract.queue.durability == "strict"
     assert contract.sources["hub"].secrets == (Secret("from-the-environment"),)
     assert contract.sources["hub"].registry == "docker.io"
@@ -117,6 +119,15 @@ def test_named_hosts_may_be_private(contract: Config) -> None:
         ("public_url: https://", "public_url: must be a URL such as"),
         ("listen: 127.0.0.1:65536", "listen: must be host:port"),
         ("listen: ':8080'", "listen: must be host:port"),
+        ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: must be a list of networks"),
+        ("trusted_proxies: [a.b]", "trusted_proxies.0: must be a network such as"),
+        (
+            "trusted_proxies: ['::1', 10.0.0.0/33]",
+            "trusted_proxies.1: must be a network",
+        ),
+        ("trusted_proxies: [10.0.0.1/8]", "write 10.0.0.0/8, not '10.0.0.1/8'"),
+        ("trusted_proxies: ['::ffff:10.0.0.0/104']", "is of IPv4: write it so"),
+        ("trusted_proxies: [10]", "trusted_proxies.0: must be text"),
         ("queue: {url: http://x}", "queue.url: must begin with redis://"),
         ("queue: {url: 'unix://run/redis'}", "queue.url: must be unix:///path"),
         ("queue: {url: 'unix://:secret@/'}", "queue.url: must be unix:///path"),
