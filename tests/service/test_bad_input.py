@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 import pytest
 import requests
 
-from tests.support.harness.service import SECRET
+from tests.support.harness.service import OPERATOR, SECRET
 from tests.support.harness.service_with_registry import (
-    OPERATOR,
     ServiceWithRegistry,
     checked_reason,
     run_service_with_registry,
@@ -85,8 +84,8 @@ def test_a_bad_image_ends_with_a_reason_that_its_author_understands(
         assert words in reason
     assert image["live_digest"] is None
     assert (image["next_try"] is not None) == case.may_pass, reason
-    page = requests.get(f"{service.process.url}/images/{reference}", timeout=10)
-    assert page.ok
+    url = f"{service.process.url}/images/{reference}"
+    assert requests.get(url, headers=OPERATOR, timeout=10).ok
 
 
 @pytest.mark.parametrize("name", PASSING)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.harness.service import OPERATOR
 from tests.support.harness.service_with_registry import (
-    OPERATOR,
     ServiceWithRegistry,
     checked_reason,
     run_service_with_registry,

@@ -23,7 +23,7 @@ LONG = (
 def test_an_open_page_follows_an_image_until_it_is_live(
     web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    web.driver.push(D1)
+    web.driver.push_public(D1)
     lease = web.driver.begin()
     chrome.get(f"{address}{PAGE}")
     assert "Looking up" in seen(chrome)
@@ -39,16 +39,30 @@ def test_an_open_page_follows_an_image_until_it_is_live(
     assert not complaints(chrome)
 
 
+def test_a_page_with_nothing_to_show_becomes_that_of_the_image(
+    web: WebApp, chrome: Chrome, address: str
+) -> None:
+    web.driver.push(D1)
+    chrome.get(f"{address}{PAGE}")
+    assert "If it is yours, look after this" in seen(chrome)
+    assert "docker pull" in seen(chrome)
+    web.driver.publish(web.driver.begin())
+    wait_for(chrome, "Yes. What the registry has is live.")
+    assert "look after this" not in seen(chrome)
+    # The browser tells its console of pages that are not found.
+    assert all("404" in complaint for complaint in complaints(chrome))
+
+
 def test_an_open_list_shows_a_push_by_itself(
     web: WebApp, chrome: Chrome, address: str
 ) -> None:
     web.driver.fail("registry.example.org/a/first:v1")
-    web.driver.push(D1, "registry.example.org/a/second:v1")
+    web.driver.push_public(D1, "registry.example.org/a/second:v1")
     lease = web.driver.begin(reference="registry.example.org/a/second:v1")
     web.driver.ledger.stage(lease, State.FETCHING)
     chrome.get(address)
     assert "a/first" in seen(chrome)
-    web.driver.push(D1, "registry.example.org/a/third:v1")
+    web.driver.push_public(D1, "registry.example.org/a/third:v1")
     wait_for(chrome, "a/third")
     wait_for(chrome, "Up to date by itself", "footer")
     assert not complaints(chrome)
@@ -57,7 +71,7 @@ def test_an_open_list_shows_a_push_by_itself(
 def test_the_keyboard_stays_where_it_is_when_the_page_changes(
     web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    web.driver.push(D1)
+    web.driver.push_public(D1)
     lease = web.driver.begin()
     chrome.get(address)
     link = f'.work a[href="{PAGE}"]'
@@ -110,7 +124,7 @@ def test_the_operator_logs_in_and_is_told_of_a_wrong_token(
 def test_no_page_is_wider_than_its_window(
     web: WebApp, chrome: Chrome, address: str, width: int
 ) -> None:
-    web.driver.push(D1, LONG)
+    web.driver.push_public(D1, LONG)
     web.driver.fail("registry.example.org/a/broken:v1", "x" * 500 + " " + REASON)
     web.driver.make_live(D1, LONG.replace("/image:", "/live:"))
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
@@ -130,7 +144,7 @@ def test_no_page_is_wider_than_its_window(
 def test_whoever_cannot_see_the_page_finds_a_name_for_everything(
     web: WebApp, chrome: Chrome, address: str
 ) -> None:
-    web.driver.push(D1)
+    web.driver.push_public(D1)
     lease = web.driver.begin()
     web.driver.ledger.stage(lease, State.FETCHING, progress=Progress(1, 2, 3, 4))
     web.driver.fail("registry.example.org/a/broken:v1")

@@ -28,6 +28,7 @@ from webhook.machine.first_start import FQRN
 
 SECRET = "a secret of the tests"
 TOKEN = "a token of the tests"
+OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 FIVE_MINUTES = 300.0
 
 
@@ -170,8 +171,9 @@ registries:
         )
 
     def image(self, reference: str) -> Mapping[str, object] | None:
-        """Return what the API says of an image."""
-        answer = requests.get(f"{self.url}/api/v1/images/{reference}", timeout=10)
+        """Return what the API tells the operator of an image."""
+        url = f"{self.url}/api/v1/images/{reference}"
+        answer = requests.get(url, headers=OPERATOR, timeout=10)
         if answer.status_code == requests.codes.not_found:
             return None
         document = answer.json()
@@ -227,7 +229,8 @@ registries:
 
     def _images(self) -> str:
         with contextlib.suppress(requests.RequestException):
-            return requests.get(f"{self.url}/api/v1/images", timeout=10).text
+            url = f"{self.url}/api/v1/images"
+            return requests.get(url, headers=OPERATOR, timeout=10).text
         return "no answer"
 
 

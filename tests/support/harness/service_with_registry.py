@@ -17,7 +17,7 @@ from pathlib import Path
 import redis
 import requests
 
-from tests.support.harness.service import SECRET, TOKEN, ServiceProcess
+from tests.support.harness.service import OPERATOR, SECRET, TOKEN, ServiceProcess
 from tests.support.images.oci import Image, Layer, tar_of
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.tools.mounting import mount
@@ -27,7 +27,6 @@ from webhook.machine.first_start import FQRN
 from workers.config import load_config
 from workers.jobqueue.connection import connect
 
-OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 EVENTS = "application/vnd.docker.distribution.events.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _LONG_AGO = "2020-01-01T00:00:00Z"
@@ -194,7 +193,8 @@ def _check_all_is_well(service: ServiceWithRegistry) -> None:
 def _everything_told(service: ServiceWithRegistry) -> dict[str, str]:
     """Return what is readable by anybody, or kept, by where it stands."""
     url = service.process.url
-    listing = requests.get(f"{url}/api/v1/images?limit=500", timeout=10).json()
+    every = f"{url}/api/v1/images?limit=500"
+    listing = requests.get(every, headers=OPERATOR, timeout=10).json()
     names = [image["reference"] for image in listing["images"]]
     pages = ["/", "/readyz", "/api/v1/images?limit=500", "/api/v1/events", "/metrics"]
     pages += ["/deliveries", "/api/v1/deliveries", "/queue/"]

@@ -99,6 +99,9 @@ def test_a_later_look_closes_and_opens_an_image_again(full: LedgerDriver) -> Non
     full.ledger.stage(lease, State.CONVERTING)
     assert names(seen, state=State.CONVERTING) == [PUBLIC]
     assert names(seen, state=State.FETCHING) == []
+    full.ledger.stage(lease, State.PUBLISHING, is_public=False)
+    assert seen.image(PUBLIC) is None
+    assert names(seen, state=State.PUBLISHING) == []
     full.publish(lease)
     assert names(seen, state=State.LIVE) == [PUBLIC, LIVE]
     assert not full.connection.scard("cvmfs-webhook:unlived")
