@@ -19,7 +19,7 @@ from webhook.web import (
     proxies,
     queue_pages,
 )
-from webhook.web.audience import Audience, allowed_by
+from webhook.web.audience import Audience, PolicyMemory
 from webhook.web.login import Login
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
@@ -67,7 +67,7 @@ def create_app(
     requests = PublishRequests(policy_file, ledger, queue)
     looks = Looks(front.connection, ledger.now)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
-    open_images = OpenImages(front.connection, allowed_by(policy_file))
+    open_images = OpenImages(front.connection, PolicyMemory(policy_file).allowed)
     audience = Audience(ledger, open_images, login)
     pages = Sources(
         ledger=ledger,

@@ -173,7 +173,7 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
             "poll": url_for("api.image", reference=reference),
         }
         if found is None and not sources.audience.is_operator:
-            return _not_shown(sources, reference, common)
+            return _not_shown(sources, parsed, common)
         common["decision"] = sources.policy.current().decide(parsed)
         if found is None:
             return render_template("dashboard/unknown.html", **common), 404
@@ -206,7 +206,7 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
 
 
 def _not_shown(
-    sources: Sources, reference: str, common: Mapping[str, object]
+    sources: Sources, reference: Reference, common: Mapping[str, object]
 ) -> ResponseReturnValue:
     """Answer strangers about an image that they are not shown, whatever it is."""
     page = render_template(

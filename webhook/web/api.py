@@ -112,7 +112,7 @@ def _add_image(
         decided: Json = {"allowed": decision.allowed, "reason": decision.reason}
         if found is None:
             if not audience.is_operator:
-                return _not_shown(str(parsed), contact)
+                return _not_shown(parsed, contact)
             error = f"nobody has pushed {parsed} since we listen"
             answer = _fresh({"error": error, "policy": decided})
             answer.status_code = 404
@@ -130,7 +130,7 @@ def _add_image(
         )
 
 
-def _not_shown(reference: str, contact: str) -> Response:
+def _not_shown(reference: Reference, contact: str) -> Response:
     """Answer strangers about an image that they are not shown, whatever it is."""
     answer = _fresh(
         {

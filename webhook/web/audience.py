@@ -6,7 +6,7 @@ adds shows no more than the others. What strangers may see is decided in
 else's is put into words of ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -20,13 +20,16 @@ from workers.ledger import (
     RunRecord,
     State,
 )
-from workers.policy import PolicyFile
+from workers.policy import Policy, PolicyFile
 from workers.reference import InvalidReference, Reference
 
 NOT_FOR_ALL = (
     "its registry did not give it, or this service had a trouble; the operator can read"
     " which"
 )
+
+# Of strangers' own inventions, too: they may ask for any name.
+_MOST_REMEMBERED = 20_000
 
 _Told = TypeVar("_Told", ImageRecord, RunRecord)
 
@@ -84,17 +87,36 @@ class Audience:
         return self._ledger if self.is_operator else self.strangers
 
 
-def allowed_by(policy: PolicyFile) -> Callable[[str], bool]:
-    """Return what tells whether the policy in force would publish a reference."""
+class PolicyMemory:
+    """What the policy in force says of names, remembered for as long as it is in force.
 
-    def is_allowed(reference: str) -> bool:
-        try:
-            parsed = Reference.parse(reference)
-        except InvalidReference:
-            return False  # refused under a name that no registry could have given
-        return policy.current().decide(parsed).allowed
+    Args:
+        policy_file: decides.
+    """
 
-    return is_allowed
+    def __init__(self, policy_file: PolicyFile) -> None:
+        self._file = policy_file
+        self._known: tuple[Policy, dict[str, bool]] = (Policy(), {})
+
+    def allowed(self, references: Collection[str]) -> set[str]:
+        """Return those of some references that would be published."""
+        policy = self._file.current()
+        before, known = self._known
+        if policy is not before or len(known) > _MOST_REMEMBERED:
+            known = {}
+            self._known = (policy, known)
+        for reference in references:
+            if reference not in known:
+                known[reference] = _is_allowed(policy, reference)
+        return {reference for reference in references if known[reference]}
+
+
+def _is_allowed(policy: Policy, reference: str) -> bool:
+    try:
+        parsed = Reference.parse(reference)
+    except InvalidReference:
+        return False  # refused under a name that no registry could have given
+    return policy.decide(parsed).allowed
 
 
 class _ForStrangers:

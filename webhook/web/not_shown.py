@@ -8,6 +8,7 @@ which names there are. So it says all that the image's author may have to look a
 from typing import NamedTuple
 
 from workers.config import SiteConfig
+from workers.reference import DOCKER_HUB, Reference
 
 HEADING = "There is nothing to show of this image"
 EXPLANATION = (
@@ -30,8 +31,10 @@ class Check(NamedTuple):
     command: str = ""
 
 
-def checks(reference: str) -> tuple[Check, ...]:
+def checks(reference: Reference) -> tuple[Check, ...]:
     """Return what to look after, in this order, for a reference that somebody typed."""
+    # Without a name it is Docker Hub that one is logged out of, and no other.
+    registry = "" if reference.registry == DOCKER_HUB else f" {reference.registry}"
     return (
         Check(
             "Is the name right?",
@@ -42,7 +45,7 @@ def checks(reference: str) -> tuple[Check, ...]:
             "Can everybody pull it?",
             "This has to work without a login, for what is published can be read by the"
             " whole world.",
-            f"docker logout && docker pull {reference}",
+            f"docker logout{registry} && docker pull {reference}",
         ),
         Check(
             "May it be published?",

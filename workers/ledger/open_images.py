@@ -30,15 +30,18 @@ class OpenImages:
 
     Args:
         connection: to the Redis that holds the ledger.
-        is_allowed: whether the policy in force would publish a reference.
+        allowed: returns those of some references that the policy in force would
+            publish.
     """
 
     def __init__(
-        self, connection: redis.Redis, is_allowed: Callable[[str], bool]
+        self,
+        connection: redis.Redis,
+        allowed: Callable[[Collection[str]], Collection[str]],
     ) -> None:
         self._redis = connection
         self._scripts = Scripts(connection)
-        self._is_allowed = is_allowed
+        self._allowed = allowed
         self._is_listed = False
 
     def image(self, reference: str) -> ImageRecord | None:
@@ -97,15 +100,15 @@ class OpenImages:
         self._see_to_listings()
         fields = ["was_live", "is_public"]
         was_live, is_public = self._redis.hmget(f"{PREFIX}image:{reference}", fields)
-        is_allowed = self._is_allowed(reference)
+        is_allowed = reference in self._allowed([reference])
         return was_live is not None or (is_public is not None and is_allowed)
 
     def _hidden(self) -> Collection[str]:
         """Return what is in the listings and not allowed any more."""
         self._see_to_listings()
         members = self._redis.smembers(f"{PREFIX}unlived")
-        unlived = (as_text(name) for name in members)
-        return {name for name in unlived if not self._is_allowed(name)}
+        unlived = {as_text(name) for name in members}
+        return unlived.difference(self._allowed(unlived))
 
     def _see_to_listings(self) -> None:
         """List the records of before there were listings, once in a ledger's life."""

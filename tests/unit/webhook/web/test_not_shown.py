@@ -8,17 +8,20 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import WebApp, create_web_app, write_config
 from webhook.web import not_shown
 from workers.config import SiteConfig
+from workers.reference import Reference
 
 NAME = "registry.example.org/never/pushed:v1"
+CHECKS = not_shown.checks(Reference.parse(NAME))
 
 
 def test_the_page_says_what_to_look_after_and_whom_to_ask(web: WebApp) -> None:
     answer = web.client.get(f"/images/{NAME}")
     assert answer.status_code == 404
     assert not_shown.HEADING in answer.text
-    for check in not_shown.checks(NAME):
+    for check in CHECKS:
         assert check.question in answer.text
-    assert f"docker pull {NAME}" in answer.text
+    command = f"docker logout registry.example.org &amp;&amp; docker pull {NAME}"
+    assert command in answer.text
     assert "ask the operator of this service" in answer.text
     assert f'href="/login?next=/images/{NAME}"' in answer.text
 
@@ -30,9 +33,14 @@ def test_a_program_is_told_the_same(web: WebApp) -> None:
     said = answer.get_json()
     assert said["error"] == f"there is nothing to show of {NAME}"
     asked = [check["question"] for check in said["check"]]
-    assert asked == [check.question for check in not_shown.checks(NAME)]
+    assert asked == [check.question for check in CHECKS]
     assert said["ask"] == "the operator of this service"
     assert "policy" not in said
+
+
+def test_the_command_logs_out_of_the_registry_that_is_asked() -> None:
+    commands = [each.command for each in not_shown.checks(Reference.parse("alpine"))]
+    assert "docker logout && docker pull docker.io/library/alpine:latest" in commands
 
 
 @pytest.mark.parametrize(

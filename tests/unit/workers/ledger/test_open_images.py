@@ -1,5 +1,7 @@
 """What strangers may see of the ledger, and that nothing else is counted."""
 
+from collections.abc import Collection
+
 import pytest
 
 from tests.support.harness.ledger import D1, D2, LedgerDriver
@@ -27,12 +29,12 @@ def full(driver: LedgerDriver) -> LedgerDriver:
     return driver
 
 
-def allow_all(_reference: str) -> bool:
-    return True
+def allow_all(references: Collection[str]) -> Collection[str]:
+    return references
 
 
-def deny_all(_reference: str) -> bool:
-    return False
+def deny_all(_references: Collection[str]) -> Collection[str]:
+    return ()
 
 
 def names(
