@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 import redis
 
 from workers.ledger import lookups
-from workers.ledger.lookups import PREFIX
+from workers.ledger.odd import PREFIX, typed
 from workers.ledger.reading import as_text
 from workers.ledger.records import ImagePage, ImageRecord, LiveRecord, RunRecord, State
 from workers.ledger.scripts import Scripts
@@ -68,17 +68,11 @@ class OpenImages:
     def counts(self) -> dict[State, int]:
         """Return how many references are in each state; every state is there."""
         with as_ledger_error():
-            hidden = self._hidden()
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for state in State:
-                    pipeline.zcard(f"{PREFIX}open:{state}")
-                for reference in hidden:
-                    pipeline.hget(f"{PREFIX}image:{reference}", "state")
-                numbers = pipeline.execute()
-        counts = dict(zip(State, numbers, strict=False))
-        for state in numbers[len(State) :]:
-            if state is not None:
-                counts[State(as_text(state))] -= 1
+            hidden = sorted(self._hidden())
+            counts = {state: self._count(state) for state in State}
+            records = lookups.images(self._redis, hidden)
+        for record in records:
+            counts[record.state] -= 1
         return counts
 
     def runs(self, reference: str, limit: int = 50) -> list[RunRecord]:
@@ -95,18 +89,25 @@ class OpenImages:
                 return []
             return lookups.lives(self._redis, reference, limit)
 
+    def _count(self, state: State) -> int:
+        key = f"{PREFIX}open:{state}"
+        return int(typed(self._redis, key, lambda: self._redis.zcard(key)))
+
     def _may_be_seen(self, reference: str) -> bool:
         """Tell by two fields, so that it takes as long whatever the answer is."""
         self._see_to_listings()
         fields = ["was_live", "is_public"]
-        was_live, is_public = self._redis.hmget(f"{PREFIX}image:{reference}", fields)
+        key = f"{PREFIX}image:{reference}"
+        reply = typed(self._redis, key, lambda: self._redis.hmget(key, fields))
+        was_live, is_public = reply
         is_allowed = reference in self._allowed([reference])
         return was_live is not None or (is_public is not None and is_allowed)
 
     def _hidden(self) -> Collection[str]:
         """Return what is in the listings and not allowed any more."""
         self._see_to_listings()
-        members = self._redis.smembers(f"{PREFIX}unlived")
+        key = f"{PREFIX}unlived"
+        members = typed(self._redis, key, lambda: self._redis.smembers(key))
         unlived = {as_text(name) for name in members}
         return unlived.difference(self._allowed(unlived))
 

@@ -217,9 +217,9 @@ def test_a_name_that_no_file_system_holds_is_refused_before_anything_is_asked(
         repository, _, tag = name.partition(":")
         runner.registry.push_image(repository, tag, FIRST)
     runner.publish(longest)
-    asked = len(runner.registry.seen())
+    asked = len(runner.registry.seen("GET"))
     runner.want(too_long)
     run = runner.run(too_long)
     assert run.outcome is Outcome.FAILED
     assert "256 bytes together, and a file system takes 255" in str(run.reason)
-    assert len(runner.registry.seen()) == asked
+    assert len(runner.registry.seen("GET")) == asked

@@ -4,8 +4,8 @@
 -- An image is a hash. Its fields, all optional but the first four:
 --   state since requested done   see ImageRecord
 --   changed      when anything of the state changed; orders the listings
---   reason digest live_digest repository revision places size notes converter started overtaken
---   attempts next_try    see ImageRecord
+--   reason digest live_digest repository revision places size notes converter started
+--   overtaken attempts next_try    see ImageRecord
 --   live_since   when live_digest was published
 --   moved_since  when the name began to lead to live_digest; publishing that anew leaves it
 --   deaths       runs in a row, for the same number, whose process died
@@ -123,9 +123,9 @@ local function put_flag(record, name, value)
 end
 
 local function unlist(reference, state)
-  redis.call('ZREM', PREFIX .. 'open', reference)
-  redis.call('ZREM', PREFIX .. 'open:' .. (state or ''), reference)
-  redis.call('SREM', PREFIX .. 'unlived', reference)
+  ask('ZREM', PREFIX .. 'open', reference)
+  ask('ZREM', PREFIX .. 'open:' .. (state or ''), reference)
+  ask('SREM', PREFIX .. 'unlived', reference)
 end
 
 -- Put the record into the listings of what strangers may see, or take it out of them.
@@ -140,9 +140,10 @@ local function list_openly(record)
   if not (fields.was_live or fields.is_public) then
     return
   end
-  redis.call('ZADD', PREFIX .. 'open', fields.changed or 0, reference)
-  redis.call('ZADD', PREFIX .. 'open:' .. fields.state, fields.changed or 0, reference)
-  redis.call(fields.was_live and 'SREM' or 'SADD', PREFIX .. 'unlived', reference)
+  local order = moment(fields.changed) or 0
+  ask('ZADD', PREFIX .. 'open', order, reference)
+  ask('ZADD', PREFIX .. 'open:' .. fields.state, order, reference)
+  ask(fields.was_live and 'SREM' or 'SADD', PREFIX .. 'unlived', reference)
   record.old_state = fields.state
 end
 
