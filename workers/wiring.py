@@ -32,6 +32,7 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 from workers.errors import PermanentError
+from workers.formats import scope
 from workers.formats.catalogs import is_catalog
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect
@@ -41,6 +42,7 @@ from workers.policy import PolicyFile, Rule, target_repository
 from workers.publishing.native import NativePublisher
 from workers.publishing.publisher import PublishedTree, Publisher
 from workers.publishing.ready_queue import ReadyBatches
+from workers.publishing.together import Scope, Together
 from workers.registry import RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
@@ -152,10 +154,11 @@ def open_published(config: Config, fqrn: str) -> PublishedTree:
 
 
 def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publisher:
-    queue = None
+    together = None
     if front is not None:
         queue = ReadyBatches(front.connection, front.ledger, fqrn)
-    return NativePublisher(fqrn, lambda: open_repository(config, fqrn), queue)
+        together = Together(queue, Scope(scope.objection, scope.state))
+    return NativePublisher(fqrn, lambda: open_repository(config, fqrn), together)
 
 
 def _native_published(config: Config, fqrn: str) -> PublishedTree:

@@ -28,7 +28,11 @@ def restore(digest: str) -> str:
 
 
 def restored_digest(order: str | None) -> str | None:
-    """Return the digest that is to be restored, if that is the order."""
+    """Return the digest that is to be restored, if that is the order.
+
+    Raises:
+        InvalidReference: it is no digest; others than we may have written the order.
+    """
     if order is None or not order.startswith(_RESTORE):
         return None
-    return order.removeprefix(_RESTORE)
+    return parse_digest(order.removeprefix(_RESTORE))

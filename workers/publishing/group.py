@@ -6,12 +6,15 @@ not get it lays its batch into the queue and waits to be told, or to be called t
 So a process that is alone never touches the queue but to look into it, and a busy
 repository has few revisions, each of many images.
 
-Nothing here has to be believed for a repository to stay sound; that is what lock and
-fences are for:
+Nothing that the queue says is believed for what it is: others may write there.
 
+* An entry counts only with the seal of one who may sign (``seal.py``), and only for
+  what its run may change (``Scope``). What has no seal is set aside, and harms nobody.
 * Only what the holder of the lock writes becomes visible, and each batch only if its
   own fence holds at that moment. The fence is data (``Fence.token``), so that it is
-  asked whether or not the owner of the batch still lives.
+  asked whether or not the owner of the batch still lives. As the queue may lie about
+  fences, too, what is published under the reference must be what it was when the batch
+  was laid down: an entry that is put back later finds it changed.
 * Nothing is taken out of the queue before its answer is there. A leader that dies
   leaves the queue as it was, and the lock goes with it: the next one that tries leads.
 * A batch that a dead leader had committed already, or that was committed twice as the
@@ -19,25 +22,34 @@ fences are for:
   (``cvmfs/commit/committer.py``).
 """
 
-import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass
-from typing import Protocol
+from dataclasses import dataclass
 
 from workers.cvmfs import (
     Batch,
     ContentCollected,
-    ContentHash,
-    FormatError,
-    Malformed,
+    InvalidChange,
     Repository,
     RepositoryBusy,
     Revision,
 )
-from workers.errors import TransientError
 from workers.publishing.publisher import Fence
+from workers.publishing.ready_entry import (
+    EntryRefused,
+    FenceDown,
+    Outcome,
+    ReadyEntry,
+    new_entry_id,
+    opened_answer,
+    sealed_answer,
+)
+from workers.publishing.seal import Seal
+from workers.publishing.together import QueueAway, Together, UnknownFence
+
+log = logging.getLogger(__name__)
 
 # So many at once keep a commit short and its memory small.
 _MOST_BATCHES = 100
@@ -47,77 +59,24 @@ _LOOK_AGAIN_SECONDS = 0.25
 # by who looks at it for some time, if the clock of that one was wrong.
 _LEADERS_SECONDS = 30.0
 
-CALLED = ""
-"""What is told to one whose turn it is to lead."""
-
-
-class QueueAway(TransientError):
-    """The queue of ready batches does not answer."""
-
-
-class FenceDown(Exception):
-    """Another process asked, and found that a batch may not become visible."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedBatch:
-    """A ready batch in the queue.
-
-    Attributes:
-        id: orders entries by their age.
-        fence: the token.
-        batch: as text.
-    """
-
-    id: str
-    fence: str
-    batch: str
-
-
-class ReadyQueue(Protocol):
-    """Where the batches lie that wait for a commit of one repository.
-
-    Every method raises QueueAway.
-
-    Attributes:
-        patience_seconds: how long a batch is left there.
-    """
-
-    patience_seconds: float
-
-    def add(self, fence: str, batch: str) -> str:
-        """Lay a batch down; return the id of its entry."""
-
-    def entries(self) -> list[QueuedBatch]:
-        """Return all entries, oldest first."""
-
-    def answer(self, answers: Mapping[str, str]) -> None:
-        """Take entries out, by their ids, and tell their owners why."""
-
-    def call(self) -> None:
-        """Tell the owner of the oldest entry that the lock is free: ``CALLED``."""
-
-    def wait(self, entry_id: str, seconds: float) -> str | None:
-        """Return what the owner of an entry is told; ``None`` if nothing in time."""
-
-    def withdraw(self, entry_id: str) -> None:
-        """Take an entry out that nobody waits for any more."""
-
-    def standing(self, fences: Sequence[str]) -> list[bool]:
-        """Tell of each fence whether it holds."""
-
 
 class GroupCommit:
     """Commits batches to one repository, together with those of other processes.
 
     Args:
         repository: to commit to.
-        queue: which all processes that commit to it share.
+        together: the queue, and what a run may change.
+        secret: that only those know who may sign the repository.
     """
 
-    def __init__(self, repository: Repository, queue: ReadyQueue) -> None:
+    def __init__(
+        self, repository: Repository, together: Together, secret: bytes
+    ) -> None:
         self._repository = repository
-        self._queue = queue
+        self._queue = together.queue
+        self._scope = together.scope
+        self._entry_seal = Seal(secret, repository.fqrn, "ready batch")
+        self._answer_seal = Seal(secret, repository.fqrn, "what became of a batch")
 
     def commit(self, batch: Batch, fence: Fence) -> Revision:
         """Make a batch visible.
@@ -127,17 +86,19 @@ class GroupCommit:
 
         Raises:
             RepositoryBusy: nobody could commit in time.
+            InvalidChange: it changes what the run of the fence may not.
             FormatError: as ``Repository.commit``; nothing of the batch is visible.
         """
         own = _Own(batch, fence)
         if fence.token is None:
             return self._lead(own, None)
+        self._check_scope(fence.token, batch)
         with suppress(_LockHeld):
             return self._lead(own, 0)
         try:
             # The leader, on another machine perhaps, must find what is named.
             self._repository.storage.sync()
-            own.entry_id = self._queue.add(fence.token, batch.encode())
+            self._lay_down(own, fence.token)
             return self._follow(own, fence.token)
         except QueueAway:
             # What lies in the queue can wait; this one need not.
@@ -146,6 +107,26 @@ class GroupCommit:
             if own.entry_id is not None:
                 with suppress(QueueAway):
                     self._queue.withdraw(own.entry_id)
+
+    def _check_scope(self, token: str, batch: Batch) -> str:
+        """Return the reference of a fence, whose run may make all of the changes.
+
+        Raises:
+            InvalidChange: it may not.
+            UnknownFence: there is none.
+        """
+        reference = self._queue.reference(token)
+        objection = self._scope.objection(reference, batch.changes)
+        if objection is not None:
+            raise InvalidChange(objection)
+        return reference
+
+    def _lay_down(self, own: "_Own", token: str) -> None:
+        reference = self._queue.reference(token)
+        state = self._scope.state(self._repository.read(), reference)
+        entry, entry_id = ReadyEntry(token, state, own.batch), new_entry_id()
+        self._queue.add(entry_id, entry.sealed(self._entry_seal, entry_id))
+        own.entry_id = entry_id
 
     def _follow(self, own: "_Own", token: str) -> Revision:
         began = time.monotonic()
@@ -164,7 +145,7 @@ class GroupCommit:
             if isinstance(told, FenceDown):
                 own.fence.check()
                 # It holds after all, as far as we are told.
-                own.entry_id = self._queue.add(token, own.batch.encode())
+                self._lay_down(own, token)
             elif told is not None:
                 return _result(told)
 
@@ -178,22 +159,24 @@ class GroupCommit:
                     told = self._committed(own)
             return _result(told)
 
-    def _told(self, own: "_Own", seconds: float) -> "_Outcome | None":
+    def _told(self, own: "_Own", seconds: float) -> Outcome | None:
         """Return what a leader made of our own entry, if it is in the queue."""
         if own.entry_id is None:
             return None
-        text = self._queue.wait(own.entry_id, seconds)
-        if text is None or text == CALLED:
-            return None
-        own.entry_id = None
-        outcome = _decoded(text)
-        if isinstance(outcome, ContentCollected):
-            self._repository.sink.forget()
-        return outcome
+        for text in self._queue.wait(own.entry_id, seconds):
+            outcome = opened_answer(self._answer_seal, own.entry_id, text)
+            if outcome is None:
+                continue
+            own.entry_id = None
+            if isinstance(outcome, ContentCollected):
+                self._repository.sink.forget()
+            return outcome
+        return None
 
-    def _committed(self, own: "_Own") -> "_Outcome":
+    def _committed(self, own: "_Own") -> Outcome:
         """Commit, tell the owners of all entries, and return what became of our own."""
-        entries, answers = self._others(own)
+        outcomes: dict[str, Outcome] = {}
+        entries = self._others(own, outcomes)
 
         def confirm(going: Sequence[Batch]) -> Mapping[Batch, Exception]:
             refused: dict[Batch, Exception] = {}
@@ -208,43 +191,89 @@ class GroupCommit:
         committed = self._repository.commit_batches(
             [own.batch, *entries], now=int(time.time()), confirm=confirm
         )
-        for batch, entry in entries.items():
-            outcome = committed.left_out.get(batch, committed.revision)
-            if not isinstance(outcome, QueueAway):
-                answers[entry.id] = _encoded(outcome)
+        for batch, (entry_id, _) in entries.items():
+            outcomes[entry_id] = committed.left_out.get(batch, committed.revision)
+        answers = {
+            entry_id: sealed_answer(self._answer_seal, entry_id, outcome)
+            for entry_id, outcome in outcomes.items()
+            if not isinstance(outcome, QueueAway)
+        }
         if answers:
             with suppress(QueueAway):
                 self._queue.answer(answers)
         return committed.left_out.get(own.batch, committed.revision)
 
-    def _others(self, own: "_Own") -> tuple[dict[Batch, QueuedBatch], dict[str, str]]:
-        """Return what lies in the queue, and answers to what nobody can read."""
-        found: dict[Batch, QueuedBatch] = {}
-        answers = {}
+    def _others(
+        self, own: "_Own", outcomes: dict[str, Outcome]
+    ) -> dict[Batch, tuple[str, ReadyEntry]]:
+        """Return the entries of others that may be committed, by their batches.
+
+        Args:
+            own: is not among them.
+            outcomes: of those that may not takes what their owners are to be told.
+        """
+        found: dict[Batch, tuple[str, ReadyEntry]] = {}
+        aside: dict[str, str] = {}
         with suppress(QueueAway):
-            for entry in self._queue.entries()[:_MOST_BATCHES]:
+            texts = dict(self._queue.entries(_MOST_BATCHES))
+            if own.entry_id is not None:
+                texts.pop(own.entry_id, None)
+            head = self._repository.read() if texts else None
+            for entry_id, text in texts.items():
                 try:
-                    if entry.id != own.entry_id:
-                        found[Batch.decode(entry.batch)] = entry
-                except Malformed as error:
-                    answers[entry.id] = _encoded(error)
-        return found, answers
+                    entry = ReadyEntry.opened(
+                        self._entry_seal, entry_id, text, now=time.time()
+                    )
+                    reference = self._check_scope(entry.fence, entry.batch)
+                except (EntryRefused, UnknownFence) as error:
+                    aside[entry_id] = str(error)
+                except InvalidChange as error:
+                    aside[entry_id] = str(error)
+                    outcomes[entry_id] = error
+                else:
+                    if head and self._scope.state(head, reference) == entry.state:
+                        found[entry.batch] = entry_id, entry
+                    else:
+                        # Put back, or in force already: its owner knows, if any.
+                        outcomes[entry_id] = FenceDown()
+            self._set_aside(aside)
+        return found
+
+    def _set_aside(self, entries: Mapping[str, str]) -> None:
+        for entry_id, why in entries.items():
+            log.warning(
+                "repository=%s entry=%.40r of the queue is set aside: %s; see who else"
+                " writes into Redis",
+                self._repository.fqrn,
+                entry_id,
+                why,
+            )
+        if entries:
+            self._queue.set_aside(entries)
 
     def _fallen(
-        self, batches: Sequence[Batch], entries: Mapping[Batch, QueuedBatch]
+        self,
+        batches: Sequence[Batch],
+        entries: Mapping[Batch, tuple[str, ReadyEntry]],
     ) -> dict[Batch, Exception]:
         """Return those of the batches of others whose fences do not hold."""
-        if not batches:
-            return {}
+        fences = [entries[batch][1].fence for batch in batches]
         try:
-            standing = self._queue.standing([entries[one].fence for one in batches])
-        except QueueAway as error:
-            return dict.fromkeys(batches, error)
+            standing: list[bool | QueueAway] = [*self._queue.standing(fences)]
+        except QueueAway:
+            # One record that cannot be read harms only its own run.
+            standing = [self._stands(fence) for fence in fences]
         return {
-            batch: FenceDown()
+            batch: stands if isinstance(stands, QueueAway) else FenceDown()
             for batch, stands in zip(batches, standing, strict=True)
-            if not stands
+            if stands is not True
         }
+
+    def _stands(self, fence: str) -> bool | QueueAway:
+        try:
+            return self._queue.standing([fence])[0]
+        except QueueAway as error:
+            return error
 
     def _call(self) -> None:
         with suppress(QueueAway):
@@ -274,41 +303,7 @@ class _Own:
     entry_id: str | None = None
 
 
-_Outcome = Revision | Exception
-
-
-def _result(outcome: _Outcome) -> Revision:
+def _result(outcome: Outcome) -> Revision:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-# An answer is JSON: a revision; or the name of an error and what it says; or neither,
-# if the fence does not hold.
-
-
-def _encoded(outcome: _Outcome) -> str:
-    if isinstance(outcome, Revision):
-        number, root, timestamp = astuple(outcome)[:3]
-        return json.dumps({"revision": [number, str(root), timestamp]})
-    if isinstance(outcome, FormatError):
-        return json.dumps({"error": type(outcome).__name__, "message": str(outcome)})
-    return json.dumps({})
-
-
-def _decoded(text: str) -> _Outcome:
-    said = json.loads(text)
-    if "revision" in said:
-        number, root, timestamp = said["revision"]
-        return Revision(number, ContentHash.parse(root), timestamp, is_new=True)
-    if "error" in said:
-        kinds = {kind.__name__: kind for kind in _kinds(FormatError)}
-        return kinds.get(said["error"], FormatError)(said["message"])
-    return FenceDown()
-
-
-def _kinds(error: type[FormatError]) -> Iterator[type[FormatError]]:
-    """Yield an error and all that are kinds of it."""
-    yield error
-    for kind in error.__subclasses__():
-        yield from _kinds(kind)

@@ -25,7 +25,7 @@ from workers.cvmfs import (
 )
 from workers.cvmfs.objects.content_sink import CHUNK_BYTES
 from workers.cvmfs.objects.objects import BLOCK_BYTES, open_content
-from workers.publishing.group import GroupCommit, ReadyQueue
+from workers.publishing.group import GroupCommit
 from workers.publishing.plan import (
     ContentAt,
     FileAt,
@@ -46,6 +46,7 @@ from workers.publishing.publisher import (
     PublishedTree,
     RepositoryUnavailable,
 )
+from workers.publishing.together import Together
 
 
 class NativeSink:
@@ -106,8 +107,8 @@ class NativePublisher:
         fqrn: names the repository in messages.
         open_repository: opens it; called when it is first needed, so that a command
             that needs another repository does not fail for this one.
-        queue: of batches that are ready, by which processes commit together; ``None``
-            if each commits for itself.
+        together: what processes commit together by; ``None`` if each commits for
+            itself.
     """
 
     holds_whiteouts = True
@@ -116,11 +117,11 @@ class NativePublisher:
         self,
         fqrn: str,
         open_repository: Callable[[], Repository],
-        queue: ReadyQueue | None = None,
+        together: Together | None = None,
     ) -> None:
         self._fqrn = fqrn
         self._open = open_repository
-        self._queue = queue
+        self._together = together
         self._opened: Repository | None = None
 
     @property
@@ -160,10 +161,10 @@ class NativePublisher:
 
     def _commit(self, changes: Sequence[Change], fence: Fence) -> Revision:
         repository = self._repository
-        if self._queue is None:
+        if self._together is None:
             return repository.commit(changes, now=int(time.time()), check=fence.check)
-        together = GroupCommit(repository, self._queue)
-        return together.commit(repository.batch(changes), fence)
+        group = GroupCommit(repository, self._together, repository.keys.secret())
+        return group.commit(repository.batch(changes), fence)
 
     def _change(self, step: Step, losses: list[str]) -> Change:
         match step:

@@ -5,11 +5,11 @@ repository lies in a folder or in a bucket; it wakes those who wait; and it is w
 whether the fence of a batch, the lease of its run, still holds.
 
 Per repository one hash of entries, by ids that begin with the time; per entry a list
-of what its owner is told. Whatever nobody comes for runs out by itself.
+of what its owner is told; and one list of what was set aside. Whatever nobody comes for
+runs out by itself. Others may write here, so no bytes at all are taken for granted.
 """
 
 import json
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,16 @@ import redis
 
 from workers.ledger import Lease, Ledger, LedgerUnavailable
 from workers.ledger.unavailable import as_ledger_error
-from workers.publishing.group import CALLED, QueueAway, QueuedBatch
+from workers.publishing.together import CALLED, QueueAway, UnknownFence
 
 _PREFIX = "cvmfs-webhook:ready"
 _ENTRY_SECONDS = 3600
 _ANSWER_SECONDS = 60
+# Of an image of 127 layers in all formats it is a tenth of that.
+_LARGEST_ENTRY_BYTES = 4 << 20
+_ASIDE_PREFIX = "cvmfs-webhook:set-aside"
+_ASIDE_SECONDS = 7 * 24 * 3600
+_ASIDE_KEPT = 100
 
 
 class ReadyBatches:
@@ -46,31 +51,54 @@ class ReadyBatches:
         self._redis = connection
         self._ledger = ledger
         self._entries = f"{_PREFIX}:{fqrn}"
+        self._aside = f"{_ASIDE_PREFIX}:{fqrn}"
 
-    def add(self, fence: str, batch: str) -> str:
-        """Lay a batch down; return the id of its entry."""
-        entry_id = f"{time.time_ns():020d}-{secrets.token_hex(8)}"
+    def add(self, entry_id: str, entry: str) -> None:
+        """Lay a sealed entry down."""
+        if len(entry) > _LARGEST_ENTRY_BYTES:
+            raise QueueAway(f"{len(entry)} bytes are too many for the queue")
         with as_ledger_error(QueueAway), self._redis.pipeline() as pipeline:
-            # Neither has a line break: both are JSON.
-            pipeline.hset(self._entries, entry_id, f"{fence}\n{batch}")
+            pipeline.hset(self._entries, entry_id, entry)
             pipeline.expire(self._entries, _ENTRY_SECONDS)
             pipeline.execute()
-        return entry_id
 
-    def entries(self) -> list[QueuedBatch]:
-        """Return all entries, oldest first."""
+    def entries(self, most: int) -> dict[str, str]:
+        """Return the oldest entries by id, oldest first, and not more than ``most``.
+
+        One that is larger than any of ours comes without its text.
+        """
         with as_ledger_error(QueueAway):
-            found = self._redis.hgetall(self._entries)
-        entries = []
-        for entry_id in sorted(found):
-            fence, _, batch = _text(found[entry_id]).partition("\n")
-            entries.append(QueuedBatch(_text(entry_id), fence, batch))
-        return entries
+            ids = sorted(self._redis.hkeys(self._entries), key=_raw)[:most]
+            if not ids:
+                return {}
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for entry_id in ids:
+                    pipeline.hstrlen(self._entries, entry_id)
+                sizes = pipeline.execute()
+            fit = [
+                entry_id
+                for entry_id, size in zip(ids, sizes, strict=True)
+                if size <= _LARGEST_ENTRY_BYTES
+            ]
+            found = self._redis.hmget(self._entries, fit) if fit else []
+        texts = dict(zip(fit, found, strict=True))
+        return {_text(entry_id): _text(texts.get(entry_id) or "") for entry_id in ids}
+
+    def set_aside(self, entries: Mapping[str, str]) -> None:
+        """Take entries out that nobody may commit, and note why."""
+        with as_ledger_error(QueueAway), self._redis.pipeline() as pipeline:
+            for entry_id, why in entries.items():
+                pipeline.hdel(self._entries, _raw(entry_id))
+                note = {"time": time.time(), "entry": entry_id[:40], "why": why[:200]}
+                pipeline.lpush(self._aside, json.dumps(note))
+            pipeline.ltrim(self._aside, 0, _ASIDE_KEPT - 1)
+            pipeline.expire(self._aside, _ASIDE_SECONDS)
+            pipeline.execute()
 
     def answer(self, answers: Mapping[str, str]) -> None:
         """Take entries out, by their ids, and tell their owners why."""
         with as_ledger_error(QueueAway), self._redis.pipeline() as pipeline:
-            pipeline.hdel(self._entries, *answers)
+            pipeline.hdel(self._entries, *map(_raw, answers))
             for entry_id, text in answers.items():
                 pipeline.rpush(self._told(entry_id), text)
                 pipeline.expire(self._told(entry_id), _ANSWER_SECONDS)
@@ -81,22 +109,22 @@ class ReadyBatches:
         with as_ledger_error(QueueAway):
             ids = self._redis.hkeys(self._entries)
             if ids:
-                told = self._told(_text(min(ids)))
+                told = self._told(_text(min(ids, key=_raw)))
                 with self._redis.pipeline() as pipeline:
                     pipeline.rpush(told, CALLED)
                     pipeline.expire(told, _ANSWER_SECONDS)
                     pipeline.execute()
 
-    def wait(self, entry_id: str, seconds: float) -> str | None:
-        """Return what the owner of an entry is told; ``None`` if nothing in time."""
+    def wait(self, entry_id: str, seconds: float) -> list[str]:
+        """Return what the owner of an entry is told; nothing if nothing in time."""
         told = self._told(entry_id)
         with as_ledger_error(QueueAway):
             if seconds:
                 found = self._redis.blpop([told], seconds)
-                return _text(found[1]) if found else None
+                return [_text(found[1])] if found else []
             # A call to lead says nothing to one who leads already.
             texts = [_text(text) for text in self._redis.lrange(told, 0, -1)]
-        return next((text for text in texts if text != CALLED), None)
+        return [text for text in texts if text != CALLED]
 
     def withdraw(self, entry_id: str) -> None:
         """Take an entry out that nobody waits for any more."""
@@ -111,8 +139,22 @@ class ReadyBatches:
         except LedgerUnavailable as error:
             raise QueueAway(str(error)) from error
 
-    def _told(self, entry_id: str) -> str:
-        return f"{self._entries}:{entry_id}"
+    def reference(self, fence: str) -> str:
+        """Return the reference of the run; raises UnknownFence."""
+        return _lease(fence).reference
+
+    def _told(self, entry_id: str) -> bytes:
+        return _raw(f"{self._entries}:{entry_id}")
+
+
+def count_set_aside(connection: redis.Redis, fqrn: str) -> int:
+    """Return how many entries of a repository's queue were set aside of late.
+
+    Raises:
+        QueueAway: Redis does not answer as it should.
+    """
+    with as_ledger_error(QueueAway):
+        return int(connection.llen(f"{_ASIDE_PREFIX}:{fqrn}"))
 
 
 def fence_token(lease: Lease) -> str:
@@ -121,9 +163,20 @@ def fence_token(lease: Lease) -> str:
 
 
 def _lease(token: str) -> Lease:
-    reference, secret, number, overtaken = json.loads(token)
-    return Lease(reference, secret, number, 1, overtaken, hint=None, forced=False)
+    try:
+        reference, secret, number, overtaken = json.loads(token)
+        if not all(isinstance(one, str) for one in (reference, secret)):
+            raise UnknownFence(f"a fence of {reference!r:.40}")
+        numbers = int(number), int(overtaken)
+    except (ValueError, TypeError) as error:
+        raise UnknownFence(f"{token!r:.40} is no fence") from error
+    return Lease(reference, secret, numbers[0], 1, numbers[1], hint=None, forced=False)
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    """Return a reply as text, whatever its bytes; ``_raw`` gives them back."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def _raw(value: bytes | str) -> bytes:
+    return value.encode(errors="surrogateescape") if isinstance(value, str) else value

@@ -9,6 +9,7 @@ from workers.formats.formats import missing, noted, settle
 from workers.formats.history import remembered
 from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
+from workers.reference import InvalidReference, parse_digest
 from workers.registry import ImageNotFound
 from workers.run.admitting import check_withheld, decide
 from workers.run.assemble import assemble, receipt_for
@@ -80,4 +81,8 @@ def _upstream_digest(run: Run) -> str | None:
     except WorkerError as error:
         log.info("reference=%s is restored all the same: %s", run.reference, error)
     known = run.services.front.ledger.image(str(run.reference))
-    return None if known is None else known.digest
+    try:
+        # The receipt will say it, and others than we may write into the ledger.
+        return None if known is None else parse_digest(known.digest or "")
+    except InvalidReference:
+        return None

@@ -15,6 +15,7 @@ from tests.support.harness.steering import (
     restore,
 )
 from tests.support.images.oci import build_image, tar_of
+from workers.formats.documents import read_receipt
 from workers.formats.paths import (
     image_path,
     metadata_path,
@@ -122,6 +123,28 @@ def test_what_the_registry_has_lost_is_restored_from_the_repository(
         runner.registry.fail(method, "/v2/.+", status=404)
     assert restore(runner, first).outcome is Outcome.PUBLISHED
     assert runner.file(NAME, "etc/motd") == b"first"
+
+
+def test_nothing_that_others_write_into_redis_is_published_as_it_is(
+    runner: JobRunner,
+) -> None:
+    first = publish(runner, FIRST)
+    publish(runner, SECOND)
+    revision = runner.revision
+    for digest in ("latest", f"x:{first.digest[7:]}", "../../other/manifests/latest"):
+        order(runner, f"restore {digest}")
+        run = runner.run(NAME)
+        assert run.outcome is Outcome.FAILED
+        assert "is not valid" in (run.reason or "")
+    assert runner.revision == revision
+    for method in ("GET", "HEAD"):
+        runner.registry.fail(method, "/v2/.+", status=404)
+    key = f"cvmfs-webhook:image:{runner.reference(NAME)}"
+    runner.services.front.connection.hset(key, "digest", "<script>")
+    assert restore(runner, first).outcome is Outcome.PUBLISHED
+    receipt = read_receipt(runner.repository.read(), name_of(runner))
+    assert receipt.digest == first.digest
+    assert b"script" not in receipt.document()
 
 
 def test_a_removed_name_comes_back_with_what_it_was(runner: JobRunner) -> None:

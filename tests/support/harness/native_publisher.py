@@ -11,17 +11,20 @@ from workers.cvmfs import LocalStorage, Repository
 from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import MANIFEST, WHITELIST
 from workers.ledger import Ledger
-from workers.publishing.group import ReadyQueue
 from workers.publishing.native import NativePublisher
 from workers.publishing.ready_queue import ReadyBatches
+from workers.publishing.together import Scope, Together
+
+ANYTHING = Scope(lambda _reference, _changes: None, lambda _tree, _reference: "")
+"""Of tests that do not publish images: every change is allowed."""
 
 
 class NativeParts:
     """A repository in a folder, its keys, and a publisher to it."""
 
-    def __init__(self, folder: Path, queue: ReadyQueue | None) -> None:
+    def __init__(self, folder: Path, together: Together | None) -> None:
         self.root, self.keys = folder / "storage", folder / "keys"
-        self.queue = queue
+        self.together = together
         save_keys(keys(), self.keys)
         self.storage = LocalStorage(self.root, patience_seconds=0)
         now = int(time.time())
@@ -29,7 +32,7 @@ class NativeParts:
         self.publisher = self.new_publisher()
 
     def new_publisher(self) -> NativePublisher:
-        return NativePublisher(FQRN, self.open, self.queue)
+        return NativePublisher(FQRN, self.open, self.together)
 
     def open(self) -> Repository:
         return Repository.open(FQRN, self.storage, self.keys)
@@ -59,4 +62,4 @@ def open_together(folder: Path, server: RedisServer) -> Iterator[NativeParts]:
         connection.flushall()
         ledger = Ledger(connection)
         queue = ReadyBatches(connection, ledger, FQRN, patience_seconds=0)
-        yield NativeParts(folder, queue)
+        yield NativeParts(folder, Together(queue, ANYTHING))

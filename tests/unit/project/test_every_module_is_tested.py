@@ -26,6 +26,8 @@ UNTESTED = {
     "workers/media_types.py": "constants of two specifications",
     "workers/publishing/plan.py": "frozen values;"
     " contracts/test_publisher.py publishes each step",
+    "workers/publishing/together.py": "Protocols and values; test_group.py and"
+    " test_forged_batches.py commit by them",
     "workers/run/run.py": "one value that the stories of run/ pass around",
 }
 

@@ -148,6 +148,15 @@ class KeyRing:
             raise InvalidKeys(f"{fqrn}.pub is not the public half of {fqrn}.masterkey")
         return cls(fqrn, public_key, repository_key, files[_CERTIFICATE], master_key)
 
+    def secret(self) -> bytes:
+        """Return the repository key as bytes, for other keys to be derived from it.
+
+        The same from whatever file it was read.
+        """
+        return self.repository_key.private_bytes(
+            Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+        )
+
     def files(self) -> dict[str, bytes]:
         """Return the files' contents, all PEM, by suffix."""
         files = {

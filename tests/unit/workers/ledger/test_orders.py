@@ -23,6 +23,9 @@ def test_no_other_order_restores_anything(order: str | None) -> None:
 def test_what_is_no_digest_is_refused(digest: str) -> None:
     with pytest.raises(InvalidReference):
         orders.restore(digest)
+    # Nor from an order that others have written.
+    with pytest.raises(InvalidReference):
+        orders.restored_digest(f"restore {digest}")
 
 
 def test_orders_are_the_words_that_queued_jobs_have() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.harness.native_publisher import ANYTHING
 from tests.support.harness.redis_server import RedisServer
 from tests.support.repositories.crashing_storage import (
     MORE_THAN_ALL_WRITES,
@@ -41,6 +42,7 @@ from workers.publishing.publisher import (
 )
 from workers.publishing.publisher import publish as publish_plans
 from workers.publishing.ready_queue import ReadyBatches, fence_token
+from workers.publishing.together import Scope, Together
 
 READY = f"cvmfs-webhook:ready:{FQRN}"
 
@@ -116,6 +118,7 @@ class Site:
         lease: Lease | None = None,
         storage: Storage | None = None,
         queue: type[ReadyBatches] = ReadyBatches,
+        scope: Scope = ANYTHING,
         check: Callable[[], None] | None = None,
     ) -> Publication:
         """Publish as a job does, with connections of its own."""
@@ -128,9 +131,8 @@ class Site:
                     raise LeaseGone
 
             repository = self.repository_on(storage or Gated(self.root, self.gate))
-            publisher = NativePublisher(
-                FQRN, lambda: repository, queue(connection, ledger, FQRN)
-            )
+            together = Together(queue(connection, ledger, FQRN), scope)
+            publisher = NativePublisher(FQRN, lambda: repository, together)
             tree = small_tree(repository.sink, name.encode())
             place = f"/.flat/ab/{name}".encode()
             plan = Plan(
@@ -208,8 +210,8 @@ def test_many_that_publish_at_once_all_become_live(site: Site) -> None:
 
 def test_one_alone_leaves_the_queue_alone(site: Site) -> None:
     class Untouched(ReadyBatches):
-        def add(self, fence: str, batch: str) -> str:
-            raise AssertionError(fence)
+        def add(self, entry_id: str, entry: str) -> None:
+            raise AssertionError(entry_id)
 
         def answer(self, answers: Mapping[str, str]) -> None:
             raise AssertionError(answers)
@@ -296,19 +298,6 @@ def test_what_a_dead_one_left_is_published_only_while_its_lease_holds(
     # The run that takes up the dead one's work finds it done.
     again = site.publish("dead", lease=leases["dead"])
     assert again.revision == site.repository.head().revision == 2
-
-
-def test_what_cannot_be_read_in_the_queue_keeps_nobody_from_publishing(
-    site: Site,
-) -> None:
-    queue = ReadyBatches(site.connection, site.ledger, FQRN)
-    later = queue.add("[]", '{"version": 99}')
-    broken = queue.add("[]", "broken")
-    site.publish("image")
-    assert site.is_live("image")
-    assert site.waiting() == 0
-    assert "version 99" in (queue.wait(later, 0) or "")
-    assert "Malformed" in (queue.wait(broken, 0) or "")
 
 
 @pytest.mark.slow

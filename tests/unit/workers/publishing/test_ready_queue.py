@@ -10,8 +10,13 @@ from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from workers.jobqueue.connection import connect_url
 from workers.ledger import Lease, Ledger
-from workers.publishing.group import CALLED, QueueAway
-from workers.publishing.ready_queue import ReadyBatches, fence_token
+from workers.publishing.ready_entry import new_entry_id
+from workers.publishing.ready_queue import (
+    ReadyBatches,
+    count_set_aside,
+    fence_token,
+)
+from workers.publishing.together import CALLED, QueueAway, UnknownFence
 
 FQRN = "test.example.org"
 
@@ -45,62 +50,115 @@ def begin(ledger: Ledger, name: str) -> Lease:
     return lease
 
 
-def test_entries_come_back_in_their_order(queue: ReadyBatches) -> None:
-    ids = [queue.add(f"fence {number}", f"batch {number}") for number in range(12)]
-    found = queue.entries()
-    assert [entry.id for entry in found] == ids
-    assert found[3].fence == "fence 3"
-    assert found[3].batch == "batch 3"
+def lay(queue: ReadyBatches, entry: str = "entry") -> str:
+    """Lay an entry down; return its id."""
+    entry_id = new_entry_id()
+    queue.add(entry_id, entry)
+    return entry_id
+
+
+def test_the_oldest_entries_come_back_in_their_order(queue: ReadyBatches) -> None:
+    ids = [lay(queue, f"entry {number}") for number in range(12)]
+    found = queue.entries(100)
+    assert list(found) == ids
+    assert found[ids[3]] == "entry 3"
+    assert list(queue.entries(5)) == ids[:5]
 
 
 def test_repositories_have_queues_of_their_own(
     connection: redis.Redis, ledger: Ledger, queue: ReadyBatches
 ) -> None:
-    queue.add("fence", "batch")
-    assert ReadyBatches(connection, ledger, "other.example.org").entries() == []
+    lay(queue)
+    assert ReadyBatches(connection, ledger, "other.example.org").entries(9) == {}
 
 
 def test_an_answer_takes_its_entry_out_and_reaches_its_owner(
     queue: ReadyBatches,
 ) -> None:
-    first, second, third = (queue.add("fence", "batch") for _ in range(3))
+    first, second, third = (lay(queue) for _ in range(3))
     queue.answer({first: "one", third: "three"})
-    assert [entry.id for entry in queue.entries()] == [second]
-    assert queue.wait(first, 0) == "one"
-    assert queue.wait(third, 10) == "three"
-    assert queue.wait(second, 0) is None
-    assert queue.wait(second, 0.01) is None
+    assert list(queue.entries(9)) == [second]
+    assert queue.wait(first, 0) == ["one"]
+    assert queue.wait(third, 10) == ["three"]
+    assert queue.wait(second, 0) == []
+    assert queue.wait(second, 0.01) == []
 
 
 def test_the_oldest_is_called(queue: ReadyBatches) -> None:
     queue.call()
-    first, second = (queue.add("fence", "batch") for _ in range(2))
+    first, second = (lay(queue) for _ in range(2))
     queue.call()
-    assert queue.wait(second, 0.01) is None
-    assert queue.wait(first, 10) == CALLED
+    assert queue.wait(second, 0.01) == []
+    assert queue.wait(first, 10) == [CALLED]
     queue.call()
     queue.answer({first: "done"})
     # Whoever leads already has been called, and asks for an answer only.
-    assert queue.wait(first, 0) == "done"
+    assert queue.wait(first, 0) == ["done"]
 
 
 def test_what_is_withdrawn_is_not_found(queue: ReadyBatches) -> None:
-    entry = queue.add("fence", "batch")
+    entry = lay(queue)
     queue.withdraw(entry)
     queue.withdraw(entry)
-    assert queue.entries() == []
+    assert queue.entries(9) == {}
 
 
 def test_nothing_stays_in_redis_for_ever(
     queue: ReadyBatches, connection: redis.Redis
 ) -> None:
-    first = queue.add("fence", "batch")
-    queue.add("fence", "batch")
+    first, second, _ = (lay(queue) for _ in range(3))
     queue.answer({first: "answer"})
+    queue.set_aside({second: "why"})
     queue.call()
-    keys = list(connection.scan_iter("cvmfs-webhook:ready:*"))
-    assert len(keys) == 3
+    keys = list(connection.scan_iter("cvmfs-webhook:*"))
+    assert len(keys) == 4
     assert all(connection.ttl(key) > 0 for key in keys)
+
+
+def test_any_bytes_are_taken_out_and_noted(
+    queue: ReadyBatches, connection: redis.Redis
+) -> None:
+    entries = f"cvmfs-webhook:ready:{FQRN}"
+    strange = {b"": b"", b"\xff\xfe": b"\x00\xff", b"0\n1": b"x" * (5 << 20)}
+    for strange_id, text in strange.items():
+        connection.hset(entries, strange_id, text)
+    good = lay(queue)
+    found = queue.entries(9)
+    assert [found.pop(good), len(found)] == ["entry", 3]
+    # What is larger than any of ours is not even fetched.
+    assert max(map(len, found.values())) == 2
+    for entry_id in found:
+        queue.wait(entry_id, 0)
+    queue.call()
+    queue.set_aside(dict.fromkeys(found, "nobody may"))
+    assert list(queue.entries(9)) == [good]
+    assert count_set_aside(connection, FQRN) == 3
+    queue.set_aside({str(number): "why" * 999 for number in range(200)})
+    assert count_set_aside(connection, FQRN) == 100
+    kept = connection.lrange(f"cvmfs-webhook:set-aside:{FQRN}", 0, -1)
+    assert max(map(len, kept)) < 1000
+
+
+def test_an_entry_that_others_would_not_read_is_not_laid_down(
+    queue: ReadyBatches,
+) -> None:
+    with pytest.raises(QueueAway, match="too many for the queue"):
+        lay(queue, "x" * (5 << 20))
+    assert queue.entries(9) == {}
+
+
+def test_a_fence_names_the_reference_of_its_run(queue: ReadyBatches) -> None:
+    assert queue.reference('["image", "token", 1, 0]') == "image"
+
+
+@pytest.mark.parametrize(
+    "token", ["", "[]", "{}", "\udcff", '["image"]', "[1, 2, 3, 4]", '["a","b",null,0]']
+)
+def test_what_is_no_fence_is_said_to_be_none(queue: ReadyBatches, token: str) -> None:
+    with pytest.raises(UnknownFence):
+        queue.reference(token)
+    with pytest.raises(UnknownFence):
+        queue.standing([token])
 
 
 def test_a_fence_holds_as_long_as_its_run_may_publish(
@@ -161,8 +219,10 @@ def test_a_queue_that_is_away_says_so(tmp_path: Path) -> None:
     with connect_url(url, patience_seconds=0.1) as connection:
         queue = ReadyBatches(connection, Ledger(connection), FQRN)
         for call in (
-            lambda: queue.add("fence", "batch"),
-            queue.entries,
+            lambda: queue.add("id", "entry"),
+            lambda: queue.entries(9),
+            lambda: queue.set_aside({"id": "why"}),
+            lambda: count_set_aside(connection, FQRN),
             lambda: queue.answer({"id": "answer"}),
             queue.call,
             lambda: queue.wait("id", 0),
