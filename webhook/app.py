@@ -21,6 +21,7 @@ from webhook.web import (
 )
 from webhook.web.audience import Audience, PolicyMemory
 from webhook.web.login import Login
+from workers.care.head_watch import HeadWatch
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
 from workers.ledger import EndedSessions, Ledger, LedgerUnavailable, Looks, OpenImages
@@ -38,6 +39,7 @@ def create_app(
     *,
     carrier: Carrier | None = None,
     whitelists: WhitelistWatch | None = None,
+    heads: HeadWatch | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Flask:
     """Return the WSGI application.
@@ -49,10 +51,12 @@ def create_app(
         carrier: takes the jobs of notifications to the queue; None: it does so itself,
             before they are answered.
         whitelists: those of the repositories; None: they are looked at by its own.
+        heads: the same of their heads.
         clock: of what is shown; seconds since the epoch.
     """
     ledger, queue = front.ledger, front.queue
     whitelists = whitelists or WhitelistWatch(config, clock=clock)
+    heads = heads or HeadWatch(config, front.connection)
     app = Flask("webhook", static_folder=None)
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
@@ -79,7 +83,7 @@ def create_app(
         public_url=config.public_url,
         site=config.site,
         problems=_problems(
-            durability, whitelists, lambda: _overdue(policy_file, looks, ledger)
+            durability, whitelists, heads, lambda: _overdue(policy_file, looks, ledger)
         ),
         clock=clock,
     )
@@ -111,6 +115,7 @@ def create_app(
             },
             last_asked=looks.last_asked,
             whitelists=whitelists.standings,
+            heads=heads.standings,
             clock=clock,
         ),
         health.blueprint(
@@ -118,6 +123,7 @@ def create_app(
             policy=policy_file,
             is_durability_trusted=is_trusted,
             has_expired=whitelists.has_expired,
+            went_back=lambda: bool(heads.warnings()),
         ),
         cvmfs_files.blueprint(cvmfs_files.local_roots(config), config.site),
     ):
@@ -130,6 +136,7 @@ def create_app(
 def _problems(
     durability: Callable[[], str | None],
     whitelists: WhitelistWatch,
+    heads: HeadWatch,
     overdue: Callable[[], str | None],
 ) -> Problems:
     """Return what says, at each look, what everybody should know is wrong.
@@ -138,7 +145,12 @@ def _problems(
     """
     return lambda: [
         problem
-        for problem in (durability(), overdue(), *whitelists.warnings())
+        for problem in (
+            durability(),
+            overdue(),
+            *whitelists.warnings(),
+            *heads.warnings(),
+        )
         if problem
     ]
 

@@ -25,8 +25,11 @@ from workers.config.values import storage_bucket, storage_folder
 from workers.cvmfs import (
     AutoTags,
     BucketAccess,
+    HeadWentBack,
     LocalStorage,
     Repository,
+    RepositoryManifest,
+    Revision,
     S3Storage,
     StorageFailed,
 )
@@ -37,7 +40,7 @@ from workers.formats.catalogs import is_catalog
 from workers.jobqueue import JobQueue
 from workers.jobqueue.connection import connect
 from workers.jobqueue.layer_claims import LayerClaims
-from workers.ledger import Ledger
+from workers.ledger import KnownHeads, Ledger, LedgerUnavailable
 from workers.policy import PolicyFile, Rule, target_repository
 from workers.publishing.native import NativePublisher
 from workers.publishing.publisher import PublishedTree, Publisher
@@ -154,10 +157,16 @@ def open_published(config: Config, fqrn: str) -> PublishedTree:
 
 
 def _native_publisher(config: Config, fqrn: str, front: Front | None) -> Publisher:
-    together = None
-    if front is not None:
-        queue = ReadyBatches(front.connection, front.ledger, fqrn)
-        together = Together(queue, Scope(scope.objection, scope.state))
+    if front is None:
+        return NativePublisher(fqrn, lambda: open_repository(config, fqrn))
+    queue = ReadyBatches(front.connection, front.ledger, fqrn)
+    heads = KnownHeads(front.connection)
+    together = Together(
+        queue,
+        Scope(scope.objection, scope.state),
+        check_head=lambda head: check_head(heads, head),
+        note=lambda revision: note_head(heads, fqrn, revision),
+    )
     return NativePublisher(fqrn, lambda: open_repository(config, fqrn), together)
 
 
@@ -216,6 +225,32 @@ def open_repository(config: Config, fqrn: str) -> Repository:
         is_mountpoint=is_catalog,
         auto_tags=_auto_tags(repository),
     )
+
+
+def check_head(heads: KnownHeads, head: RepositoryManifest) -> None:
+    """Refuse a head that went back.
+
+    Where the ledger cannot be asked, nothing is known; whoever publishes asks it for
+    more than this.
+
+    Raises:
+        HeadWentBack: the ledger knows a later one.
+    """
+    try:
+        objection = heads.objection(head.fqrn, head.revision, str(head.root_catalog))
+    except LedgerUnavailable as error:
+        log.debug("repository=%s its head is not compared: %s", head.fqrn, error)
+        return
+    if objection is not None:
+        raise HeadWentBack(objection)
+
+
+def note_head(heads: KnownHeads, fqrn: str, revision: Revision) -> None:
+    """Let the ledger know a head; a later one tells it again, if it cannot be told."""
+    try:
+        heads.note(fqrn, revision.number, str(revision.root_catalog))
+    except LedgerUnavailable as error:
+        log.debug("repository=%s its head is not noted: %s", fqrn, error)
 
 
 def open_storage(config: Config, fqrn: str) -> LocalStorage | S3Storage | StockStorage:

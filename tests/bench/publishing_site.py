@@ -18,7 +18,8 @@ from tests.bench.images import LayoutImage
 from tests.support.harness.redis_server import RedisServer
 from tests.support.registries.distribution import distribution_registry
 from tests.support.tools.skopeo import skopeo_copy
-from workers.care.repository import create_missing_repositories
+from workers.care.heads import accept_head
+from workers.care.repository import create_repository
 from workers.config import Config, load_config
 from workers.cvmfs.storage.storage import MANIFEST
 from workers.jobqueue import JobQueue
@@ -75,7 +76,9 @@ class Site:
         """
         if self._storage.exists():
             self._storage.rename(self.folder / f"repository-{time.time_ns()}")
-        create_missing_repositories(self.config)
+        for fqrn in self.config.repositories:
+            create_repository(self.config, fqrn, is_again=True)
+            accept_head(self.config, fqrn)
         os.sync()
 
     def run_in_horse(self, reference: str) -> Run:

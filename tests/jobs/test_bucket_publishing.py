@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness.jobs import open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images.oci import tar_of
-from tests.support.repositories.repository_builders import keys, save_keys
+from tests.support.repositories.repository_builders import keys, save_new_keys
 from tests.support.repositories.s3_server import (
     ACCESS_KEY,
     BUCKET,
@@ -51,7 +51,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def config(server: S3Server, tmp_path: Path) -> Config:
-    save_keys(keys(FQRN), tmp_path / "keys")
+    save_new_keys(keys(FQRN), tmp_path / "keys")
     (tmp_path / "secret").write_text(SECRET_KEY + "\n")
     path = tmp_path / "config.yaml"
     path.write_text(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.images.oci import digest_of, gzip_layer, tar_of
-from tests.support.repositories.repository_builders import keys, save_keys
+from tests.support.repositories.repository_builders import keys, save_new_keys
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.formats.paths import flat_path, image_path, layer_path
@@ -23,7 +23,7 @@ HERE, THERE = "atlas/here:v1", "atlas/there:v1"
 def both(runner: JobRunner) -> Iterator[JobRunner]:
     """Give a job runner with a second repository."""
     folder = runner.config.parent
-    save_keys(keys(OTHER), folder / "keys")
+    save_new_keys(keys(OTHER), folder / "keys")
     storage = (folder / "other").as_uri()
     with runner.config.open("a") as file:
         file.write(f'  {OTHER}: {{storage: "{storage}", keys: keys, ttl: 60}}\n')

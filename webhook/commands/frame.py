@@ -14,7 +14,7 @@ import click
 from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
 from workers.documents.quantities import BadQuantity, parse_duration
-from workers.errors import TransientError, WorkerError
+from workers.errors import PermanentError, TransientError, WorkerError
 from workers.policy import PolicyError, PolicyFile
 from workers.reference import InvalidReference
 
@@ -32,6 +32,15 @@ config_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
 )
+
+
+name_option = click.option(
+    "--name", help="The repository's name once more, where it would be asked for."
+)
+
+
+class NotConfirmed(PermanentError):
+    """Something for which the operator's word is needed, and was not given."""
 
 
 class Duration(click.ParamType[int]):
@@ -80,6 +89,27 @@ def read_policy(config: Config) -> PolicyFile:
     if policy.problem is not None:
         raise ConfigError((policy.problem,))
     return policy
+
+
+def confirm_name(fqrn: str, given: str | None, why: str) -> None:
+    """Go on only if the operator has named the repository that is at stake.
+
+    Args:
+        fqrn: of the repository.
+        given: by ``--name``; None: it is asked for.
+        why: what is at stake, in one line.
+
+    Raises:
+        NotConfirmed: it was another name, or none.
+    """
+    if given is None:
+        click.echo(why, err=True)
+        try:
+            given = click.prompt("Type the repository's name to go on", err=True)
+        except click.Abort:
+            given = ""
+    if given != fqrn:
+        raise NotConfirmed(f"{why}; nothing was done: give --name {fqrn} to go on")
 
 
 def lead_jobs_to(config: Config) -> None:

@@ -7,12 +7,16 @@ import click
 from webhook.commands.frame import (
     DONE,
     config_option,
+    confirm_name,
     json_option,
+    name_option,
     print_json,
     read_config,
     reports_errors,
 )
+from workers.care.heads import head_went_back
 from workers.care.repository import Rebuilt, rebuild_ledger
+from workers.config import Config
 from workers.ledger import Change
 
 _SAID = {
@@ -31,25 +35,38 @@ def ledger() -> None:
 
 @ledger.command()
 @click.argument("fqrn", required=False)
+@name_option
 @json_option
 @config_option
 @reports_errors
-def rebuild(fqrn: str | None, *, as_json: bool, config_path: Path | None) -> int:
+def rebuild(
+    fqrn: str | None, *, name: str | None, as_json: bool, config_path: Path | None
+) -> int:
     """Let the ledger show as live what is live in FQRN, or in all repositories.
 
     After a rollback, or when the queue server has lost its data. Work that waits or
     runs is not touched. Records that cannot be read are mended. Histories of runs do
     not come back.
+
+    Where a repository is older than what the ledger knows, nothing is published until
+    this command was told its name: what was published since counts no more then.
     """
     config = read_config(config_path)
     names = [fqrn] if fqrn is not None else list(config.repositories)
-    done = [rebuild_ledger(config, name) for name in names]
+    done = [_rebuilt(config, each, name) for each in names]
     if as_json:
         print_json([rebuilt_json(one) for one in done])
     else:
         for one in done:
             show_rebuilt(one)
     return DONE
+
+
+def _rebuilt(config: Config, fqrn: str, name: str | None) -> Rebuilt:
+    why = head_went_back(config, fqrn)
+    if why is not None:
+        confirm_name(fqrn, name, f"{fqrn}: {why}")
+    return rebuild_ledger(config, fqrn, is_older_accepted=why is not None)
 
 
 def show_rebuilt(done: Rebuilt) -> None:

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -56,6 +56,7 @@ def up(
 
     Raises:
         CannotStart: another instance runs here, or the port is taken.
+        WorkerError: what has to be there cannot be made, or must not.
         ConfigError: the configuration is wrong.
     """
     is_first = False
@@ -69,7 +70,6 @@ def up(
     make_private_folder(config.state)
     with _only_one(config.state):
         _check_port(config.listen)
-        prepare(config)
         supervisor = _supervisor(config, path)
         supervisor.chore = lambda: chore(config)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -77,6 +77,11 @@ def up(
         try:
             if supervisor.server is not None:
                 supervisor.server.start()
+            # The ledger knows of repositories that are missed. A server that does not
+            # answer is seen to with each child.
+            with suppress(TransientError):
+                supervisor.children[0].before()
+            prepare(config)
             click.echo(welcome(config, is_first=is_first))
             supervisor.watch()
         finally:

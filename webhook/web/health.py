@@ -18,6 +18,7 @@ def blueprint(
     policy: PolicyFile,
     is_durability_trusted: bool,
     has_expired: Callable[[], bool] = lambda: False,
+    went_back: Callable[[], bool] = lambda: False,
 ) -> Blueprint:
     """Return both routes.
 
@@ -26,6 +27,7 @@ def blueprint(
         policy: read again at each probe, if it has changed.
         is_durability_trusted: the operator answers for Redis (``queue.durability``).
         has_expired: whether some whitelist has; what is accepted then waits.
+        went_back: whether the head of some repository did; the same.
     """
     pages = Blueprint("health", __name__)
 
@@ -47,6 +49,8 @@ def blueprint(
         # Renewed later, everything goes on; so there is no reason to accept nothing.
         expired = "expired: nothing is published until it is renewed"
         checks["whitelists"] = expired if has_expired() else "ok"
+        older = "older than what is known: nothing is published until that is settled"
+        checks["repositories"] = older if went_back() else "ok"
         rules = policy.current()
         if policy.problem is not None and rules.digest:
             # A file that was broken by hand leaves the old policy in force, and us at

@@ -7,7 +7,7 @@ of an image is never one, for there is no end of them.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from flask import Blueprint, Response
@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from webhook.web.login import Login
+from workers.care.head_watch import HeadStanding
 from workers.care.whitelists import WhitelistStanding
 from workers.jobqueue import JobQueue
 from workers.ledger import (
@@ -40,6 +41,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
     login: Login,
     kinds: Mapping[str, str] = MappingProxyType({}),
     whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
+    heads: Callable[[], Sequence[HeadStanding]] = tuple,
     last_asked: Callable[[], float | None] = lambda: None,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
@@ -52,13 +54,22 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
         login: knows the operator.
         kinds: of the configured sources, by name; others count as ``other``.
         whitelists: what is known of those of the repositories.
+        heads: what is known of the heads of the repositories.
         last_asked: when the registries were asked last.
         clock: seconds since the epoch.
     """
     pages = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
     registry.register(
-        _Collector(ledger, queue, policy, kinds, whitelists, last_asked, clock)
+        _Collector(
+            ledger,
+            queue,
+            policy,
+            kinds,
+            lambda: _of_repositories(whitelists(), heads()),
+            last_asked,
+            clock,
+        )
     )
     pages.before_request(login.guard_json)
 
@@ -80,7 +91,7 @@ class _Collector(Collector):
         queue: JobQueue,
         policy: PolicyFile,
         kinds: Mapping[str, str],
-        whitelists: Callable[[], Sequence[WhitelistStanding]],
+        repositories: Callable[[], Iterable[Metric]],
         last_asked: Callable[[], float | None],
         clock: Callable[[], float],
     ) -> None:
@@ -88,7 +99,7 @@ class _Collector(Collector):
         self._ledger = ledger
         self._queue = queue
         self._policy = policy
-        self._whitelists = whitelists
+        self._repositories = repositories
         self._last_asked = last_asked
         self._clock = clock
 
@@ -105,14 +116,7 @@ class _Collector(Collector):
             "1 when the policy file as it is now is in force, 0 when an older one is.",
             self._policy.problem is None,
         )
-        ends = GaugeMetricFamily(
-            f"{PREFIX}_whitelist_ends_timestamp_seconds",
-            "When the whitelist of a repository holds no more; 0: it cannot be read.",
-            labels=["repository"],
-        )
-        for standing in self._whitelists():
-            ends.add_metric([standing.fqrn], standing.ends or 0.0)
-        yield ends
+        yield from self._repositories()
         is_durable = self._ledger.durability_problem() is None
         yield _gauge(
             "redis_durable", "1 when what Redis accepts is on disk.", is_durable
@@ -191,6 +195,34 @@ def _run_counters(counters: LedgerCounters) -> Iterator[Metric]:
     for stage in filter(lambda state: state.is_stage, State):
         seconds.add_metric([stage.value], counters.seconds.get(stage, 0.0))
     yield seconds
+
+
+def _of_repositories(
+    whitelists: Sequence[WhitelistStanding], heads: Sequence[HeadStanding]
+) -> Iterator[Metric]:
+    ends = GaugeMetricFamily(
+        f"{PREFIX}_whitelist_ends_timestamp_seconds",
+        "When the whitelist of a repository holds no more; 0: it cannot be read.",
+        labels=["repository"],
+    )
+    for whitelist in whitelists:
+        ends.add_metric([whitelist.fqrn], whitelist.ends or 0.0)
+    yield ends
+    went_back = GaugeMetricFamily(
+        f"{PREFIX}_repository_went_back",
+        "1 while a repository is older than what is known, so nothing is published.",
+        labels=["repository"],
+    )
+    set_aside = GaugeMetricFamily(
+        f"{PREFIX}_ready_commits_set_aside",
+        "Entries of the queue of commits that no signer has written, of a week.",
+        labels=["repository"],
+    )
+    for standing in heads:
+        went_back.add_metric([standing.fqrn], float(standing.objection is not None))
+        set_aside.add_metric([standing.fqrn], standing.set_aside)
+    yield went_back
+    yield set_aside
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

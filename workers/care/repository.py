@@ -3,9 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from workers import cvmfs
+from workers.care.heads import (
+    accept_head,
+    being_made,
+    check_is_new,
+    current_head,
+    note_made,
+)
 from workers.config import Config
 from workers.cvmfs import (
     CollectableStorage,
@@ -47,22 +55,34 @@ class NotCollectable(PermanentError):
     """A repository whose storage cannot be listed."""
 
 
-def create_repository(config: Config, fqrn: str) -> Repository:
+def create_repository(
+    config: Config, fqrn: str, *, is_again: bool = False
+) -> Repository:
     """Create one configured native repository, its keys too if there are none.
+
+    Args:
+        config: has the repository.
+        fqrn: its name.
+        is_again: whether the operator knows that there was one.
 
     Raises:
         RepositoryExists: it is there already.
+        StorageIsEmpty: it was there, as keys or ledger know.
     """
     repository = configured(config, fqrn)
+    storage = open_storage(config, fqrn)
+    if not is_again:
+        check_is_new(config, fqrn)
     now = int(time.time())
-    return Repository.create(
-        fqrn,
-        open_storage(config, fqrn),
-        KeyRing.load_or_create(fqrn, repository.keys, now=now),
-        now=now,
-        ttl=repository.ttl,
-        is_mountpoint=is_catalog,
-    )
+    with being_made(repository):
+        return Repository.create(
+            fqrn,
+            storage,
+            KeyRing.load_or_create(fqrn, repository.keys, now=now),
+            now=now,
+            ttl=repository.ttl,
+            is_mountpoint=is_catalog,
+        )
 
 
 def create_missing_repositories(config: Config) -> None:
@@ -70,6 +90,7 @@ def create_missing_repositories(config: Config) -> None:
 
     Raises:
         StorageFailed: a storage is not fit for a repository.
+        StorageIsEmpty: a repository was there, as keys or ledger know.
     """
     for repository in native_repositories(config):
         fqrn = repository.fqrn
@@ -77,7 +98,9 @@ def create_missing_repositories(config: Config) -> None:
         # Whatever is wrong with a bucket is found now, not with the first commit.
         if repository.storage.startswith("s3://"):
             storage.prepare()
-        if not storage.exists(MANIFEST):
+        if storage.exists(MANIFEST):
+            note_made(repository)
+        else:
             create_repository(config, fqrn)
             log.info("repository=%s created", fqrn)
 
@@ -118,22 +141,25 @@ def collect_garbage(
 
     Raises:
         NotCollectable: its storage cannot be listed.
+        HeadWentBack: its head is older than what the ledger knows.
     """
     opened = open_repository(config, fqrn)
     storage = opened.storage
     if not isinstance(storage, CollectableStorage):
         raise NotCollectable(f"{fqrn}: {storage!r} cannot be listed")
-    return cvmfs.collect_garbage(
-        fqrn,
-        storage,
-        opened.keys,
-        now=_now(),
-        stored_now=storage.clock(),
-        retention=retention,
-        dry_run=dry_run,
-        tell=tell,
-        rest=lambda: time.sleep(_REST_SECONDS),
-    )
+    # Seen from an older head, what was published since is garbage.
+    with current_head(config, fqrn):
+        return cvmfs.collect_garbage(
+            fqrn,
+            storage,
+            opened.keys,
+            now=_now(),
+            stored_now=storage.clock(),
+            retention=retention,
+            dry_run=dry_run,
+            tell=tell,
+            rest=lambda: time.sleep(_REST_SECONDS),
+        )
 
 
 def prune_repository(
@@ -152,27 +178,31 @@ def prune_repository(
     if dry_run:
         found = find_unused(publisher.published(), fqrn, since=since)
         return found, found.revision
-    return prune(publisher, fqrn, since=since)
+    with current_head(config, fqrn):
+        return prune(publisher, fqrn, since=since)
 
 
 def add_tag(config: Config, fqrn: str, name: str, description: str) -> Tag:
     """Name the current revision."""
     opened = open_repository(config, fqrn)
-    return cvmfs.add_tag(
-        fqrn, opened.storage, opened.keys, name, now=_now(), description=description
-    )
+    with current_head(config, fqrn):
+        return cvmfs.add_tag(
+            fqrn, opened.storage, opened.keys, name, now=_now(), description=description
+        )
 
 
 def remove_tag(config: Config, fqrn: str, name: str) -> None:
     """Take a name away."""
     opened = open_repository(config, fqrn)
-    cvmfs.remove_tag(fqrn, opened.storage, opened.keys, name, now=_now())
+    with current_head(config, fqrn):
+        cvmfs.remove_tag(fqrn, opened.storage, opened.keys, name, now=_now())
 
 
 def roll_back(config: Config, fqrn: str, target: str) -> RepositoryManifest:
     """Publish an old revision again; ``target`` is a tag or its number."""
     opened = open_repository(config, fqrn)
-    return cvmfs.roll_back(fqrn, opened.storage, opened.keys, target, now=_now())
+    with current_head(config, fqrn):
+        return cvmfs.roll_back(fqrn, opened.storage, opened.keys, target, now=_now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,20 +224,36 @@ class Rebuilt:
     mended: tuple[str, ...]
 
 
-def rebuild_ledger(config: Config, fqrn: str) -> Rebuilt:
+def rebuild_ledger(
+    config: Config, fqrn: str, *, is_older_accepted: bool = False
+) -> Rebuilt:
     """Let the ledger say of one repository what that says itself.
 
+    Args:
+        config: has the repository.
+        fqrn: its name.
+        is_older_accepted: whether the operator knows that its head went back, if it
+            did: then what the ledger knows of later revisions counts no more.
+
     Raises:
+        HeadWentBack: its head is older than what the ledger knows.
         LedgerUnavailable: there is no ledger to be reached.
         FormatError: the repository cannot be read.
     """
     tree = open_published(config, fqrn)
     revision = tree.revision
     found = published_images(tree)
-    with Front.open(config) as front:
+    with ExitStack() as stack:
+        if not is_older_accepted:
+            stack.enter_context(current_head(config, fqrn))
+        front = stack.enter_context(Front.open(config))
         rebuilder = Rebuilder(front.connection)
         mended = rebuilder.mend()
-        changes = dict(rebuilder.rebuild(fqrn, revision, found.images))
+        changes = dict(
+            rebuilder.rebuild(fqrn, revision, found.images, is_final=is_older_accepted)
+        )
+    if is_older_accepted:
+        accept_head(config, fqrn)
     return Rebuilt(fqrn, revision, changes, found.unreadable, tuple(mended))
 
 

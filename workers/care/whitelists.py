@@ -10,11 +10,11 @@ old, it looks again in the background, for a bucket may take its time.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from workers.care.background_look import BackgroundLook
 from workers.config import Config, RepositoryConfig
 from workers.cvmfs import FormatError, NotFound, Whitelist
 from workers.cvmfs.storage.storage import WHITELIST
@@ -23,7 +23,6 @@ from workers.wiring import native_repositories, open_repository, open_storage
 log = logging.getLogger(__name__)
 
 WARNED_SECONDS = 7 * 24 * 3600
-_LOOKED_AT_EVERY_SECONDS = 300.0
 _DAY_SECONDS = 24 * 3600
 _HOUR_SECONDS = 3600
 _VALID_SECONDS = 30 * _DAY_SECONDS
@@ -54,7 +53,10 @@ class WhitelistStanding:
         """Return one line for everybody, or ``None`` if all is well."""
         fqrn = self.fqrn
         if not self.is_there:
-            return f"{fqrn} is not there: run `cvmfs-webhook repository init {fqrn}`"
+            return (
+                f"{fqrn} is not there: see whether its storage is mounted; if it never"
+                f" was there, run `cvmfs-webhook repository init {fqrn}`"
+            )
         if self.ends is None:
             return f"whitelist of {fqrn} cannot be read: the receiver's log says why"
         left = self.ends - now
@@ -84,19 +86,14 @@ class WhitelistWatch:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._seen: tuple[WhitelistStanding, ...] = ()
-        self._looked_at = float("-inf")
-        self._looking = threading.Lock()
+        self._background = BackgroundLook[tuple[WhitelistStanding, ...]](
+            self._standings, (), "whitelists"
+        )
+        self.look = self._background.look
 
     def standings(self) -> Sequence[WhitelistStanding]:
         """Return what was seen last; nothing before the first look has ended."""
-        is_old = time.monotonic() - self._looked_at > _LOOKED_AT_EVERY_SECONDS
-        if is_old and self._looking.acquire(blocking=False):
-            thread = threading.Thread(
-                target=self._look_and_release, name="whitelists", daemon=True
-            )
-            thread.start()
-        return self._seen
+        return self._background.seen()
 
     def warnings(self) -> Sequence[str]:
         """Return what everybody should know, one line each."""
@@ -109,17 +106,9 @@ class WhitelistWatch:
         now = self._clock()
         return any(standing.has_expired(now) for standing in self.standings())
 
-    def look(self) -> None:
-        """Look at all of them now."""
+    def _standings(self) -> tuple[WhitelistStanding, ...]:
         repositories = native_repositories(self._config)
-        self._seen = tuple(self._standing(repository) for repository in repositories)
-        self._looked_at = time.monotonic()
-
-    def _look_and_release(self) -> None:
-        try:
-            self.look()
-        finally:
-            self._looking.release()
+        return tuple(self._standing(repository) for repository in repositories)
 
     def _standing(self, repository: RepositoryConfig) -> WhitelistStanding:
         fqrn = repository.fqrn

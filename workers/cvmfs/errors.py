@@ -5,6 +5,8 @@
     FormatError
     ├── Malformed            bytes that do not follow the format
     ├── Damaged              well formed, but not what the hash or size naming them says
+    ├── HeadUnreadable       what a repository begins with is cut short or damaged
+    ├── HeadWentBack         the head is older than one that was seen
     ├── NotFound             no such object, or no such path in the repository
     ├── NotTrusted           a signature, certificate or whitelist that does not hold
     │   └── WhitelistExpired    the whitelist held once; renew it
@@ -31,6 +33,17 @@ class Malformed(FormatError):
 
 class Damaged(FormatError):
     """Stored bytes disagree with the hash or the size by which they were asked for."""
+
+
+class HeadUnreadable(FormatError):
+    """Manifest, whitelist or certificate are cut short, or not what they should be.
+
+    A file of the storage is to blame, and may be whole again later.
+    """
+
+
+class HeadWentBack(FormatError):
+    """The head is not the one that was seen last, nor a later one."""
 
 
 class NotFound(FormatError):

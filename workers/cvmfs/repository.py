@@ -15,7 +15,13 @@ from workers.cvmfs.catalog.schema import DEFAULT_TTL_SECONDS
 from workers.cvmfs.catalog.tree_reader import StreamedTree, stream_tree
 from workers.cvmfs.commit.batch import Batch
 from workers.cvmfs.commit.changes import Change, check_target
-from workers.cvmfs.commit.committer import Committed, Committer, Confirm, Revision
+from workers.cvmfs.commit.committer import (
+    CheckHead,
+    Committed,
+    Committer,
+    Confirm,
+    Revision,
+)
 from workers.cvmfs.commit.creation import sign_whitelist, write_first_revision
 from workers.cvmfs.commit.head import load_history
 from workers.cvmfs.commit.required_objects import require_tree
@@ -289,13 +295,20 @@ class Repository:
         return committed.revision
 
     def commit_batches(
-        self, batches: Sequence[Batch], *, now: int, confirm: Confirm
+        self,
+        batches: Sequence[Batch],
+        *,
+        now: int,
+        confirm: Confirm,
+        check_head: CheckHead = lambda _: None,
     ) -> Committed:
         """Make batches visible, each whole or not at all; see ``Committer.commit``.
 
         To be called while the storage's lock is held.
         """
-        committed = self._committer.commit(batches, now=now, confirm=confirm)
+        committed = self._committer.commit(
+            batches, now=now, confirm=confirm, check_head=check_head
+        )
         if any(isinstance(e, ContentCollected) for e in committed.left_out.values()):
             self.sink.forget()
         return committed

@@ -4,6 +4,7 @@ RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`
 """
 
 from workers.ledger.ended_sessions import EndedSessions
+from workers.ledger.known_heads import KnownHeads
 from workers.ledger.ledger import Ledger
 from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.open_images import OpenImages
@@ -43,6 +44,7 @@ __all__ = [
     "Hint",
     "ImagePage",
     "ImageRecord",
+    "KnownHeads",
     "Lease",
     "Ledger",
     "LedgerCounters",

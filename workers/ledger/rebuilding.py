@@ -70,7 +70,12 @@ class Rebuilder:
         self._clock = clock
 
     def rebuild(
-        self, fqrn: str, revision: int, images: Mapping[str, Published]
+        self,
+        fqrn: str,
+        revision: int,
+        images: Mapping[str, Published],
+        *,
+        is_final: bool = False,
     ) -> Iterator[tuple[str, Change]]:
         """Settle what one repository holds, and what it holds no more.
 
@@ -80,16 +85,18 @@ class Rebuilder:
             fqrn: the repository.
             revision: of it, which has these images and no others.
             images: by reference.
+            is_final: whether it counts for what the ledger knows of later revisions,
+                too.
 
         Yields:
             Each reference that is or was live there, and what became of it.
         """
         for reference, image in images.items():
-            yield reference, self._settle(fqrn, revision, reference, image)
+            yield reference, self._settle(fqrn, revision, reference, image, is_final)
         with as_ledger_error():
             gone = [name for name in self._live_in(fqrn) if name not in images]
         for reference in gone:
-            yield reference, self._settle(fqrn, revision, reference, None)
+            yield reference, self._settle(fqrn, revision, reference, None, is_final)
 
     def mend(self) -> list[str]:
         """Take out of the records what cannot be read; return their references.
@@ -144,10 +151,16 @@ class Rebuilder:
                     yield record.reference
 
     def _settle(
-        self, fqrn: str, revision: int, reference: str, image: Published | None
+        self,
+        fqrn: str,
+        revision: int,
+        reference: str,
+        image: Published | None,
+        is_final: bool,  # noqa: FBT001 - handed on
     ) -> Change:
         known = "" if image is None else record_to_json(image)
         said = (reference, fqrn, revision, known)
         with as_ledger_error():
-            reply = self._scripts.call("settle", self._now(), *said)
+            final = "1" if is_final else ""
+            reply = self._scripts.call("settle", self._now(), *said, final)
         return Change(as_text(reply))

@@ -75,11 +75,12 @@ class GroupCommit:
         self._repository = repository
         self._queue = together.queue
         self._scope = together.scope
+        self._together = together
         self._entry_seal = Seal(secret, repository.fqrn, "ready batch")
         self._answer_seal = Seal(secret, repository.fqrn, "what became of a batch")
 
     def commit(self, batch: Batch, fence: Fence) -> Revision:
-        """Make a batch visible.
+        """Make a batch visible, and let its revision be known.
 
         Returns:
             The revision that it is visible in.
@@ -87,8 +88,14 @@ class GroupCommit:
         Raises:
             RepositoryBusy: nobody could commit in time.
             InvalidChange: it changes what the run of the fence may not.
+            HeadWentBack: nothing is to be built upon what is there.
             FormatError: as ``Repository.commit``; nothing of the batch is visible.
         """
+        revision = self._commit(batch, fence)
+        self._together.note(revision)
+        return revision
+
+    def _commit(self, batch: Batch, fence: Fence) -> Revision:
         own = _Own(batch, fence)
         if fence.token is None:
             return self._lead(own, None)
@@ -189,7 +196,10 @@ class GroupCommit:
             return refused | self._fallen(others, entries)
 
         committed = self._repository.commit_batches(
-            [own.batch, *entries], now=int(time.time()), confirm=confirm
+            [own.batch, *entries],
+            now=int(time.time()),
+            confirm=confirm,
+            check_head=self._together.check_head,
         )
         for batch, (entry_id, _) in entries.items():
             outcomes[entry_id] = committed.left_out.get(batch, committed.revision)

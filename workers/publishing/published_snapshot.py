@@ -12,6 +12,8 @@ from workers.cvmfs import (
     Directory,
     Dirent,
     FormatError,
+    HeadUnreadable,
+    HeadWentBack,
     InvalidKeys,
     NotFound,
     NotTrusted,
@@ -97,12 +99,20 @@ def as_publisher_error(fqrn: str) -> Iterator[None]:
         raise RepositoryUnavailable(
             f"{fqrn}: garbage was collected during this run: {error}"
         ) from error
-    except (RepositoryBusy, StorageFailed, InvalidKeys, NotTrusted) as error:
+    except (
+        HeadUnreadable,
+        HeadWentBack,
+        InvalidKeys,
+        NotTrusted,
+        RepositoryBusy,
+        StorageFailed,
+    ) as error:
         # No image is to blame for these; once mended, all go on by themselves.
         raise RepositoryUnavailable(f"{fqrn}: {error}") from error
     except NotFound as error:
         raise RepositoryUnavailable(
-            f"{fqrn}: {error}; is it there? `repository init` makes it"
+            f"{fqrn}: {error}; is its storage mounted? If it was never there,"
+            " `repository init` makes it"
         ) from error
     except FormatError as error:
         raise PublicationFailed(f"{fqrn}: {error}") from error

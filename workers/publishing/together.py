@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.cvmfs import Change
+from workers.cvmfs import Change, RepositoryManifest, Revision
 from workers.errors import TransientError
 from workers.publishing.publisher import PublishedTree
 
@@ -85,7 +85,11 @@ class Together:
     Attributes:
         queue: which all of them share.
         scope: what each run may change.
+        check_head: raises HeadWentBack where nothing is to be built upon a head.
+        note: is told each revision in which a batch is visible.
     """
 
     queue: ReadyQueue
     scope: Scope
+    check_head: Callable[[RepositoryManifest], None] = lambda _: None
+    note: Callable[[Revision], None] = lambda _: None

@@ -24,7 +24,7 @@ from webhook.machine.up import _supervisor as children_of
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.jobqueue.connection import connect
-from workers.ledger import Ledger
+from workers.ledger import KnownHeads, Ledger
 
 REFERENCE = "127.0.0.1:5000/atlas/analysis:v1"
 # Printed last, so all that an operator needs stands before it.
@@ -251,6 +251,32 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 4
     (line,) = ended.stderr.decode().splitlines()
     assert "--listen" in line
+
+
+def test_a_storage_that_is_not_mounted_is_not_begun_anew(up: Up) -> None:
+    with up:
+        with connect(load_config(up.state / "config.yaml", {})) as connection:
+            KnownHeads(connection).note(FQRN, 1, "root")
+        assert up.end() == 0
+    storage, keys = up.state / "cvmfs" / FQRN, up.state / "keys"
+    storage.rename(up.state / "aside")
+    storage.mkdir()
+    for who in ("has keys of it", "the ledger knows"):
+        done = subprocess.run(up.command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        [error] = done.stderr.splitlines()
+        assert error.startswith(f"error: {FQRN}: ")
+        assert "whether the disk is mounted" in error
+        assert who in error or keys.exists()
+        assert list(storage.iterdir()) == []
+        if keys.exists():
+            keys.rename(up.state / "other")
+    assert not keys.exists()
+    (up.state / "other").rename(keys)
+    storage.rmdir()
+    (up.state / "aside").rename(storage)
+    with up:
+        assert up.end() == 0
 
 
 def test_garbage_is_collected_where_the_configuration_says_how_often(

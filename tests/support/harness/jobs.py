@@ -21,7 +21,7 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.images.tree_listing import Listing, list_tree
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import Reply
-from tests.support.repositories.repository_builders import keys, save_keys
+from tests.support.repositories.repository_builders import keys, save_new_keys
 from workers.care.repository import create_missing_repositories
 from workers.config import load_config
 from workers.cvmfs import Content, Dirent, Repository
@@ -218,11 +218,11 @@ def open_job_runner(
     """
     with FakeRegistry() as registry:
         path = _write_config(folder, redis_server.url, registry, settings)
-        save_keys(keys(FQRN), folder / "keys")
+        save_new_keys(keys(FQRN), folder / "keys")
         config = load_config(path, {})
-        create_missing_repositories(config)
         with redis_server.client() as connection:
             connection.flushall()
+        create_missing_repositories(config)
         with Services.open(config) as opened:
             clock = StoppedClock(time.time())
             ledger = Ledger(opened.front.connection, clock=clock)

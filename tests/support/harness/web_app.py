@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from tests.support.harness.ledger import LedgerDriver, open_ledger_driver
 from tests.support.harness.redis_server import RedisServer
 from webhook.app import create_app
+from workers.care.head_watch import HeadWatch
 from workers.care.whitelists import WhitelistStanding, WhitelistWatch
 from workers.config import (
     Config,
@@ -120,6 +121,7 @@ def open_web_app(
             front,
             PolicyFile(path),
             whitelists=_Whitelists(config, problems),
+            heads=HeadWatch(Config(), driver.connection),
             clock=driver.clock,
         )
         yield WebApp(driver, app, path, front.queue, problems)
@@ -163,7 +165,8 @@ def create_web_app(path: Path) -> Iterator[WebApp]:
         driver = LedgerDriver(connection)
         driver.ledger = Ledger(connection)  # on the clock of the server
         front = Front(connection, driver.ledger, JobQueue(connection))
-        app = create_app(config, front, PolicyFile(config.policy))
+        heads = HeadWatch(Config(), connection)
+        app = create_app(config, front, PolicyFile(config.policy), heads=heads)
         yield WebApp(driver, app, config.policy, front.queue)
 
 

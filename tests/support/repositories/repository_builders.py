@@ -55,6 +55,12 @@ def save_keys(ring: KeyRing, directory: Path) -> None:
         path.chmod(0o444 if suffix in {".pub", ".crt"} else 0o400)
 
 
+def save_new_keys(ring: KeyRing, directory: Path) -> None:
+    """Write a ring as it is found while its repository is being made."""
+    save_keys(ring, directory)
+    (directory / f".{ring.fqrn}.begun").touch()
+
+
 def is_mountpoint(path: bytes) -> bool:
     """A layout like the real one: shards and registries are nested catalogs."""
     names = path.split(b"/")[1:]

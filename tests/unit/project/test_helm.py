@@ -66,6 +66,7 @@ FULL: Object = {
     "worker": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "a"}]},
     "repository": {
         "fqrn": "images.example.org",
+        "again": True,
         "storage": {"storageClass": "cephfs", "accessModes": ["ReadWriteOnce"]},
         "collect": {"schedule": "30 3 * * *", "keepFor": "1w"},
     },
@@ -257,6 +258,13 @@ def test_garbage_is_collected_as_the_program_wants_it_called(
     result = CliRunner().invoke(main, [*words, "--config", "/nonexistent/config.yaml"])
     assert "config.yaml" in result.stderr  # all else it understood
     assert [each["kind"] for each in rendered["least"]].count("CronJob") == 0
+
+
+def test_a_repository_is_begun_again_only_where_that_is_said(
+    rendered: dict[str, list[Object]],
+) -> None:
+    said = {name: "--again --name" in str(parts) for name, parts in rendered.items()}
+    assert said == {"least": False, "full": True, "foreign": False}
 
 
 def test_the_receiver_is_probed_where_it_answers(

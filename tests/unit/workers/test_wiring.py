@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.repositories.repository_builders import FQRN, keys, save_keys
+from tests.support.repositories.repository_builders import FQRN, keys, save_new_keys
 from webhook.web.cvmfs_files import local_roots
 from workers import wiring
 from workers.care.repository import (
@@ -51,7 +51,7 @@ def config(tmp_path: Path, spool: Path | None = None) -> Config:
 
 @pytest.fixture(autouse=True)
 def saved_keys(tmp_path: Path) -> None:
-    save_keys(keys(), tmp_path / "keys")
+    save_new_keys(keys(), tmp_path / "keys")
 
 
 @pytest.fixture

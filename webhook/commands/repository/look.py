@@ -13,17 +13,24 @@ from webhook.commands.frame import (
     DONE,
     FAILED,
     config_option,
+    confirm_name,
     json_option,
+    name_option,
     print_json,
     read_config,
     reports_errors,
 )
 from webhook.commands.progress_line import ProgressLine
-from workers.care.repository import check_repository, create_repository
+from workers.care.repository import (
+    check_repository,
+    create_repository,
+    rebuild_ledger,
+)
 from workers.cvmfs import Directory, Dirent, NotFound
 from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
 from workers.documents.quantities import iso_time
+from workers.errors import TransientError
 from workers.publishing.publisher import PublishedTree
 from workers.wiring import open_published, open_repository
 
@@ -35,12 +42,38 @@ def repository() -> None:
 
 @repository.command()
 @click.argument("fqrn")
+@click.option(
+    "--again",
+    "is_again",
+    is_flag=True,
+    help="Also where keys or ledger know that there was one; asks for its name.",
+)
+@name_option
 @config_option
 @reports_errors
-def init(fqrn: str, *, config_path: Path | None) -> int:
-    """Create the repository FQRN of the configuration, with fresh keys."""
+def init(
+    fqrn: str, *, is_again: bool, name: str | None, config_path: Path | None
+) -> int:
+    """Create the repository FQRN of the configuration, with fresh keys.
+
+    Keys that are there are used. Where they or the ledger know that there was a
+    repository, its storage may be the wrong one, so that takes --again.
+    """
     config = read_config(config_path)
-    made = create_repository(config, fqrn)
+    if is_again:
+        confirm_name(
+            fqrn, name, f"{fqrn}: what was published there is not there any more"
+        )
+    made = create_repository(config, fqrn, is_again=is_again)
+    if is_again:
+        try:
+            rebuild_ledger(config, fqrn, is_older_accepted=True)
+        except TransientError as error:
+            click.echo(
+                f"warning: the ledger was not told ({error}): run `cvmfs-webhook ledger"
+                f" rebuild {fqrn}` when the queue server answers",
+                err=True,
+            )
     click.echo(f"{fqrn}: revision {made.head().revision}")
     click.echo(f"clients need {config.repositories[fqrn].keys / fqrn}.pub")
     return DONE

@@ -47,6 +47,9 @@ from workers.cvmfs.values.hash import ContentHash, Kind
 Confirm = Callable[[Sequence[Batch]], Mapping[Batch, Exception]]
 """Says, right before the batches it is given become visible, which of them must not."""
 
+CheckHead = Callable[[RepositoryManifest], None]
+"""Raises HeadWentBack where nothing is to be built upon a head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:
@@ -91,7 +94,12 @@ class Committer:
     auto_tags: AutoTags | None = None
 
     def commit(
-        self, batches: Sequence[Batch], *, now: int, confirm: Confirm
+        self,
+        batches: Sequence[Batch],
+        *,
+        now: int,
+        confirm: Confirm,
+        check_head: CheckHead = lambda _: None,
     ) -> Committed:
         """Make batches visible in one revision; to be called under the lock.
 
@@ -102,14 +110,17 @@ class Committer:
             now: unix time. Where the repository is younger than that (a clock that was
                 turned back), its own time is kept.
             confirm: what it raises leaves all as it was.
+            check_head: is asked of the head before anything is built upon it.
 
         Raises:
             WhitelistExpired: it has to be renewed first.
+            HeadWentBack: as ``check_head`` says.
             FormatError: whatever is wrong with more than one batch; nothing has changed
                 then.
         """
         storage = self.storage
         head, whitelist = load_head(storage, self.fqrn, self.keys.public_key)
+        check_head(head)
         whitelist.check(self.fqrn, self.keys.certificate)
         whitelist.check_date(now)
         left_out: dict[Batch, Exception] = dict(self._collected(batches))

@@ -115,6 +115,12 @@ class KeyRing:
         )
 
     @classmethod
+    def is_there(cls, fqrn: str, directory: Path) -> bool:
+        """Tell whether there are keys of a repository, or some of them."""
+        check_fqrn(fqrn)
+        return bool(_settled(fqrn, directory))
+
+    @classmethod
     def load_or_create(cls, fqrn: str, directory: Path, *, now: int) -> "KeyRing":
         """Read the keys of a repository, or make them where there are none at all.
 

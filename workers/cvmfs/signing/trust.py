@@ -15,7 +15,13 @@ Source: cvmfs/manifest_fetch.cc; cvmfs-format.md section 5.3.
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from workers.cvmfs.errors import InvalidKeys, NotTrusted
+from workers.cvmfs.errors import (
+    Damaged,
+    HeadUnreadable,
+    InvalidKeys,
+    Malformed,
+    NotTrusted,
+)
 from workers.cvmfs.objects.objects import get_object
 from workers.cvmfs.signing.keys import parse_certificate, public_key_of
 from workers.cvmfs.signing.manifest import RepositoryManifest, verify_manifest
@@ -63,11 +69,15 @@ def load_head(
 
     Raises:
         NotFound: there is no repository.
-        Damaged: the certificate object is not what its hash says.
-        Malformed: manifest or whitelist are not readable.
+        HeadUnreadable: manifest, whitelist or certificate are cut short or damaged.
         NotTrusted: one step does not hold.
     """
     data = source.get(MANIFEST)
-    named = RepositoryManifest.parse(data).certificate
-    certificate_pem = get_object(source, named, Kind.CERTIFICATE)
-    return verify_head(fqrn, data, certificate_pem, source.get(WHITELIST), public_key)
+    try:
+        named = RepositoryManifest.parse(data).certificate
+        pem = get_object(source, named, Kind.CERTIFICATE)
+        return verify_head(fqrn, data, pem, source.get(WHITELIST), public_key)
+    except (Malformed, Damaged) as error:
+        raise HeadUnreadable(
+            f"{error}: see whether the storage is whole, or restore it"
+        ) from error

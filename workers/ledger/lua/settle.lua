@@ -1,6 +1,7 @@
 -- What a repository itself says of a reference becomes what the ledger says.
 -- ARGV: clock, reference, repository, its revision, image: a Published of rebuilding.py
--- as JSON, without what is None; '' where nothing is published.
+-- as JSON, without what is None; '' where nothing is published. '1' if later revisions
+-- that the ledger knows of count no more.
 -- Returns 'live', 'gone', 'other' (published, but not what the registry has),
 -- 'same' where nothing changed, 'newer' where the ledger knows of a later revision, and
 -- 'elsewhere' where another repository has it.
@@ -17,7 +18,8 @@ end
 if fields.live_digest and fields.repository and fields.repository ~= repository then
   return 'elsewhere'
 end
-if fields.repository == repository and number(record, 'revision') > revision then
+if fields.repository == repository and number(record, 'revision') > revision
+  and ARGV[6] ~= '1' then
   return 'newer'
 end
 
@@ -50,7 +52,8 @@ if live then
       put(record, name, there[name])
     end
   end
-  if is_other or not fields.repository or not fields.revision then
+  if is_other or not fields.repository or not fields.revision
+    or number(record, 'revision') > revision then
     put(record, 'repository', repository)
     put(record, 'revision', revision)
   end

@@ -14,6 +14,7 @@ from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.web_app import OPERATOR, TOKEN
 from webhook.app import create_app
+from workers.care.head_watch import HeadWatch
 from workers.care.repository import create_repository
 from workers.care.whitelists import WhitelistWatch, renew_whitelists
 from workers.config import Config, OperatorConfig, QueueConfig, RepositoryConfig, Secret
@@ -68,15 +69,17 @@ def watched(redis_server: RedisServer, tmp_path: Path) -> Watched:
         repositories={FQRN: repository},
         policy=policy,
     )
+    connection = redis_server.client()
+    connection.flushall()
     create_repository(config, FQRN)
     clock = StoppedClock(time.time())
     watch = WhitelistWatch(config, clock=clock)
-    connection = redis_server.client()
     app = create_app(
         config,
         Front(connection, Ledger(connection), JobQueue(connection)),
         PolicyFile(policy),
         whitelists=watch,
+        heads=HeadWatch(Config(), connection),
     )
     return Watched(config, app.test_client(), watch, clock)
 
@@ -156,7 +159,7 @@ def test_one_that_cannot_be_read_is_told_of_without_details(
 def test_a_repository_that_is_not_there_is_told_of(watched: Watched) -> None:
     shutil.rmtree(watched.repository.storage[7:])
     page = watched.look(time.time())
-    assert f"{FQRN} is not there: run `cvmfs-webhook repository init {FQRN}`" in page
+    assert f"{FQRN} is not there: see whether its storage is mounted" in page
 
 
 def test_prometheus_is_told_when_it_ends(watched: Watched) -> None:

@@ -212,3 +212,21 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InvalidKeys):
         KeyRing.load_or_create(FQRN, tmp_path / "file/keys", now=NOW)
+
+
+def test_the_secret_is_the_key_s_whatever_its_file_looks_like(folder: Path) -> None:
+    ring = KeyRing.load(FQRN, folder)
+    files = keys().files()
+    files[".key"] = ring.repository_key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    assert files[".key"] != keys().files()[".key"]
+    assert KeyRing.of_files(FQRN, files).secret() == ring.secret() == keys().secret()
+    assert keys("other.example.org").secret() != ring.secret()
+
+
+def test_keys_are_there_as_soon_as_one_is(folder: Path, tmp_path: Path) -> None:
+    assert not KeyRing.is_there(FQRN, tmp_path / "nowhere")
+    assert not KeyRing.is_there("other.example.org", folder)
+    (folder / f"{FQRN}.masterkey").rename(tmp_path / "kept elsewhere")
+    assert KeyRing.is_there(FQRN, folder)

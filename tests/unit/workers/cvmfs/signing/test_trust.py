@@ -9,7 +9,7 @@ from tests.support.repositories.repository_builders import (
     new_repository,
 )
 from workers.cvmfs import LocalStorage, load_head
-from workers.cvmfs.errors import Damaged, NotFound, NotTrusted
+from workers.cvmfs.errors import HeadUnreadable, NotFound, NotTrusted
 from workers.cvmfs.signing.trust import verify_head
 
 
@@ -50,7 +50,7 @@ def test_the_parts_of_a_head_must_be_there(base: Path) -> None:
     (certificate,) = (base / "data").glob("??/*X")
     stored = certificate.read_bytes()
     certificate.write_bytes(stored[:-1])
-    with pytest.raises(Damaged):
+    with pytest.raises(HeadUnreadable, match="see whether the storage is whole"):
         load_head(storage, FQRN, keys().public_key)
     certificate.unlink()
     with pytest.raises(NotFound):
@@ -62,3 +62,19 @@ def test_the_parts_of_a_head_must_be_there(base: Path) -> None:
     (base / ".cvmfspublished").unlink()
     with pytest.raises(NotFound):
         load_head(storage, FQRN, keys().public_key)
+
+
+@pytest.mark.parametrize("name", [".cvmfspublished", ".cvmfswhitelist"])
+def test_a_head_that_is_cut_short_is_the_storage_s_fault(base: Path, name: str) -> None:
+    file = base / name
+    whole = file.read_bytes()
+    for length in (0, 1, 40, whole.index(b"\n--\n"), whole.index(b"\n--\n") + 30):
+        file.write_bytes(whole[:length])
+        with pytest.raises(HeadUnreadable, match="see whether the storage is whole"):
+            load_head(LocalStorage(base), FQRN, keys().public_key)
+    # Of the signature some is left.
+    file.write_bytes(whole[:-1])
+    with pytest.raises(NotTrusted):
+        load_head(LocalStorage(base), FQRN, keys().public_key)
+    file.write_bytes(whole)
+    load_head(LocalStorage(base), FQRN, keys().public_key)
