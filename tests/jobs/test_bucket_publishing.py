@@ -23,7 +23,7 @@ from webhook.web.cvmfs_files import local_roots
 from workers.care.repository import check_repository, create_missing_repositories
 from workers.config import Config, load_config
 from workers.cvmfs import FormatError
-from workers.formats.paths import image_path
+from workers.formats.paths import image_path, metadata_path
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
 from workers.publishing.native import NativePublisher
@@ -149,8 +149,11 @@ def test_what_is_ready_meanwhile_goes_into_few_revisions_of_a_bucket(
     config: Config, redis_server: RedisServer, server: S3Server
 ) -> None:
     create_missing_repositories(config)
-    names = [f"image-{number}" for number in range(12)]
+    names = [f"docker.io/atlas/image-{number}:v1" for number in range(12)]
     revisions: dict[str, int] = {}
+
+    def place(name: str) -> bytes:
+        return metadata_path(Reference.parse(name)) + b"/config.json"
 
     def publish(name: str) -> None:
         # As processes do, which share neither connections nor uploads.
@@ -160,7 +163,7 @@ def test_what_is_ready_meanwhile_goes_into_few_revisions_of_a_bucket(
             assert lease is not None
             fence = Fence(lambda: None, fence_token(lease))
             data = name.encode()
-            plan = Plan(name, (FileAt(b"/" + data, data),))
+            plan = Plan(name, (FileAt(place(name), data),))
             publisher = open_publisher(config, FQRN, front)
             revisions[name] = publish_plans(publisher, [plan], fence).revision
 
@@ -176,7 +179,7 @@ def test_what_is_ready_meanwhile_goes_into_few_revisions_of_a_bucket(
     repository = open_repository(config, FQRN)
     snapshot = repository.read()
     for name in names:
-        dirent = snapshot.lookup(b"/" + name.encode())
+        dirent = snapshot.lookup(place(name))
         assert dirent is not None
         assert snapshot.read(dirent) == name.encode()
         assert 2 <= revisions[name] <= repository.head().revision
