@@ -11,7 +11,7 @@ The storage itself cannot say it, and the ledger knows what was published.
 import redis
 
 from workers.ledger import lookups
-from workers.ledger.lookups import PREFIX
+from workers.ledger.odd import PREFIX
 from workers.ledger.reading import as_fields
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error
