@@ -72,6 +72,14 @@ class ExactReader:
                 raise CutShort("the layer ends in the middle of an entry")
         self._position += size
 
+    def skip_padding(self, size: int) -> None:
+        """Pass over ``size`` bytes, or to the end of the stream if it comes before."""
+        while size > (here := len(self._block) - self._position):
+            size -= here
+            if not self._next_block():
+                return
+        self._position += size
+
     def drain(self) -> None:
         """Read the stream to its end."""
         while self._next_block():

@@ -16,6 +16,8 @@ _SPARSE_EXTENT = frozenset({b"GNU.sparse.offset", b"GNU.sparse.numbytes"})
 
 _POSITIVE, _NEGATIVE = 0x80, 0xFF  # first bytes of base 256
 _LONGEST_NUMBER = 20  # digits of the largest 64 bit number
+# What Go's archive/tar, and so every runtime, holds a size in.
+_LARGEST_SIZE = (1 << 63) - 1
 _NANOSECONDS_DIGITS = 9
 _NEWLINE = 0x0A
 
@@ -47,11 +49,30 @@ def parse_number(field: bytes) -> int:
         raise DamagedTar(f"tar: {field!r} is not a number") from None
 
 
+def checked_size(size: int, what: str = "an entry") -> int:
+    """Return the size of something, whichever dialect says it.
+
+    Raises:
+        DamagedTar: it is negative, or 64 bits do not hold it.
+    """
+    if not 0 <= size <= _LARGEST_SIZE:
+        raise DamagedTar(f"tar: {what} of {size} bytes")
+    return size
+
+
 def parse_decimal(text: bytes) -> int:
-    """Parse a number of a PAX record; never negative."""
-    if not text.isdigit() or len(text) > _LONGEST_NUMBER:
-        raise DamagedTar(f"tar: {text[:40]!r} is not a number")
-    return int(text)
+    """Parse a number of a PAX record; never negative.
+
+    It may have a plus, as all that Go's ``strconv.ParseInt`` reads.
+    """
+    return _digits(text.removeprefix(b"+"), text)
+
+
+def parse_owner(text: bytes) -> int:
+    """Parse the owner of a PAX record, which some writers give as -1 or -2."""
+    if text.startswith(b"-"):
+        return -_digits(text[1:], text)
+    return parse_decimal(text)
 
 
 def parse_time(text: bytes) -> tuple[int, int]:
@@ -60,10 +81,10 @@ def parse_time(text: bytes) -> tuple[int, int]:
     Digits beyond the nanoseconds are dropped.
     """
     is_negative = text.startswith(b"-")
-    whole, point, fraction = text.removeprefix(b"-").partition(b".")
+    whole, point, fraction = text[text[:1] in (b"-", b"+") :].partition(b".")
     if point and fraction and not fraction.isdigit():
         raise DamagedTar(f"tar: {text[:40]!r} is not a time")
-    seconds = parse_decimal(whole)
+    seconds = _digits(whole, text)
     nanoseconds = 0
     if fraction:
         digits = fraction[:_NANOSECONDS_DIGITS].ljust(_NANOSECONDS_DIGITS, b"0")
@@ -72,6 +93,12 @@ def parse_time(text: bytes) -> tuple[int, int]:
         return seconds, nanoseconds
     borrowed, nanoseconds = divmod(-nanoseconds, 10**9)
     return borrowed - seconds, nanoseconds
+
+
+def _digits(digits: bytes, text: bytes) -> int:
+    if not digits.isdigit() or len(digits) > _LONGEST_NUMBER:
+        raise DamagedTar(f"tar: {text[:40]!r} is not a number")
+    return int(digits)
 
 
 def parse_records(data: bytes) -> Records:

@@ -11,20 +11,22 @@ manual, "Basic Tar Format". What a name may contain is decided in ``names``, not
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from workers.images.tar.exact_reader import ByteStream, ExactReader
 from workers.images.tar.fields import (
     DamagedTar,
     Records,
+    checked_size,
     parse_decimal,
     parse_number,
+    parse_owner,
     parse_records,
     parse_time,
 )
 from workers.images.tar.sparse import (
-    Extents,
+    SparseMap,
     extents_in_data,
     extents_in_records,
     filled,
@@ -38,8 +40,13 @@ _ZERO_BLOCK = bytes(_BLOCK)
 # minor, prefix
 _HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 6s 66x 8s 8s 155s 12x")
 _POSIX = b"ustar\0"
-# One name or one set of PAX records; Linux's PATH_MAX is 4096, xattrs may be 64 KiB.
-_LONGEST_EXTENDED_HEADER = 1 << 20
+# All that stands in front of one entry: its PAX records, its long name, its long link.
+# Linux's PATH_MAX is 4096, xattrs may be 64 KiB; Go reads as much of each.
+_MOST_EXTENDED_BYTES = 1 << 20
+# What reading such a header costs, however short it is.
+_HEADER_BYTES = 64
+# Attributes of one entry; a catalog holds 255, and Linux lists 64 KiB of names.
+_MOST_XATTRS = 1 << 12
 _ADLER_MODULUS = 65521
 _XATTR = b"SCHILY.xattr."
 
@@ -66,7 +73,7 @@ class Member(NamedTuple):
         link: target of symlinks and hard links.
         device: major and minor number of devices.
         xattrs: in order of name.
-        extents: offset and length of the data of a sparse file, else ``None``.
+        extents: where the data of a sparse file lies, else ``None``.
     """
 
     name: bytes
@@ -80,11 +87,15 @@ class Member(NamedTuple):
     link: bytes
     device: tuple[int, int]
     xattrs: Xattrs
-    extents: Extents | None
+    extents: SparseMap | None
 
 
 _NO_RECORDS: Records = {}
 _NO_DEVICE = (0, 0)
+
+
+def _for_nothing(_size: int) -> None:
+    """Let all headers pass."""
 
 
 class TarReader:
@@ -94,12 +105,21 @@ class TarReader:
     all; what it leaves is skipped. After the last member everything up to the end of
     the stream has been read, so that whoever hashes the stream has seen all of it.
 
+    Args:
+        stream: the tar.
+        spend_header: told, before it is read, the length of what stands in front of an
+            entry (PAX records, long names); what it raises ends the reading.
+
     Raises:
         DamagedTar, CutShort: while iterating or reading content.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(
+        self, stream: ByteStream, spend_header: Callable[[int], None] = _for_nothing
+    ) -> None:
         self._source = ExactReader(stream)
+        self._spend_header = spend_header
+        self._extended_bytes = 0  # in front of the next member
         self._left = 0  # data of the current member that nobody has read yet
         self._padding = 0
 
@@ -121,13 +141,14 @@ class TarReader:
             else:
                 yield self._member(header, records, long_name, long_link)
                 records, long_name, long_link = _NO_RECORDS, None, None
+                self._extended_bytes = 0
                 self._skip_rest()
         self._source.drain()
 
     def read_content(self, member: Member) -> bytes:
         """Return the whole content of a small regular file, holes filled."""
         if member.extents is not None:
-            return b"".join(self._filled(member))
+            return b"".join(self._filled(member.extents))
         self._left = 0
         return self._source.take(member.size)
 
@@ -138,16 +159,16 @@ class TarReader:
         size, and however the holes of a sparse file lie.
         """
         if member.extents is not None:
-            yield from _regrouped(self._filled(member), length)
+            yield from _regrouped(self._filled(member.extents), length)
             return
         for start in range(0, member.size, length):
             take = min(length, member.size - start)
             self._left -= take
             yield self._source.take(take)
 
-    def _filled(self, member: Member) -> Iterator[bytes]:
+    def _filled(self, extents: SparseMap) -> Iterator[bytes]:
         self._left = 0
-        return filled(member.extents or (), member.size, self._source)
+        return filled(extents, self._source)
 
     def _member(
         self,
@@ -175,9 +196,9 @@ class TarReader:
             # says counts then.
             name = records.get(b"path") or name
             link = records.get(b"linkpath") or link
-            uid = _decimal_or(records.get(b"uid"), uid)
-            gid = _decimal_or(records.get(b"gid"), gid)
-            size = _decimal_or(records.get(b"size"), size)
+            uid = _record_or(parse_owner, records.get(b"uid"), uid)
+            gid = _record_or(parse_owner, records.get(b"gid"), gid)
+            size = _record_or(parse_decimal, records.get(b"size"), size)
             if text := records.get(b"mtime"):
                 mtime, mtime_ns = parse_time(text)
             xattrs = _xattrs(records)
@@ -200,10 +221,9 @@ class TarReader:
 
     def _begin_data(
         self, header: bytes, kind: bytes, stored: int, records: Records
-    ) -> tuple[int, Extents | None]:
+    ) -> tuple[int, SparseMap | None]:
         """Note how much data follows an entry; return its content's size and map."""
-        if stored < 0:
-            raise DamagedTar(f"tar: an entry of {stored} bytes")
+        checked_size(stored)
         if kind in _DATALESS_FLAGS:
             stored = 0
         self._left, self._padding = stored, -stored % _BLOCK
@@ -211,38 +231,50 @@ class TarReader:
             return 0, None
         if kind != _OLD_SPARSE and not is_pax_sparse(records):
             return stored, None
-        extents, size = self._extents(header, kind, records)
-        return size, extents
+        extents = self._extents(header, kind, records)
+        return extents.size, extents
 
-    def _extents(
-        self, header: bytes, kind: bytes, records: Records
-    ) -> tuple[Extents, int]:
-        """Return the map of a sparse file and its real size."""
+    def _extents(self, header: bytes, kind: bytes, records: Records) -> SparseMap:
+        """Return the map of a sparse file, which must fit the data that follows."""
         if kind == _OLD_SPARSE:
-            extents, size = old_gnu_extents(header, self._source)
+            extents = old_gnu_extents(header, self._source)
         elif records.get(b"GNU.sparse.major") == b"1":
-            extents, size, taken = extents_in_data(records, self._source, self._left)
+            extents, taken = extents_in_data(records, self._source, self._left)
             self._left -= taken
         else:
-            extents, size = extents_in_records(records)
-        if sum(length for _, length in extents) != self._left:
+            extents = extents_in_records(records)
+        if extents.data != self._left:
             raise DamagedTar("tar: the extents of a sparse file do not fit its data")
-        return extents, size
+        return extents
 
     def _extended(self, header: bytes) -> bytes:
         """Return the content of a header that speaks of the next entry."""
-        size = parse_number(header[124:136])
-        if not 0 <= size <= _LONGEST_EXTENDED_HEADER:
-            raise DamagedTar(f"tar: an extended header of {size} bytes")
+        size = checked_size(parse_number(header[124:136]), "an extended header")
+        self._extended_bytes += size
+        if self._extended_bytes > _MOST_EXTENDED_BYTES:
+            raise DamagedTar(
+                f"tar: an extended header of {size} bytes; in front of an entry "
+                f"{_MOST_EXTENDED_BYTES} are read"
+            )
+        self._spend_header(_HEADER_BYTES + size)
         data = self._source.take(size)
-        self._source.skip(-size % _BLOCK)
+        self._source.skip_padding(-size % _BLOCK)
         return data
 
     def _next_header(self) -> bytes:
-        """Return the next header, ``b""`` behind the last."""
+        """Return the next header, ``b""`` behind the last.
+
+        Two zero blocks end a tar; some writers leave one of them out, or both.
+        """
         header = self._source.take_or_end(_BLOCK)
-        if not header or header == _ZERO_BLOCK:
-            return b""  # some writers leave out the two zero blocks
+        if not header:
+            return b""
+        if header == _ZERO_BLOCK:
+            second = self._source.take_or_end(_BLOCK)
+            if second and second != _ZERO_BLOCK:
+                # GNU tar would stop here with a warning; what follows would be lost.
+                raise DamagedTar("tar: there is more behind a single block of zeros")
+            return b""
         # The checksum adds up all bytes, those of its own field taken as blanks. The
         # lower half of Adler-32 is one more than the sum, modulo a prime: 20 times as
         # fast as sum() and wrong once in 65 521 wrong headers.
@@ -255,16 +287,19 @@ class TarReader:
         return header
 
     def _skip_rest(self) -> None:
-        if rest := self._left + self._padding:
-            self._source.skip(rest)
+        if self._left:
+            self._source.skip(self._left)
+        if self._padding:
+            # The last of a tar may lack it: all that counts is there.
+            self._source.skip_padding(self._padding)
 
 
 def _text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-def _decimal_or(text: bytes | None, default: int) -> int:
-    return parse_decimal(text) if text else default
+def _record_or(parse: Callable[[bytes], int], text: bytes | None, default: int) -> int:
+    return parse(text) if text else default
 
 
 def _signed_checksum(header: bytes) -> int:
@@ -274,12 +309,12 @@ def _signed_checksum(header: bytes) -> int:
 
 
 def _xattrs(records: Records) -> Xattrs:
-    found = [
-        (key[len(_XATTR) :], value)
-        for key, value in records.items()
-        if key.startswith(_XATTR)
-    ]
-    return tuple(sorted(found)) if found else ()
+    keys = [key for key in records if key.startswith(_XATTR)]
+    if len(keys) > _MOST_XATTRS:
+        raise DamagedTar(
+            f"tar: an entry with {len(keys)} attributes; {_MOST_XATTRS} are read"
+        )
+    return tuple(sorted((key[len(_XATTR) :], records[key]) for key in keys))
 
 
 def _regrouped(blocks: Iterator[bytes], length: int) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip
 
+from tests.support.images import zstd_by_hand
 from tests.support.images.block_stream import BlockStream
 from workers.errors import PermanentError
 from workers.images.tar.decompress import DamagedLayer, LayerStream
@@ -136,13 +137,54 @@ def test_a_zstd_that_is_cut_short_has_another_diff_id() -> None:
     assert unpack(blob[: len(blob) // 2]) != TEXT
 
 
-def test_a_zstd_window_that_would_fill_the_memory_is_refused() -> None:
-    parameters = zstandard.ZstdCompressionParameters(
-        window_log=28, write_content_size=False
-    )
-    compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    with pytest.raises(DamagedLayer, match="zstd: the layer is corrupt"):
-        unpack(compressor.compressobj().compress(bytes(1 << 20)) + b"x")
+def test_a_zstd_window_of_128_mebibytes_is_read() -> None:
+    assert unpack(zstd_by_hand.frame(TEXT, 27)) == TEXT
+
+
+@pytest.mark.parametrize("before", [b"", zstandard.compress(b"x"), SKIPPABLE])
+def test_a_zstd_window_that_would_fill_the_memory_is_refused(before: bytes) -> None:
+    with pytest.raises(DamagedLayer, match=r"window of 268435456 .* --long=27"):
+        unpack(before + zstd_by_hand.frame(TEXT, 28))
+
+
+def test_one_layer_at_a_time_has_a_large_window_and_waits_for_it_as_told() -> None:
+    """Until somebody who waits for it is told that it is not wanted any more."""
+
+    class EnoughError(Exception):
+        pass
+
+    def give_up(size: int) -> None:
+        if not size:
+            raise EnoughError
+
+    blob = zstd_by_hand.frame(TEXT, 24)
+    with LayerStream(BlockStream(blob), lambda _: None) as first:
+        assert first.read(1)
+        with (
+            LayerStream(BlockStream(blob), give_up) as second,
+            pytest.raises(EnoughError),
+        ):
+            second.read(1)
+        # Those of usual windows need not wait.
+        assert unpack(zstandard.compress(TEXT, 19)) == TEXT
+    assert unpack(blob) == TEXT
+
+
+def test_a_layer_that_is_refused_gives_its_large_window_back() -> None:
+    blob = zstd_by_hand.frame(TEXT, 24)
+    for _ in range(2):
+        with (
+            LayerStream(BlockStream(blob + b"rubbish"), lambda _: None) as stream,
+            pytest.raises(DamagedLayer),
+        ):
+            list(iter(lambda: stream.read(1), b""))
+
+
+def test_a_gzip_header_without_an_end_is_refused() -> None:
+    blob = gzip.compress(TEXT, mtime=0)
+    blob = blob[:3] + b"\x08" + blob[4:10] + b"n" * 1_000_000
+    with pytest.raises(DamagedLayer, match="gzip: the layer is"):
+        unpack(blob)
 
 
 @pytest.mark.parametrize(

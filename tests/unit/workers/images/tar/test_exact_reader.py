@@ -5,6 +5,7 @@ import pytest
 from tests.support.images import tars
 from tests.support.images.block_stream import BlockStream
 from tests.support.images.tar_members import read
+from workers.images.tar.exact_reader import ExactReader
 from workers.images.tar.reader import TarReader
 
 
@@ -28,6 +29,14 @@ def test_content_that_is_read_in_part_is_skipped_to_its_end() -> None:
         for _ in reader.pieces(member, 100):
             break
     assert names == [b"a", b"b"]
+
+
+def test_padding_may_end_early() -> None:
+    reader = ExactReader(BlockStream(b"12345678", block=3))
+    reader.skip_padding(2)
+    assert reader.take(1) == b"3"
+    reader.skip_padding(99)
+    assert reader.take_or_end(1) == b""
 
 
 def test_pieces_have_the_length_asked_for_but_the_last() -> None:

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from tests.support.images import tars
 from tests.support.images.tar_members import read_one
-from workers.images.tar.fields import DamagedTar, parse_records, parse_time
+from workers.images.tar.fields import (
+    DamagedTar,
+    checked_size,
+    parse_decimal,
+    parse_owner,
+    parse_records,
+    parse_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,8 @@ def test_what_only_python_takes_for_octal_is_refused(field: bytes) -> None:
     [
         (b"0", (0, 0)),
         (b"1.5", (1, 500_000_000)),
+        (b"+1700000000", (1_700_000_000, 0)),
+        (b"+1.5", (1, 500_000_000)),
         (b"1.", (1, 0)),
         (b"1.123456789987", (1, 123_456_789)),
         (b"-1", (-1, 0)),
@@ -49,10 +58,43 @@ def test_times_have_nanoseconds_and_may_lie_before_1970(
     assert parse_time(text) == expected
 
 
-@pytest.mark.parametrize("text", [b"", b"-", b".5", b"1.x", b"1.-5", b"1e3", b"9" * 21])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"-",
+        b"+",
+        b"+-5",
+        b"-+5",
+        b"++5",
+        b".5",
+        b"1.x",
+        b"1.-5",
+        b"1e3",
+        b"9" * 21,
+    ],
+)
 def test_what_is_no_time_is_refused(text: bytes) -> None:
     with pytest.raises(DamagedTar):
         parse_time(text)
+
+
+def test_numbers_of_records_may_have_a_sign_where_it_means_something() -> None:
+    assert parse_decimal(b"+7") == 7
+    assert (parse_owner(b"-2"), parse_owner(b"+2"), parse_owner(b"2")) == (-2, 2, 2)
+    for text in (b"-7", b"+-7", b"++7", b"", b"+"):
+        with pytest.raises(DamagedTar, match="is not a number"):
+            parse_decimal(text)
+    for text in (b"--7", b"-+7", b"-", b"7-"):
+        with pytest.raises(DamagedTar, match="is not a number"):
+            parse_owner(text)
+
+
+def test_sizes_are_what_63_bits_hold() -> None:
+    assert checked_size((1 << 63) - 1) == (1 << 63) - 1
+    for size in (-1, 1 << 63):
+        with pytest.raises(DamagedTar, match=f"a map of {size} bytes"):
+            checked_size(size, "a map")
 
 
 @pytest.mark.parametrize(

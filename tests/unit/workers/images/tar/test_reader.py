@@ -5,6 +5,7 @@ import pytest
 from tests.support.images import tars
 from tests.support.images.block_stream import BlockStream
 from tests.support.images.tar_members import read, read_one
+from workers.images.tar.exact_reader import CutShort
 from workers.images.tar.fields import DamagedTar
 from workers.images.tar.reader import DIRECTORY, REGULAR, Member, TarReader
 
@@ -29,6 +30,39 @@ def test_content_that_nobody_reads_is_skipped() -> None:
 
 def test_a_tar_without_its_two_empty_blocks_is_whole() -> None:
     [(member, _)] = read(tars.file(b"a", b"x" * 512))
+    assert member.name == b"a"
+
+
+@pytest.mark.parametrize("missing", [1, 100, 507])
+def test_a_last_member_without_its_padding_is_whole(missing: int) -> None:
+    data = tars.file(b"a", b"x" * 512) + tars.file(b"b", b"12345")
+    [_, (member, content)] = read(data[:-missing])
+    assert (member.name, content) == (b"b", b"12345")
+    reader = TarReader(BlockStream(data[:-missing]))
+    assert [member.name for member in reader] == [b"a", b"b"]
+
+
+def test_a_last_member_without_all_of_its_content_is_not_whole() -> None:
+    data = tars.file(b"b", b"12345")[:-508]
+    with pytest.raises(CutShort):
+        read(data)
+    with pytest.raises(CutShort):
+        list(TarReader(BlockStream(data)))
+
+
+def test_a_tar_may_end_with_one_empty_block() -> None:
+    [(member, _)] = read(tars.file(b"a") + bytes(512))
+    assert member.name == b"a"
+
+
+def test_a_member_behind_a_single_empty_block_is_not_lost_in_silence() -> None:
+    data = tars.file(b"a") + bytes(512) + tars.tar(tars.file(b"b"))
+    with pytest.raises(DamagedTar, match="behind a single block of zeros"):
+        read(data)
+
+
+def test_what_stands_behind_two_empty_blocks_is_no_member() -> None:
+    [(member, _)] = read(tars.tar(tars.file(b"a")) + tars.tar(tars.file(b"b")))
     assert member.name == b"a"
 
 
@@ -130,6 +164,8 @@ def test_mode_bits_that_are_no_permissions_are_dropped() -> None:
 
 
 def test_the_size_of_an_entry_is_not_negative() -> None:
+    with pytest.raises(DamagedTar, match=f"{1 << 63} bytes"):
+        read_one(tars.file(b"a", size=1 << 63))
     with pytest.raises(DamagedTar, match="-512 bytes"):
         read_one(tars.file(b"a", size=-512))
     with pytest.raises(DamagedTar, match="-1 bytes"):
@@ -192,6 +228,53 @@ def test_global_records_are_passed_over() -> None:
 def test_a_header_of_more_than_a_mebibyte_is_refused() -> None:
     with pytest.raises(DamagedTar, match="extended header"):
         read_one(tars.member(b"x", b"x", size=MEBIBYTE + 1))
+    half = tars.pax({b"comment": b"c" * (MEBIBYTE // 2)})
+    assert len(read(tars.tar(half, tars.file(b"a"), half, tars.file(b"b")))) == 2
+    with pytest.raises(DamagedTar, match="in front of an entry 1048576 are read"):
+        read(tars.tar(half, half, tars.file(b"a")))
+
+
+def test_headers_are_paid_for_before_they_are_read() -> None:
+    class EnoughError(Exception):
+        pass
+
+    spent = []
+
+    def spend(size: int) -> None:
+        spent.append(size)
+        if len(spent) > 2:
+            raise EnoughError
+
+    entries = [
+        tars.pax({b"comment": b"c"}, tars.file(b"a")),
+        tars.gnu_name(b"n" * 1000, tars.file(b"b")),
+        tars.member(b"x", b"g", size=1000),  # and nothing follows
+    ]
+    with pytest.raises(EnoughError):
+        list(TarReader(BlockStream(b"".join(entries)), spend))
+    assert spent[1] - spent[0] == 1001 - len(tars.pax_record(b"comment", b"c"))
+
+
+def test_an_entry_has_no_more_attributes_than_anybody_can_list() -> None:
+    values = {b"user.%d" % n: b"" for n in range(4097)}
+    with pytest.raises(DamagedTar, match="4097 attributes"):
+        read_one(tars.xattrs(values, tars.file(b"a")))
+    del values[b"user.0"]
+    member, _ = read_one(tars.xattrs(values, tars.file(b"a")))
+    assert len(member.xattrs) == 4096
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-512", b"9223372036854775808", b"9" * 20])
+def test_the_size_in_a_record_is_neither_negative_nor_larger_than_any(
+    size: bytes,
+) -> None:
+    with pytest.raises(DamagedTar):
+        read_one(tars.pax({b"size": size}, tars.file(b"a")))
+
+
+def test_owners_in_records_may_be_negative() -> None:
+    member, _ = read_one(tars.pax({b"uid": b"-2", b"gid": b"+7"}, tars.file(b"a")))
+    assert (member.uid, member.gid) == (-2, 7)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,65 @@ def test_extents_that_cannot_be_are_refused(
         read_one(sparse(b"s", 100, extents))
 
 
+@SPARSE
+@pytest.mark.parametrize("size", [-1, -(1 << 60), 1 << 63])
+def test_real_sizes_are_neither_negative_nor_larger_than_any(
+    sparse: Sparse, size: int
+) -> None:
+    with pytest.raises(DamagedTar):
+        read_one(sparse(b"s", size, []))
+
+
+def header_with_extent(offset: int, length: int) -> bytes:
+    numbers = tars.number(offset, 12) + tars.number(length, 12)
+    tail = numbers.ljust(97, b"\0") + tars.number(1 << 40, 12)
+    return tars.member(b"s", b"S", tail=(386, tail), magic=tars.GNU)
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [(-1, 1), (-5, 0), (0, -1), (1 << 62, 1), (0, 1 << 62), (1 << 90, 1 << 90)],
+)
+def test_extents_of_impossible_numbers_are_refused(offset: int, length: int) -> None:
+    with pytest.raises(DamagedTar, match="do not fit"):
+        read_one(header_with_extent(offset, length))
+    records = {b"GNU.sparse.map": b"%d,%d" % (offset, length), b"GNU.sparse.size": b"9"}
+    with pytest.raises(DamagedTar):
+        read_one(tars.pax(records, tars.file(b"s")))
+
+
+@SPARSE
+def test_empty_extents_are_dropped_and_counted(sparse: Sparse) -> None:
+    extents = [(0, b""), (0, b"12"), (2, b""), (50, b""), (60, b"3"), (100, b"")]
+    member, content = read_one(sparse(b"s", 100, extents))
+    assert content == expanded(100, extents)
+    assert member.extents is not None
+    assert list(member.extents.places) == [0, 2, 60, 1]
+    assert member.extents.stated >= len(extents)
+
+
+@SPARSE
+def test_files_of_more_extents_than_are_read_are_refused(
+    sparse: Sparse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.images.tar.sparse._MOST_EXTENTS", 50)
+    read_one(sparse(b"s", 1000, [(n, b"1") for n in range(40)]))
+    for data in (b"1", b""):
+        extents = [(n, data) for n in range(51)]
+        with pytest.raises(DamagedTar, match="more than 50 extents"):
+            read_one(sparse(b"s", 1000, extents))
+
+
+def test_blocks_of_no_extents_count_as_if_they_had_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.tar.sparse._MOST_EXTENTS", 50)
+    header = tars.member(b"s", b"S", tail=(482, b"\1"), magic=tars.GNU)
+    more = bytes(504) + b"\1" + bytes(7)
+    with pytest.raises(DamagedTar, match="more than 50 extents"):
+        read_one(header + more * 3)
+
+
 def test_extents_that_differ_from_the_data_are_refused() -> None:
     entry = tars.old_gnu_sparse(b"s", 100, [(0, b"12345")], size=4)
     with pytest.raises(DamagedTar, match="do not fit its data"):
