@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tests.support.images import tars
+from tests.support.images.bombs import BOMBS
 from tests.support.images.oci import (
     GZIP_LAYER_TYPE,
     Image,
@@ -288,13 +289,21 @@ BAD_IMAGES: Mapping[str, BadImage] = {
         ),
         ("layer 2 unpacks to sha256:", "its config says sha256:"),
     ),
-    "climbing-names": BadImage(
-        layers(tars.tar(tars.file(b"../../etc/passwd", b"root::0:0"))),
-        ("layer 1", "'../../etc/passwd'"),
+    "long-name": BadImage(
+        layers(tars.tar(tars.gnu_name(b"etc/" + b"n" * 256, tars.file(b"cut")))),
+        ("layer 1", "256 bytes between two slashes", "'etc/nnn"),
     ),
-    "absolute-names": BadImage(
-        layers(tars.tar(tars.file(b"/etc/passwd", b"root::0:0"))),
-        ("layer 1", "absolute name '/etc/passwd'"),
+    "member-behind-a-zero-block": BadImage(
+        layers(tars.file(b"a") + bytes(512) + tars.tar(tars.file(b"lost"))),
+        ("layer 1", "behind a single block of zeros", "build the image again"),
+    ),
+    "hole-behind-a-negative-size": BadImage(
+        layers(BOMBS["a hole of 1 EiB behind a negative size"][0]()),
+        ("layer 1", "a sparse file of -1152921504606846976 bytes"),
+    ),
+    "symlinks-that-change": BadImage(
+        layers(BOMBS["symlinks that change"][0]()),
+        ("layer 1", "take more than", "steps to follow", "symlinks are too many"),
     ),
     # Limits, and the policy.
     "too-many-files": BadImage(

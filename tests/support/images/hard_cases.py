@@ -84,6 +84,74 @@ HARD_CASES: dict[str, Layers] = {
             ),
         ],
     ],
+    "names that begin at the root": [
+        [
+            tars.directory(b"/", mtime=1),
+            tars.directory(b"/etc", mtime=2),
+            tars.file(b"//etc/passwd", b"1", mtime=2),
+            tars.file(b"/./x", b"1", mtime=2),
+            tars.file(b"/../y", b"1", mtime=2),
+            tars.directory(b"/gone", mtime=2),
+            tars.file(b"/gone/old", b"1", mtime=2),
+            tars.directory(b"opaque", mtime=2),
+            tars.file(b"/opaque/old", b"1", mtime=2),
+            tars.pax({b"path": b"/etc/pax"}, tars.file(b"cut", b"1", mtime=2)),
+            tars.gnu_name(b"//etc/gnu", tars.file(b"cut", b"1", mtime=2)),
+            tars.symlink(b"/link", b"/etc", mtime=2),
+            tars.hard_link(b"h1", b"/etc/passwd"),
+            tars.hard_link(b"/h2", b"//etc/./pax"),
+            tars.pax({b"linkpath": b"/y"}, tars.hard_link(b"h3", b"cut")),
+        ],
+        [
+            tars.whiteout(b"/gone"),
+            tars.whiteout(b"/../x"),
+            tars.opaque(b"//opaque"),
+            tars.file(b"/opaque/new", b"1", mtime=3),
+            tars.file(b"/link/through", b"1", mtime=3),
+        ],
+    ],
+    "names with dots": [
+        [
+            tars.directory(b"./", mtime=1),
+            tars.directory(b"a", mtime=2),
+            tars.directory(b"a/b", mtime=2),
+            tars.symlink(b"s", b"a/b", mtime=2),
+            tars.file(b"a/b/../c", b"1", mtime=2),
+            tars.file(b"s/../beside the symlink", b"1", mtime=2),
+            tars.file(b"../../climbed", b"1", mtime=2),
+            tars.file(b"a/../../e", b"1", mtime=2),
+            tars.directory(b"a/b/..", mode=0o751, mtime=3),
+            tars.hard_link(b"h1", b"../a/b/../c"),
+            tars.hard_link(b"h2", b"/../climbed"),
+        ],
+        [tars.whiteout(b"a/../e"), tars.file(b"a/b/../../f", b"1", mtime=4)],
+    ],
+    "what lies below the name of a whiteout": [
+        [
+            tars.directory(b"./", mtime=1),
+            tars.directory(b"d", mtime=2),
+            tars.file(b"d/a", b"1", mtime=2),
+        ],
+        [
+            tars.directory(b"d/.wh.a", mtime=3),
+            tars.directory(b"d/.wh.a/e", mtime=3),
+            tars.file(b"d/.wh.a/e/f", b"1", mtime=3),
+            tars.directory(b"d", mtime=3),
+        ],
+    ],
+    "owners": [
+        [
+            tars.directory(b"./", mtime=1),
+            tars.file(b"minus one", b"1", uid=-1, gid=-1, mtime=2),
+            tars.file(b"minus two", b"1", uid=-2, gid=-2, mtime=2),
+            tars.file(b"largest", b"1", uid=0xFFFF_FFFE, mtime=2),
+            tars.file(b"unchanged", b"1", uid=0xFFFF_FFFF, gid=0xFFFF_FFFF, mtime=2),
+            tars.pax(
+                {b"uid": b"-2", b"gid": b"-1"}, tars.file(b"records", b"1", mtime=2)
+            ),
+            tars.pax({b"uid": b"+7"}, tars.file(b"plus", b"1", mtime=2)),
+        ],
+    ],
     "times": [
         [
             tars.directory(b"./", mtime=1),
@@ -91,6 +159,7 @@ HARD_CASES: dict[str, Layers] = {
             tars.file(b"future", b"1", mtime=4_102_444_800),
             tars.pax({b"mtime": b"1.123456789"}, tars.file(b"nanoseconds", b"1")),
             tars.pax({b"mtime": b"-1.25"}, tars.file(b"both", b"1")),
+            tars.pax({b"mtime": b"+1700000000.5"}, tars.file(b"plus", b"1")),
             tars.pax({b"mtime": b"7.5"}, tars.symlink(b"symlink", b"x")),
             tars.pax({b"mtime": b"9.000000001"}, tars.directory(b"directory")),
         ],

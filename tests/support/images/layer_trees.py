@@ -13,6 +13,7 @@ from workers.images.layers.content import ContentPool
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.merge import merge
 from workers.images.layers.read import read_layer
+from workers.images.layers.steps import Steps
 
 SIZE_LIMIT, FILES_LIMIT = 1 << 30, 10_000
 
@@ -23,12 +24,15 @@ def layer(*entries: bytes, sink: MemorySink | None = None) -> LayerTree:
 
 
 def layer_of(
-    blob: bytes, sink: MemorySink | None = None, budget: Budget | None = None
+    blob: bytes,
+    sink: MemorySink | None = None,
+    budget: Budget | None = None,
+    steps: Steps | None = None,
 ) -> LayerTree:
     """Return the layer that a blob, compressed or not, holds."""
     with ContentPool(sink or MemorySink(), threads=2) as pool:
         return read_layer(
-            BlockStream(blob), pool, budget or Budget(SIZE_LIMIT, FILES_LIMIT)
+            BlockStream(blob), pool, budget or Budget(SIZE_LIMIT, FILES_LIMIT), steps
         )
 
 

@@ -4,16 +4,25 @@ What an image announces is no bound: a gzip bomb announces little. So everything
 counted as it comes, over all layers together, and reading stops at once.
 """
 
+from collections.abc import Callable
 from threading import Lock
 
+from workers.images.layers.steps import always_wanted
 from workers.images.rejected import ImageRejected
 
 # Headers, padding and PAX records of an entry in a stream: two blocks as a rule.
 _OVERHEAD_OF_FILE = 4096
 _OVERHEAD_OF_IMAGE = 1 << 24
-# Names, link targets and xattrs are what is kept in memory. An image of a million files
-# needs half of it.
-_METADATA_BYTES = 1 << 28
+# Names, link targets and xattrs are what is kept in memory, each with what it costs
+# there. An image of a million files needs half of it.
+_METADATA_BYTES = 5 << 25
+_XATTR_BYTES = 128  # of an attribute, besides its name and its value
+_XATTRS = 1 << 20
+# Extents of sparse files, empty ones too, cost time.
+_EXTENTS = 1 << 20
+# PAX records and long names cost time, too. The usual take a hundred bytes.
+_HEADERS_OF_FILE = 512
+_HEADERS_OF_IMAGE = 1 << 24
 
 USUAL_FILES = 1 << 16
 """Of larger images the directories are packed while they are not used. A usual one
@@ -23,21 +32,36 @@ stays as it is, in 30 MB, and saves the time of packing."""
 class Budget:
     """What is left of the limits of one image; safe to use from many threads.
 
+    Nothing gives any of it back: what is negative is refused.
+
     Args:
         size_bytes: of the content of all files, holes included.
         files: members of all layers.
+        still_wanted: asked again and again while the layers are being read, from any
+            of the threads; what it raises ends the reading.
     """
 
-    def __init__(self, size_bytes: int, files: int) -> None:
+    def __init__(
+        self,
+        size_bytes: int,
+        files: int,
+        still_wanted: Callable[[], None] = always_wanted,
+    ) -> None:
+        self.still_wanted = still_wanted
         self._limits = (size_bytes, files)
         self._size = size_bytes
         self._files = files
         self._metadata = _METADATA_BYTES
+        self._xattrs = _XATTRS
+        self._extents = _EXTENTS
+        self._headers = files * _HEADERS_OF_FILE + _HEADERS_OF_IMAGE
         self._stream = size_bytes + files * _OVERHEAD_OF_FILE + _OVERHEAD_OF_IMAGE
         self._lock = Lock()
 
     def spend_file(self, size: int, metadata: int) -> None:
-        """Take one member: bytes of its content, and bytes of its names and xattrs."""
+        """Take one member: bytes of its content, and bytes of its names."""
+        if size < 0 or metadata < 0:
+            _refuse_negative(min(size, metadata))
         with self._lock:
             self._files -= 1
             self._size -= size
@@ -57,25 +81,65 @@ class Budget:
 
     @property
     def is_large(self) -> bool:
-        """Whether the layers so far have more members than a usual image has."""
-        return self._limits[1] - self._files > USUAL_FILES
+        """Whether the layers so far have more than a usual image has."""
+        return (
+            self._limits[1] - self._files > USUAL_FILES
+            or _XATTRS - self._xattrs > USUAL_FILES
+        )
 
     def spend_layer(self, size: int, files: int) -> None:
         """Take a whole layer that was read before: bytes of content, and members."""
+        _check(size, files)
         with self._lock:
             self._files -= files - 1
         self.spend_file(size, 0)
 
     def spend_metadata(self, size: int) -> None:
         """Take bytes of names that no member has."""
+        _check(size)
         with self._lock:
             self._metadata -= size
             if self._metadata >= 0:
                 return
         self._reject_metadata()
 
+    def spend_xattrs(self, count: int, size: int) -> None:
+        """Take attributes of one member, and bytes of their names and values."""
+        _check(count, size)
+        with self._lock:
+            self._xattrs -= count
+        if self._xattrs < 0:
+            raise ImageRejected(
+                f"the image's files have more than {_XATTRS} extended attributes"
+            )
+        self.spend_metadata(count * _XATTR_BYTES + size)
+
+    def spend_extents(self, count: int) -> None:
+        """Take extents of a sparse file, those that are empty included."""
+        _check(count)
+        with self._lock:
+            self._extents -= count
+        if self._extents < 0:
+            raise ImageRejected(
+                f"the image's sparse files have more than {_EXTENTS} extents"
+            )
+
+    def spend_header(self, size: int) -> None:
+        """Take bytes of PAX records or of a long name."""
+        if size < 0:
+            _refuse_negative(size)
+        with self._lock:
+            self._headers -= size
+        if self._headers < 0:
+            raise ImageRejected(
+                "the image's PAX records and long names take more than "
+                f"{_HEADERS_OF_FILE} bytes for each file that its rule allows"
+            )
+
     def spend_stream(self, size: int) -> None:
-        """Take bytes of an uncompressed layer."""
+        """Take bytes of an uncompressed layer, and ask whether to go on."""
+        _check(size)
+        self.still_wanted()
         with self._lock:
             self._stream -= size
             if self._stream >= 0:
@@ -88,6 +152,15 @@ class Budget:
         raise ImageRejected(
             f"the image's names and attributes take more than {_METADATA_BYTES} bytes"
         )
+
+
+def _check(*amounts: int) -> None:
+    if min(amounts) < 0:
+        _refuse_negative(min(amounts))
+
+
+def _refuse_negative(size: int) -> None:
+    raise ImageRejected(f"a layer has a size of {size} bytes")
 
 
 def check_layers(layers: int, allowed: int) -> None:

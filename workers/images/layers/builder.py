@@ -18,26 +18,31 @@ from workers.images.layers.names import (
     join,
     split_name,
 )
-from workers.images.layers.paths_in_tree import (
-    IMPLIED,
-    find,
-    follow,
-    missing_directories,
-    remove,
-)
+from workers.images.layers.paths_in_tree import IMPLIED, Paths
+from workers.images.layers.steps import Steps
 from workers.images.rejected import ImageRejected, printable
 from workers.images.tar.reader import DIRECTORY, HARD_LINK, Member
 
-# What a directory costs in memory besides its path.
+# What a directory costs in memory besides its path; a link into a lower layer; each
+# piece of a large file, once more for every name that the file has.
 _DIRECTORY_BYTES = 256
+_LINK_BYTES = 256
+_PIECE_BYTES = 64
 
 
 class LayerBuilder:
-    """Grows a ``LayerTree`` by one member at a time."""
+    """Grows a ``LayerTree`` by one member at a time.
 
-    def __init__(self, budget: Budget) -> None:
+    Args:
+        budget: what is left of the image's limits.
+        steps: counts what finding paths costs.
+    """
+
+    def __init__(self, budget: Budget, steps: Steps) -> None:
         self._layer = LayerTree(Tree(IMPLIED))
         self._tree = self._layer.tree
+        self._steps = steps
+        self._paths = Paths(self._tree, steps)
         self._budget = budget
         self._groups = 0
         self._aufs: list[tuple[bytes, bytes]] = []
@@ -45,6 +50,10 @@ class LayerBuilder:
     def save_memory(self, entries: int) -> None:
         """Keep only so many entries unpacked from now on; see ``Directories``."""
         self._tree.directories.keep_loose(entries)
+
+    def expect(self, members: int) -> None:
+        """Let so many more members be added, and each of them take some steps."""
+        self._steps.allow(members)
 
     def add(
         self, parent: bytes, name: bytes, member: Member, content: Content | None
@@ -72,6 +81,8 @@ class LayerBuilder:
         elif member.kind == HARD_LINK:
             self._link(directory, name, member.link)
         else:
+            if content is not None and content.chunks:
+                self._budget.spend_metadata(len(content.chunks) * _PIECE_BYTES)
             self._put(directory, name, dirent_of(member, content))
 
     def finish(self) -> LayerTree:
@@ -101,26 +112,27 @@ class LayerBuilder:
         return path if path in self._tree.directories else self._make_directories(path)
 
     def _make_directories(self, path: bytes) -> bytes:
-        real = follow(self._tree, path)
-        for place, name in missing_directories(self._tree, real):
+        real = self._paths.follow(path)
+        for place, name in self._paths.missing_directories(real):
             made = join(place, name)
-            self._budget.spend_metadata(len(made) + _DIRECTORY_BYTES)
-            if not self._make_directory(place, name, IMPLIED):
+            if not self._make_directory(place, name, made, IMPLIED):
                 self._layer.implied.add(made)
             if name.startswith(AUFS):
                 self._aufs.append((place, name))
         return real
 
-    def _make_directory(self, place: bytes, name: bytes, dirent: Dirent) -> bool:
+    def _make_directory(
+        self, place: bytes, name: bytes, path: bytes, dirent: Dirent
+    ) -> bool:
         """Make a directory; return whether it replaces something of the layer.
 
         That something has itself replaced all that lies below it in lower layers.
         """
-        path = join(place, name)
+        self._budget.spend_metadata(len(path) + _DIRECTORY_BYTES)
         replaced = self._take_away(place, name)
         if replaced:
             self._layer.opaque.add(path)
-        self._tree.directories.put(place, name, dirent)
+        self._paths.put(place, name, dirent)
         self._tree.directories[path] = {}
         return replaced
 
@@ -130,14 +142,14 @@ class LayerBuilder:
             self._tree.directories.put(directory, name, dirent)
             self._layer.implied.discard(path)
         else:
-            self._make_directory(directory, name, dirent)
+            self._make_directory(directory, name, path, dirent)
 
     def _white_out(self, parent: bytes, name: bytes) -> None:
         """Note what is deleted below; no directory is made for it."""
         if name.startswith(AUFS) and name != OPAQUE:
             return
         hidden = None if name == OPAQUE else hidden_name(name)
-        directory = follow(self._tree, parent)
+        directory = self._paths.follow(parent)
         if self._is_covered(directory):
             return
         self._budget.spend_metadata(len(directory) + _DIRECTORY_BYTES)
@@ -157,6 +169,7 @@ class LayerBuilder:
     def _is_deleted(self, path: bytes) -> bool:
         """Whether the layer deletes all that is in ``path``, wherever it says so."""
         while path:
+            self._steps.take(1)
             parent, _, name = path.rpartition(b"/")
             if name in self._layer.whiteouts.get(parent, ()) or self._hides_all(parent):
                 return True
@@ -170,6 +183,7 @@ class LayerBuilder:
     def _is_covered(self, path: bytes) -> bool:
         """Whether the layer has something else where ``path`` needs a directory."""
         while path not in self._tree.directories:
+            self._steps.take(1)
             path, _, name = path.rpartition(b"/")
             if self._tree.directories.find(path, name) is not None:
                 return True
@@ -180,13 +194,14 @@ class LayerBuilder:
     def _link(self, directory: bytes, name: bytes, link: bytes) -> None:
         """Make a hard link. Its target's metadata counts, whatever the member says.
 
-        The target may be absolute, as Kaniko writes it.
+        The target is named as members are, and begins at the root of the layer.
         """
-        path, target = find(self._tree, join(*split_name(link.lstrip(b"/"))))
+        path, target = self._paths.find(join(*split_name(link)))
         if target is None or path in self._layer.implied:
             # A directory that is only passed through may be a symlink below.
             place, _, last = path.rpartition(b"/")
             lower = self._layer.links.get(place, {}).get(last, path)
+            self._budget.spend_metadata(len(lower) + _LINK_BYTES)
             self._take_away(directory, name)
             self._layer.links.setdefault(directory, {})[name] = lower
             return
@@ -194,18 +209,22 @@ class LayerBuilder:
             raise ImageRejected(
                 f"a layer has a hard link to a directory: {printable(link)}"
             )
+        if target.content is not None and target.content.chunks:
+            self._budget.spend_metadata(len(target.content.chunks) * _PIECE_BYTES)
         if not target.link_group:
             self._groups += 1
             target = target._replace(link_group=self._groups)
             place, _, last = path.rpartition(b"/")
-            self._tree.directories.put(place, last, target)
+            self._paths.put(place, last, target)
         self._put(directory, name, target)
 
     def _put(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
-        directories = self._tree.directories
-        if self._layer.links or directories.find(directory, name) is not None:
+        if (
+            self._layer.links
+            or self._tree.directories.find(directory, name) is not None
+        ):
             self._take_away(directory, name)
-        directories.put(directory, name, dirent)
+        self._paths.put(directory, name, dirent)
 
     def _take_away(self, directory: bytes, name: bytes) -> bool:
         """Remove what the layer has there so far; return whether there was anything."""
@@ -214,7 +233,7 @@ class LayerBuilder:
         was_link = links is not None and links.pop(name, None) is not None
         if self._tree.directories.find(directory, name) is None:
             return was_link
-        removed = remove(self._tree, directory, name)
+        removed = self._paths.remove(directory, name)
         layer.implied -= removed
         layer.opaque -= removed
         for path in removed:

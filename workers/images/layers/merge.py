@@ -17,25 +17,26 @@ from collections.abc import Sequence
 from workers.cvmfs import Dirent, Tree
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.names import join
-from workers.images.layers.paths_in_tree import (
-    IMPLIED,
-    find,
-    find_directory,
-    make_directories,
-    remove,
-)
+from workers.images.layers.paths_in_tree import IMPLIED, Paths
+from workers.images.layers.steps import Steps
 from workers.images.rejected import ImageRejected, printable
 
 
-def merge(layers: Sequence[LayerTree]) -> Tree:
+def merge(layers: Sequence[LayerTree], steps: Steps | None = None) -> Tree:
     """Return the root file system of an image, its layers given lowest first.
 
     The layers stay as they are.
 
+    Args:
+        layers: of the image.
+        steps: counts entries, and what finding paths costs; it is asked whether to go
+            on.
+
     Raises:
-        ImageRejected: a hard link has no target in any layer below.
+        ImageRejected: a hard link has no target in any layer below, or finding where
+            layers meet takes too many steps.
     """
-    merger = Merger()
+    merger = Merger(steps)
     for layer in layers:
         merger.put(layer)
     return merger.tree
@@ -44,17 +45,23 @@ def merge(layers: Sequence[LayerTree]) -> Tree:
 class Merger:
     """A root file system that grows by one layer at a time.
 
+    Args:
+        steps: see ``merge``.
+
     Attributes:
         tree: of the layers so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps | None = None) -> None:
         self.tree = Tree(IMPLIED)
+        self._steps = steps or Steps()
+        self._paths = Paths(self.tree, self._steps)
         self._groups = 0  # highest number of a hard link group so far
 
     def put(self, layer: LayerTree) -> None:
         """Put one layer on top, which stays as it is; see ``merge``."""
-        merging = _Merging(self.tree, layer, self._groups)
+        self._steps.allow(layer.entries + len(layer.tree.directories))
+        merging = _Merging(self.tree, layer, self._groups, self._paths, self._steps)
         merging.apply()
         self._groups = merging.groups
 
@@ -66,9 +73,13 @@ class _Merging:
     thousand of them.
     """
 
-    def __init__(self, tree: Tree, layer: LayerTree, groups: int) -> None:
+    def __init__(
+        self, tree: Tree, layer: LayerTree, groups: int, paths: Paths, steps: Steps
+    ) -> None:
         self.groups = groups
         self._tree = tree
+        self._paths = paths
+        self._steps = steps
         self._layer = layer
         self._renumbered: dict[int, int] = {}
         # Directories of the layer, each with its place in the tree.
@@ -90,28 +101,31 @@ class _Merging:
         while self._waiting:
             source, place = self._waiting.pop()
             if place not in self._tree.directories:
-                place = make_directories(self._tree, place)
+                place = self._paths.make_directories(place)
             if self._tree.directories.is_empty(place):
                 self._take_over(source, place)
             else:
                 self._overlay(source, place)
         for directory, name, dirent in links:
-            place = make_directories(self._tree, directory)
-            remove(self._tree, place, name)
-            self._tree.directories.put(place, name, dirent)
+            place = self._paths.make_directories(directory)
+            self._paths.remove(place, name)
+            self._paths.put(place, name, dirent)
 
     def _lower_target(self, path: bytes) -> Dirent:
         """Return what a hard link of this layer points to in those below."""
-        real, dirent = find(self._tree, path)
+        real, dirent = self._paths.find(path)
         if dirent is None or stat.S_ISDIR(dirent.mode):
             raise ImageRejected(
                 f"a layer has a hard link to {printable(path)}, which is not a file"
             )
+        if dirent.content is not None:
+            # Each name of a large file lists all its pieces in the catalogs.
+            self._steps.take(len(dirent.content.chunks))
         if not dirent.link_group:
             self.groups += 1
             dirent = dirent._replace(link_group=self.groups)
             directory, _, name = real.rpartition(b"/")
-            self._tree.directories.put(directory, name, dirent)
+            self._paths.put(directory, name, dirent)
         return dirent
 
     def _hide(self, source: bytes) -> None:
@@ -119,11 +133,15 @@ class _Merging:
         place = self._lower_place(source)
         if place is None:
             return
-        entries = self._tree.directories[place]
-        is_opaque = source in self._layer.opaque
-        names = set(entries) if is_opaque else self._layer.whiteouts[source]
-        for name in names & entries.keys():
-            remove(self._tree, place, name)
+        directories = self._tree.directories
+        if source in self._layer.opaque:
+            names = set(directories[place])
+        else:
+            # Asked one by one: many directories of the layer may lead to a large one.
+            hidden = self._layer.whiteouts[source]
+            names = {n for n in hidden if directories.find(place, n) is not None}
+        for name in names:
+            self._paths.remove(place, name)
 
     def _lower_place(self, path: bytes) -> bytes | None:
         """Return where a directory of the layer will lie, if it is there already.
@@ -134,11 +152,14 @@ class _Merging:
         layer = self._layer
         source, place = b"", b""
         for part in path.split(b"/") if path else ():
+            self._steps.take(1)
             source, below = join(source, part), join(place, part)
-            if source in layer.tree.directories and source not in layer.implied:
-                found = below if below in self._tree.directories else None
+            if below in self._tree.directories:
+                found: bytes | None = below
+            elif source in layer.tree.directories and source not in layer.implied:
+                found = None
             else:
-                found = find_directory(self._tree, below)
+                found = self._paths.find_directory(part, place)
             if found is None:
                 return None
             place = found
@@ -147,31 +168,36 @@ class _Merging:
     def _overlay(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on one that has entries already."""
         layer, directories = self._layer, self._tree.directories
-        for name, dirent in layer.tree.directories[source].items():
+        entries = layer.tree.directories[source]
+        self._steps.take(len(entries))
+        for name, dirent in entries.items():
             path, below = join(source, name), join(place, name)
             if not stat.S_ISDIR(dirent.mode):
                 if below in directories:
-                    remove(self._tree, place, name)
-                directories.put(place, name, self._numbered(dirent))
+                    self._paths.remove(place, name)
+                self._paths.put(place, name, self._numbered(dirent))
             elif path not in layer.implied:
                 if below not in directories:
                     directories[below] = {}
-                directories.put(place, name, dirent)
+                self._paths.put(place, name, dirent)
                 self._waiting.append((path, below))
             else:
-                self._waiting.append((path, make_directories(self._tree, below)))
+                place_of = self._paths.make_directories(name, place)
+                self._waiting.append((path, place_of))
 
     def _take_over(self, source: bytes, place: bytes) -> None:
         """Put a directory of the layer on an empty one; most of an image is that."""
         layer, directories = self._layer, self._tree.directories
-        directories.share(place, layer.tree.directories, source)
-        for name, dirent in layer.tree.directories[source].items():
+        self._paths.share(place, layer.tree.directories, source)
+        entries = layer.tree.directories[source]
+        self._steps.take(len(entries))
+        for name, dirent in entries.items():
             if stat.S_ISDIR(dirent.mode):
                 below = join(place, name)
                 directories[below] = {}
                 self._waiting.append((join(source, name), below))
             elif dirent.link_group:
-                directories.put(place, name, self._numbered(dirent))
+                self._paths.put(place, name, self._numbered(dirent))
 
     def _numbered(self, dirent: Dirent) -> Dirent:
         """Return the entry with a hard link group that no other layer uses."""

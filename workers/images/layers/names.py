@@ -1,7 +1,7 @@
-"""Names of members: which are refused, which are whiteouts, and where they lie.
+"""Names of members: where they lie, which are whiteouts, and which are refused.
 
-Nothing is ever unpacked here: names are keys of dictionaries. They are checked all the
-same, because other tools will unpack what we publish.
+Nothing is ever unpacked here: names are keys of dictionaries, so none of them leads out
+of a layer.
 
 Source: https://github.com/opencontainers/image-spec/blob/main/layer.md ("Whiteouts").
 """
@@ -18,27 +18,32 @@ LONGEST_PATH = 4095  # Linux, PATH_MAX without the NUL
 
 
 def split_name(raw: bytes) -> tuple[bytes, bytes]:
-    """Return the directory and the last component of a member's name.
+    """Return the directory and the last component of a member's name, cleaned.
 
-    The root is ``(b"", b"")``. Kaniko calls it ``/``, the only absolute name that is
-    let through.
+    Every name begins at the root of the layer, be it absolute (``/x``, ``//x``), with
+    a dot in front (``./x``) or plain; ``..`` takes back the component before it and
+    stops at the root, before any symlink is looked at. So docker, podman, containerd
+    and umoci read names; theirs is Go's ``path.Clean("/" + name)``. The root is
+    ``(b"", b"")``.
 
     Raises:
-        ImageRejected: absolute names and ``..`` would leave the root in other tools'
-            hands; a component above 255 bytes fits no file system.
+        ImageRejected: a NUL byte; a component or a path longer than Linux takes.
     """
     if raw[:2] == b"./" and raw[2:3] not in (b"", b"/"):
         raw = raw[2:]  # as tar writes when told to take the directory ``.``
-    if b"/." not in raw and b"//" not in raw and raw[:1] not in (b".", b"/"):
+    if (
+        b"/." not in raw
+        and b"//" not in raw
+        and raw[:1] not in (b".", b"/")
+        and raw[-1:] != b"/"
+    ):
         parent, _, name = raw.rpartition(b"/")
     else:
-        parent, name = _split_unusual(raw)
+        parent, name = _cleaned(raw)
     if b"\0" in raw:
         raise ImageRejected(f"a layer has a name with a NUL byte: {printable(raw)}")
-    if len(raw) > _LONGEST_NAME and (
-        len(raw) > LONGEST_PATH or max(map(len, raw.split(b"/"))) > _LONGEST_NAME
-    ):
-        raise ImageRejected(f"a layer has a name that is too long: {printable(raw)}")
+    if len(raw) > _LONGEST_NAME:
+        _check_lengths(join(parent, name))
     return parent, name
 
 
@@ -59,18 +64,27 @@ def hidden_name(whiteout: bytes) -> bytes:
     return hidden
 
 
-def _split_unusual(raw: bytes) -> tuple[bytes, bytes]:
-    if raw.startswith(b"/") and raw.strip(b"/"):
-        raise ImageRejected(f"a layer has the absolute name {printable(raw)}")
-    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise ImageRejected(f"a layer has a name with ..: {printable(raw)}")
+def _cleaned(raw: bytes) -> tuple[bytes, bytes]:
+    parts: list[bytes] = []
+    for part in raw.split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
     if not parts:
         return b"", b""
-    *parents, name = parts
-    for part in parents:
-        if part.startswith(WHITEOUT) and not part.startswith(AUFS):
-            raise ImageRejected(
-                f"a layer has something below a whiteout: {printable(raw)}"
-            )
-    return b"/".join(parents), name
+    return b"/".join(parts[:-1]), parts[-1]
+
+
+def _check_lengths(path: bytes) -> None:
+    longest = max(map(len, path.split(b"/")))
+    if longest > _LONGEST_NAME:
+        raise ImageRejected(
+            f"a layer has a name that is too long: {longest} bytes between two "
+            f"slashes, where file systems take {_LONGEST_NAME}: {printable(path)}"
+        )
+    if len(path) > LONGEST_PATH:
+        raise ImageRejected(
+            f"a layer has a path that is too long: {len(path)} bytes, where Linux "
+            f"takes {LONGEST_PATH}: {printable(path)}"
+        )

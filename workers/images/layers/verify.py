@@ -19,9 +19,10 @@ from itertools import islice
 
 from workers.cvmfs import Directories, Directory, Dirent, StreamedTree
 from workers.errors import TransientError
+from workers.images.layers.expected_symlinks import ExpectedSymlinks
 from workers.images.layers.layer_tree import LayerTree
+from workers.images.layers.steps import Steps
 
-_HOPS = 40
 _MARKER = b".cvmfscatalog"
 # What a catalog can hold of an extended attribute (workers/cvmfs/values/xattrs.py).
 _XATTR_BYTES = 255
@@ -106,7 +107,10 @@ class _Table:
 
 
 def verify(
-    written: StreamedTree, layers: Sequence[LayerTree], added: Collection[bytes]
+    written: StreamedTree,
+    layers: Sequence[LayerTree],
+    added: Collection[bytes],
+    steps: Steps | None = None,
 ) -> None:
     """Compare a published tree, as it is read back, with its layers.
 
@@ -114,11 +118,15 @@ def verify(
         written: read from the written catalogs.
         layers: of the image, lowest first.
         added: paths that are ours and not the image's.
+        steps: counts entries, and what finding paths costs; it is asked whether to go
+            on.
 
     Raises:
         VerificationFailed: with the first few differences.
     """
-    _raise(_differences(written, _derive(layers), frozenset(added)))
+    steps = steps or Steps()
+    expected = _derive(layers, steps)
+    _raise(_differences(written, expected, frozenset(added), steps))
 
 
 def verify_layer(written: StreamedTree, layer: LayerTree) -> None:
@@ -159,28 +167,34 @@ def _differences_of_layer(written: StreamedTree, layer: LayerTree) -> Iterator[s
         yield f"{_shown(path)} is missing"
 
 
-def _derive(layers: Sequence[LayerTree]) -> _Table:
+def _derive(layers: Sequence[LayerTree], steps: Steps) -> _Table:
     table = _Table()
     for number, layer in enumerate(layers):
+        steps.allow(layer.entries + len(layer.tree.directories))
+        symlinks = ExpectedSymlinks(table.get, steps)
         links = {
-            (directory, name): _hard_link(table, target, number)
+            (directory, name): _hard_link(table, symlinks, target, number)
             for directory, names in layer.links.items()
             for name, target in names.items()
         }
-        table.take_out(set(_deleted(table, layer)))
-        places = _places(table, layer, layer.tree.directories.keys() | layer.links)
+        table.take_out(set(_deleted(table, symlinks, layer)))
+        symlinks = ExpectedSymlinks(table.get, steps)  # some may have gone
+        wanted = layer.tree.directories.keys() | layer.links
+        places = _places(symlinks, layer, wanted)
         table.take_out(set(_replaced(table, layer, places, links)))
         if b"" not in layer.implied:
             table.root = layer.tree.root
-        _add(table, layer, places, number)
+        _add(table, layer, places, number, steps)
         for (directory, name), (dirent, file) in links.items():
             table.put(_below(places[directory], name), dirent, file)
     return table
 
 
-def _hard_link(table: _Table, target: bytes, number: int) -> tuple[Dirent, _File]:
+def _hard_link(
+    table: _Table, symlinks: ExpectedSymlinks, target: bytes, number: int
+) -> tuple[Dirent, _File]:
     parent, _, name = target.rpartition(b"/")
-    path = _below(_follow(table, parent), name)
+    path = _below(symlinks.follow(parent), name)
     # Otherwise a number no group of a layer has: groups begin at 1.
     new = (number, -1 - hash(path) % (1 << 62))
     dirent = table.get(path)
@@ -191,12 +205,14 @@ def _hard_link(table: _Table, target: bytes, number: int) -> tuple[Dirent, _File
     return dirent, table.files.setdefault(path, new)
 
 
-def _deleted(table: _Table, layer: LayerTree) -> Iterator[bytes]:
+def _deleted(
+    table: _Table, symlinks: ExpectedSymlinks, layer: LayerTree
+) -> Iterator[bytes]:
     """Yield what the layer deletes from those below."""
     hiding = layer.opaque | layer.whiteouts.keys()
     if not hiding:
         return
-    places = _places(table, layer, hiding)
+    places = _places(symlinks, layer, hiding)
     opaque = {places[path] for path in layer.opaque}
     for path in hiding:
         for name in layer.whiteouts.get(path, ()):
@@ -207,7 +223,7 @@ def _deleted(table: _Table, layer: LayerTree) -> Iterator[bytes]:
 
 
 def _places(
-    table: _Table, layer: LayerTree, wanted: Collection[bytes]
+    symlinks: ExpectedSymlinks, layer: LayerTree, wanted: Collection[bytes]
 ) -> dict[bytes, bytes]:
     """Return where directories of the layer lie in the table.
 
@@ -228,7 +244,7 @@ def _places(
         # What the parent's name was below does not matter any more, only where it is.
         place = places[parent]
         is_named = path in named
-        places[path] = _below(place, name) if is_named else _follow(table, name, place)
+        places[path] = _below(place, name) if is_named else symlinks.follow(name, place)
     return places
 
 
@@ -256,9 +272,14 @@ def _replaced(
 
 
 def _add(
-    table: _Table, layer: LayerTree, places: dict[bytes, bytes], number: int
+    table: _Table,
+    layer: LayerTree,
+    places: dict[bytes, bytes],
+    number: int,
+    steps: Steps,
 ) -> None:
     for directory in sorted(layer.tree.directories):
+        steps.take(1 + len(layer.tree.directories[directory]))
         place = places[directory]
         _ensure(table, place)
         if table.directories.is_empty(place):
@@ -284,41 +305,18 @@ def _ensure(table: _Table, path: bytes) -> None:
         table.put(made, _UNNAMED)
 
 
-def _follow(table: _Table, path: bytes, start: bytes = b"") -> bytes:
-    """Return where a path leads as a directory, whether it is there or not."""
-    rest = path.split(b"/")
-    at = start.split(b"/") if start else []
-    hops = 0
-    while rest:
-        part = rest.pop(0)
-        if part in (b"", b"."):
-            continue
-        if part == b"..":
-            at = at[:-1]
-            continue
-        found = table.get(b"/".join([*at, part]))
-        if found is None or not stat.S_ISLNK(found.mode) or hops > _HOPS:
-            at.append(part)
-            continue
-        hops += 1
-        target = found.target
-        if target.startswith(b"/"):
-            at = []
-        rest = target.split(b"/") + rest
-    return b"/".join(at)
-
-
 def _below(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
 
 
 def _differences(
-    written: StreamedTree, expected: _Table, added: frozenset[bytes]
+    written: StreamedTree, expected: _Table, added: frozenset[bytes], steps: Steps
 ) -> Iterator[str]:
     """Compare a tree with what it should be, which is used up."""
     if _held(expected.root) != _held(written.root) and b"" not in added:
         yield "/ has other attributes"
     for directory, entries in written.directories:
+        steps.take(1 + len(entries))
         wanted = expected.directories.pop(directory, {})
         yield from _differences_in(directory, entries, wanted, expected.files, added)
     for directory in sorted(expected.directories.keys() - added):

@@ -1,11 +1,19 @@
 """What layers may hold together, and when it is too much."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.images import tars
+from tests.support.images.block_stream import BlockStream
+from tests.support.images.bombs import BOMBS
 from tests.support.images.layer_trees import layer_of
+from tests.support.repositories.memory_sink import MemorySink
 from workers.images.layers.budget import Budget
+from workers.images.layers.content import ContentPool
+from workers.images.layers.read import read_layer
 from workers.images.rejected import ImageRejected
+from workers.images.tar.fields import DamagedTar
 
 
 def exhausted(match: str, size: int, files: int, blob: bytes) -> None:
@@ -48,6 +56,88 @@ def test_names_that_would_fill_the_memory_are_refused(
     exhausted(match, 9, 9, tars.tar(tars.gnu_name(deep, tars.file(b"x"))))
     value = {b"user.%d" % n: b"v" * 60_000 for n in range(2)}
     exhausted(match, 9, 9, tars.tar(tars.xattrs(value, tars.file(b"x"))))
+
+
+def test_nothing_refills_a_budget() -> None:
+    budget = Budget(5, 9)
+    attempts: list[Callable[[], None]] = [
+        lambda: budget.spend_file(-1, 0),
+        lambda: budget.spend_file(0, -1),
+        lambda: budget.spend_layer(-1, 1),
+        lambda: budget.spend_layer(0, -1),
+        lambda: budget.spend_metadata(-1),
+        lambda: budget.spend_xattrs(-1, 0),
+        lambda: budget.spend_xattrs(0, -1),
+        lambda: budget.spend_extents(-1),
+        lambda: budget.spend_header(-1),
+        lambda: budget.spend_stream(-1),
+    ]
+    for spend in attempts:
+        with pytest.raises(ImageRejected, match="a size of -1 bytes"):
+            spend()
+
+
+def test_a_hole_behind_a_negative_size_is_refused() -> None:
+    blob = BOMBS["a hole of 1 EiB behind a negative size"][0]()
+    with pytest.raises(DamagedTar, match="a sparse file of -"):
+        layer_of(blob)
+
+
+def test_attributes_extents_and_headers_have_limits_of_all_layers_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = {b"user.%d" % n: b"" for n in range(3)}
+    sparse = tars.pax_sparse(b"s", 9, [(0, b""), (1, b"2"), (2, b"")], "1.0")
+    for limit, value, match, entry in (
+        ("_XATTRS", 5, "more than 5 extended", tars.xattrs(names, tars.file(b"a"))),
+        ("_EXTENTS", 5, "more than 5 extents", sparse),
+        (
+            "_HEADERS_OF_IMAGE",
+            1000,
+            "PAX records and long names",
+            tars.pax({b"comment": b"c" * 3000}, tars.file(b"a")),
+        ),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"workers.images.layers.budget.{limit}", value)
+            budget = Budget(99, 8)
+            layer_of(tars.tar(entry), budget=budget)
+            with pytest.raises(ImageRejected, match=match):
+                layer_of(tars.tar(entry), budget=budget)
+
+
+def test_foreign_attributes_are_not_counted_as_they_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.layers.budget._XATTRS", 0)
+    layer_of(tars.tar(tars.xattrs({b"security.selinux": b"l"}, tars.file(b"a"))))
+
+
+def test_each_name_of_a_large_file_counts_all_of_its_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.layers.budget._METADATA_BYTES", 20_000)
+    links = [tars.hard_link(b"%d" % n, b"large") for n in range(9)]
+    for size, is_refused in ((500, False), (50_000, True)):
+        with ContentPool(MemorySink(piece_size=1000), threads=1) as pool:
+            blob = BlockStream(tars.tar(tars.file(b"large", bytes(size)), *links))
+            if not is_refused:
+                read_layer(blob, pool, Budget(1 << 20, 99))
+                continue
+            with pytest.raises(ImageRejected, match="names and attributes"):
+                read_layer(blob, pool, Budget(1 << 20, 99))
+
+
+def test_directories_and_links_below_count_what_they_take_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.layers.budget._METADATA_BYTES", 10_000)
+    for entries in (
+        [tars.directory(b"%d" % n) for n in range(50)],
+        [tars.hard_link(b"%d" % n, b"lower") for n in range(50)],
+        [tars.whiteout(b"%d" % n) for n in range(50)],
+    ):
+        exhausted("names and attributes", 9, 99, tars.tar(*entries))
 
 
 def test_directories_that_no_member_names_count_too(

@@ -22,7 +22,22 @@ def test_unknown_types_are_refused(kind: bytes) -> None:
     refused("the unknown type", tars.member(b"x", kind))
 
 
-@pytest.mark.parametrize("number", [0xFFFF_FFFF, 1 << 32, 1 << 60, -1])
+@pytest.mark.parametrize(
+    ("number", "owner"),
+    [(-1, 0), (-2, 4_294_967_294), (-(1 << 31), 1 << 31), (0xFFFF_FFFF, 0)],
+)
+def test_owners_are_what_linux_makes_of_their_numbers(number: int, owner: int) -> None:
+    """As docker, podman, containerd and umoci leave it to lchown(2)."""
+    records = {b"uid": b"%d" % number, b"gid": b"%d" % number}
+    for entry in (
+        tars.file(b"x", uid=number, gid=number),
+        tars.pax(records, tars.file(b"x")),
+    ):
+        dirent = entry_at(layer(entry), b"x")
+        assert (dirent.uid, dirent.gid) == (owner, owner)
+
+
+@pytest.mark.parametrize("number", [1 << 32, 1 << 60, -(1 << 31) - 1, -(1 << 60)])
 def test_owners_that_linux_does_not_have_are_refused(number: int) -> None:
     refused("the owner", tars.file(b"x", uid=number))
     refused("the owner", tars.file(b"x", gid=number))
