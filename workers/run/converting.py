@@ -129,12 +129,13 @@ def convert(
     """
     descriptors = image.manifest.layers
     check_layers(len(descriptors), limits.layers)
-    budget = Budget(limits.size_bytes, limits.files)
     with (
         ContentPool(sink, os.cpu_count() or 1) as pool,
         ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as executor,
     ):
         meter = _Meter(descriptors, tell)
+        # Asked of what is not read, too: a hole is no byte of a blob.
+        budget = Budget(limits.size_bytes, limits.files, meter.add)
         reader = _LayerReader(client, image, shelf, pool, budget, meter)
         try:
             found = _read_all(executor, reader.read, len(descriptors))
