@@ -162,6 +162,23 @@ def test_directories_that_no_member_names_have_no_time_of_unpacking(
     assert theirs[b"a"].mode == ours[b"a"].mode
 
 
+def test_what_lies_below_the_name_of_a_whiteout_is_in_a_directory_of_that_name(
+    tmp_path: Path,
+) -> None:
+    """The directory is one that no member names: its own is a whiteout."""
+    layers = [
+        [tars.directory(b"d", mtime=1), tars.file(b"d/a", b"1", mtime=1)],
+        [tars.directory(b"d/.wh.a", mode=0o700), tars.file(b"d/.wh.a/f", mtime=1)],
+    ]
+    theirs, ours, found = compare(layers, tmp_path)
+    assert theirs.keys() == ours.keys() == {b"", b"d", b"d/.wh.a", b"d/.wh.a/f"}
+    assert {line.partition(" is ")[0] for line in found} <= {
+        "b'': mtime",
+        "b'd': mtime",
+        "b'd/.wh.a': mtime",
+    }
+
+
 def test_attributes_without_a_value_are_kept(tmp_path: Path) -> None:
     """Go's tar drops them; Docker and containerd do not use that part of it."""
     entry = tars.xattrs({b"user.empty": b""}, tars.file(b"a", mtime=1))

@@ -98,6 +98,10 @@ def _damaged(blob: bytes) -> Put:
     return layers(Layer(blob, GZIP_LAYER_TYPE["oci"], digest_of(GOOD_TAR)))
 
 
+def _bomb(name: str) -> Put:
+    return layers(gzip_layer(gzip.decompress(BOMBS[name][0]())))
+
+
 def _unique(name: str) -> bytes:
     """Return a layer that no other image has: what is published is not read again."""
     return tar_of({"name": name.encode(), "data": name.encode() * 999})
@@ -298,11 +302,11 @@ BAD_IMAGES: Mapping[str, BadImage] = {
         ("layer 1", "behind a single block of zeros", "build the image again"),
     ),
     "hole-behind-a-negative-size": BadImage(
-        layers(BOMBS["a hole of 1 EiB behind a negative size"][0]()),
+        _bomb("a hole of 1 EiB behind a negative size"),
         ("layer 1", "a sparse file of -1152921504606846976 bytes"),
     ),
     "symlinks-that-change": BadImage(
-        layers(BOMBS["symlinks that change"][0]()),
+        _bomb("symlinks that change"),
         ("layer 1", "take more than", "steps to follow", "symlinks are too many"),
     ),
     # Limits, and the policy.

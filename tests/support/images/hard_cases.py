@@ -126,19 +126,6 @@ HARD_CASES: dict[str, Layers] = {
         ],
         [tars.whiteout(b"a/../e"), tars.file(b"a/b/../../f", b"1", mtime=4)],
     ],
-    "what lies below the name of a whiteout": [
-        [
-            tars.directory(b"./", mtime=1),
-            tars.directory(b"d", mtime=2),
-            tars.file(b"d/a", b"1", mtime=2),
-        ],
-        [
-            tars.directory(b"d/.wh.a", mtime=3),
-            tars.directory(b"d/.wh.a/e", mtime=3),
-            tars.file(b"d/.wh.a/e/f", b"1", mtime=3),
-            tars.directory(b"d", mtime=3),
-        ],
-    ],
     "owners": [
         [
             tars.directory(b"./", mtime=1),
