@@ -5,26 +5,26 @@ any) and whose path contains the given regular expression, ``times`` times (None
 always). Several may apply to one request, in the order in which they were asked for.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import re
 import socket
-import socketserver
-import ssl
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 from tests.support.registries.certificates import ServerCertificate
+from tests.support.registries.slow_connections import DrippingFile, LoopbackServer
 
 _READING = frozenset({"GET", "HEAD"})
 _SUCCESS = frozenset({200, 206})
+# Zeros before the size of a chunk are legal, and may be as many as one likes.
+_ZEROS = b"0" * 1000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time
 
 
@@ -37,6 +37,8 @@ class Reply:
         block: send the body in pieces of this many bytes.
         pause: seconds before each piece.
         is_chunked: leave Content-Length out.
+        head_pause: send status and headers byte by byte, seconds before each.
+        line_pause: likewise the lines before chunks, which say their size.
         is_silent: answer nothing until the registry is closed.
         is_reset: break the connection instead of answering.
     """
@@ -48,6 +50,8 @@ class Reply:
     block: int | None = None
     pause: float = 0.0
     is_chunked: bool = False
+    head_pause: float = 0.0
+    line_pause: float = 0.0
     is_silent: bool = False
     is_reset: bool = False
 
@@ -203,6 +207,18 @@ class MisbehavingServer:
         """Send the body of a GET in small pieces, with a pause before each."""
         self._edit("GET", pattern, times, _SUCCESS, block=block, pause=pause)
 
+    def drip_head(
+        self, method: str, pattern: str, *, pause: float, times: int | None = None
+    ) -> None:
+        """Send status and headers one byte at a time, with a pause before each."""
+        self._edit(method, pattern, times, range(600), head_pause=pause)
+
+    def drip_chunk_lines(
+        self, pattern: str, *, pause: float, times: int | None = None
+    ) -> None:
+        """Send the body of a GET in chunks whose sizes come one byte at a time."""
+        self._edit("GET", pattern, times, _SUCCESS, is_chunked=True, line_pause=pause)
+
     def chunk(self, pattern: str, *, times: int | None = None) -> None:
         """Send the body of a GET without saying how long it is."""
         self._edit("GET", pattern, times, _SUCCESS, is_chunked=True)
@@ -332,14 +348,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         elif "Content-Length" not in reply.headers:
             self.send_header("Content-Length", str(len(reply.body)))
+        usual = self.wfile
+        if reply.head_pause:
+            self.wfile = self._dripping(reply.head_pause)
         self.end_headers()
+        self.wfile = usual
         if self.command != "HEAD":
             self._send_body(reply)
+
+    def _dripping(self, pause: float) -> DrippingFile:
+        return DrippingFile(self.wfile, pause, self.server.owner.is_closed)
 
     def _send_body(self, reply: Reply) -> None:
         for piece in _pieces(memoryview(reply.body)[: reply.cut], reply.block):
             if reply.pause and self.server.owner.is_closed.wait(reply.pause):
                 break
+            if reply.line_pause:
+                self._dripping(reply.line_pause).write(_ZEROS)
             if reply.is_chunked:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             else:
@@ -359,39 +384,7 @@ def _pieces(body: memoryview, block: int | None) -> Iterator[memoryview]:
         yield body[start : start + step]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # joined at the end, so that no socket outlives a test
-
+class _Server(LoopbackServer):
     def __init__(self, owner: MisbehavingServer, tls: ServerCertificate | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler, tls)
         self.owner = owner
-        self._open: set[socket.socket] = set()
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls.certificate, tls.key)
-            # The handshake waits for the thread that reads: a client that never ends
-            # it stops nobody else.
-            self.socket = context.wrap_socket(
-                self.socket, server_side=True, do_handshake_on_connect=False
-            )
-
-    def process_request(
-        self, request: "socketserver._RequestType", client_address: object
-    ) -> None:
-        assert isinstance(request, socket.socket)
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: "socketserver._RequestType") -> None:
-        assert isinstance(request, socket.socket)
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """End the connections that clients keep."""
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    def handle_error(self, *_arguments: object) -> None:
-        """Pass over clients that leave, which is what many tests make them do."""

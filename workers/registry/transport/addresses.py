@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from workers.errors import PermanentError
+from workers.registry.transport.deadlines import TimelySocket, time_left
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LookUp = Callable[[str, int], Sequence[str]]
@@ -98,6 +99,8 @@ class AddressGuard:
     def connect(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
         """Return a TCP connection to the first allowed address that answers.
 
+        Each has so many seconds, and all together what ``deadlines.within`` says.
+
         Raises:
             RefusedAddress: see ``addresses``.
             OSError: no address answers; the last one's error.
@@ -106,7 +109,13 @@ class AddressGuard:
         for address in self.addresses(host, port):
             try:
                 # An address, so nothing is looked up a second time.
-                return socket.create_connection((address, port), timeout_seconds)
+                plain = socket.create_connection(
+                    (address, port), time_left(timeout_seconds)
+                )
             except OSError as error:
                 failure = error
+            else:
+                timely = TimelySocket(fileno=plain.detach())
+                timely.settimeout(timeout_seconds)
+                return timely
         raise failure

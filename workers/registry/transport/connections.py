@@ -15,6 +15,7 @@ import urllib3.exceptions
 
 from workers.errors import PermanentError
 from workers.registry.transport.addresses import AddressGuard
+from workers.registry.transport.deadlines import TimelyTlsSocket
 
 # Layers of one image are fetched side by side; nobody uses more connections than this.
 _KEPT_CONNECTIONS = 16
@@ -34,6 +35,7 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
         UntrustedCertificate: ``ca_file`` cannot be read.
     """
     context = ssl.create_default_context()
+    context.sslsocket_class = TimelyTlsSocket
     context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
     if ca_file is not None:
         try:

@@ -23,6 +23,7 @@ from workers.registry.transport.answers import (
     RegistryProtocolError,
     as_error,
 )
+from workers.registry.transport.deadlines import within
 from workers.registry.transport.origin import InvalidUrl, Origin
 from workers.registry.transport.transport import Answer, Transport
 
@@ -81,13 +82,17 @@ class RegistrySession:
         """Return an answer whose status is in ``accept``; the caller closes it.
 
         Raises:
-            RegistryUnavailable: nobody answers, or asks us to come back.
+            RegistryUnavailable: nobody answers in time, or asks us to come back.
             ImageNotFound: the registry does not have it.
             AccessDenied: it refuses us.
             UntrustedRealm: it sends us to a token server that nobody vouched for.
             RegistryProtocolError: it does what no registry does.
             RefusedAddress: it, or a redirect, leads into a private network.
         """
+        with within(self._transport.timeouts.request_seconds):
+            return self._send(request, accept)
+
+    def _send(self, request: Request, accept: Collection[int]) -> Answer:
         authorization = self._authenticator.known(request.repository, request.actions)
         answer = self._follow(request, authorization)
         if answer.status in accept:

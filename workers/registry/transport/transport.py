@@ -33,6 +33,7 @@ from workers.registry.transport.connections import (
     UntrustedCertificate,
     trust,
 )
+from workers.registry.transport.deadlines import within
 from workers.registry.transport.origin import Origin
 
 _log = logging.getLogger(__name__)
@@ -57,13 +58,18 @@ class Timeouts:
 
     Attributes:
         connect_seconds: for one address to accept a connection.
+        head_seconds: for one answer to have begun: all addresses, TLS, all headers.
         stall_seconds: without (nearly) a byte, after which a connection is given up.
         answer_seconds: for the whole body of an answer that is not a blob.
+        request_seconds: for all that it takes until what was asked for begins to come:
+            challenge, token, redirects.
     """
 
     connect_seconds: float = 10.0
+    head_seconds: float = 30.0
     stall_seconds: float = 30.0
     answer_seconds: float = 60.0
+    request_seconds: float = 90.0
 
 
 class Answer:
@@ -106,8 +112,10 @@ class Answer:
             RegistryUnavailable: the connection broke, or nothing came for too long.
         """
         try:
-            # The raw bytes, whatever Content-Encoding says: digests are over these.
-            return self._response.raw.read1(size, decode_content=False) or b""
+            # What lies between the bytes, as the lines before chunks, does not count.
+            with within(self._timeouts.stall_seconds):
+                # The raw bytes, whatever Content-Encoding says: digests are over these.
+                return self._response.raw.read1(size, decode_content=False) or b""
         except _FOREIGN_ERRORS as error:
             raise _unreachable(error, self.origin) from error
 
@@ -207,7 +215,8 @@ class Transport:
             # Two parsers that disagree about the host are a hole in every check.
             raise RegistryProtocolError(f"{origin} is named by an ambiguous URL")
         try:
-            response = self._send(request, origin)
+            with within(self.timeouts.head_seconds):
+                response = self._send(request, origin)
         except _FOREIGN_ERRORS as error:
             failure = _unreachable(error, origin)
             # The library's message holds the URL, whose query may be a signature.
