@@ -12,6 +12,7 @@ import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 from workers.config import Config, load_config
 from workers.errors import TransientError
@@ -78,11 +79,12 @@ def run_job(services: Services, reference: Reference) -> str:
             return "another worker took over"
         again = heartbeat.finish(result)
     log.info(
-        "reference=%s outcome=%s digest=%s revision=%s reason=%s",
+        "reference=%s outcome=%s digest=%s revision=%s peak_mib=%d reason=%s",
         reference,
         result.outcome,
         result.digest,
         result.revision,
+        getrusage(RUSAGE_SELF).ru_maxrss >> 10,
         result.reason,
     )
     if again is not None:

@@ -33,4 +33,9 @@ def run(reference: str) -> str:
 if __name__ == "__main__":
     config = load_config(Path(os.environ["CVMFS_WEBHOOK_CONFIG"]), os.environ)
     with Front.open(config, **PATIENCE) as front:
-        run_worker(front.connection, front.ledger, function=HORSE_FUNCTION)
+        run_worker(
+            front.connection,
+            front.ledger,
+            function=HORSE_FUNCTION,
+            memory_mib=config.worker_memory_mib,
+        )

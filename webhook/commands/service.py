@@ -103,5 +103,11 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
     start_logging(config)
     lead_jobs_to(config)
     with Front.open(config, **PATIENCE) as front:
-        run_worker(front.connection, front.ledger, burst=burst, prepare=jobs.prepare)
+        run_worker(
+            front.connection,
+            front.ledger,
+            burst=burst,
+            prepare=jobs.prepare,
+            memory_mib=config.worker_memory_mib,
+        )
     return DONE

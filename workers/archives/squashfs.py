@@ -13,6 +13,8 @@ that directory or of other families than ``user``,
 ``trusted`` and ``security``.
 """
 
+import contextlib
+import resource
 import shutil
 import stat
 import subprocess
@@ -111,6 +113,7 @@ def write_squashfs(
             pass_fds=[file.fileno()],
         )
         try:
+            _free_memory(process.pid)
             export = _feed(process, _holdable(left, losses), read, tell)
         except BaseException:
             process.kill()
@@ -124,6 +127,16 @@ def write_squashfs(
     export.entries += 1
     export.losses += losses
     return export
+
+
+def _free_memory(pid: int) -> None:
+    """Let a process take what its own settings say, not what a job may.
+
+    The stacks of its threads, some for each core, count in a limit of data.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (hard, hard))
 
 
 def _feed(

@@ -69,6 +69,7 @@ class ConfigReader:
             ),
             site=SiteConfig(**self._section("site")),
             workers=self._top("workers", default.workers),
+            worker_memory_mib=self._top("worker_memory_mib", default.worker_memory_mib),
             limits=Limits(**self._section("limits")),
             log_level=self._top("log_level", default.log_level).upper(),
         )

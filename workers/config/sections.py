@@ -204,6 +204,7 @@ class Config:
         operator: who may steer.
         site: who runs this.
         workers: how many worker processes ``up`` starts.
+        worker_memory_mib: memory that the process of one job may take.
         limits: bounds on notifications.
         log_level: a level name of ``logging``, in capitals.
     """
@@ -221,5 +222,6 @@ class Config:
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     site: SiteConfig = field(default_factory=SiteConfig)
     workers: int = 2
+    worker_memory_mib: int = 512
     limits: Limits = field(default_factory=Limits)
     log_level: str = "INFO"

@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
+from resource import struct_rusage
 from types import FrameType
 from typing import Any
 
@@ -31,10 +32,13 @@ from rq.worker import WorkerStatus
 from workers.jobqueue.admission import objection
 from workers.jobqueue.carrying import (
     JOB_FUNCTION,
+    JOB_SECONDS,
     QUEUE_NAME,
     SHOWN_SECONDS,
     JobQueue,
 )
+from workers.jobqueue.last_word import LastWord, how_it_died
+from workers.jobqueue.memory_limit import limit_memory
 from workers.jobqueue.parent_death import dies_with_parent
 from workers.jobqueue.tidying import take_out_odd_entries, tidy
 from workers.ledger import Accepted, Ledger, LedgerUnavailable
@@ -96,6 +100,7 @@ class ImageWorker(rq.Worker):
         function: str = JOB_FUNCTION,
         grace_seconds: float = GRACE_SECONDS,
         prepare: Callable[[], None] = lambda: None,
+        memory_mib: int,
     ) -> None:
         """Register nothing yet, but ask Redis who we are to it.
 
@@ -105,6 +110,7 @@ class ImageWorker(rq.Worker):
             function: the only one that a job may call.
             grace_seconds: how long a job may work on after SIGTERM.
             prepare: called before each job, for what its process shall inherit.
+            memory_mib: that the process of a job may take.
         """
         super().__init__(
             [QUEUE_NAME],
@@ -121,6 +127,8 @@ class ImageWorker(rq.Worker):
         self._function = function
         self._grace_seconds = grace_seconds
         self._prepare = prepare
+        self._memory_mib = memory_mib
+        self._last_word: LastWord | None = None
         self._stop_by: float | None = None
         self._next_sweep = 0.0
         self._next_tidy = 0.0
@@ -233,6 +241,7 @@ class ImageWorker(rq.Worker):
     def main_work_horse(self, job: Job, queue: rq.Queue) -> None:
         """Run in the horse: it must not outlive us, for nobody would watch it."""
         self._tie_to_us()
+        limit_memory(self._memory_mib)
         # Among a hundred thousand tuples the collector looks for cycles again and
         # again, a quarter of the time of a small change to a large image. A whole run
         # leaves some 20 kB of them, and they go with the process.
@@ -246,6 +255,19 @@ class ImageWorker(rq.Worker):
             self._give_back(job, os.getpid(), "its job raised an error")
         return is_done
 
+    def monitor_work_horse(
+        self, job: Job, queue: rq.Queue, execution: Execution
+    ) -> None:
+        """Wait for the horse, and see that it ends when it has to."""
+        self._last_word = LastWord(
+            self._ledger,
+            str(job.args[0]),
+            worker_name(self.horse_pid),
+            float(job.timeout or JOB_SECONDS),
+            self._memory_mib,
+        )
+        super().monitor_work_horse(job, queue, execution)
+
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Look after everything once a second while the horse works."""
         now = time.monotonic()
@@ -253,6 +275,9 @@ class ImageWorker(rq.Worker):
             self.kill_horse()
             return
         try:
+            if self._last_word is not None and self._last_word.speak():
+                self.kill_horse()
+                return
             self._sweep()
             if now >= self._next_beat:
                 self._next_beat = now + _SWEEP_SECONDS
@@ -263,11 +288,24 @@ class ImageWorker(rq.Worker):
             say_once("what the sweep looks at", repr(exc))
 
     def handle_work_horse_killed(
-        self, job: Job, retpid: int, ret_val: int, rusage: object
+        self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage
     ) -> None:
-        """See that the reference of a dead horse is carried again at once."""
-        del rusage
-        self._give_back(job, retpid, "" if self._stop_by else _how_it_died(ret_val))
+        """See that the reference of a dead horse has its answer, or another run."""
+        if self._last_word is None or not self._last_word.has_result(ret_val, rusage):
+            how = "" if self._stop_by else how_it_died(ret_val)
+            self._give_back(job, retpid, how)
+            return
+        # What is final would be tried again if this got lost.
+        while True:
+            try:
+                self._enqueue([self._last_word.tell()])
+            except _AWAY as exc:
+                log.warning("how a run ended is told later: %s", exc)
+                if self._stop_requested:
+                    return
+                time.sleep(_WAIT_SECONDS)
+            else:
+                return
 
     def _give_back(self, job: Job, pid: int, how: str) -> None:
         """End the lease of a process that died so, or was stopped if not ``how``."""
@@ -306,17 +344,6 @@ class ImageWorker(rq.Worker):
             log.debug("the horse was dead already")
 
 
-def _how_it_died(status: int | None) -> str:
-    if status is None:
-        return "it vanished"
-    if not os.WIFSIGNALED(status):
-        return f"it ended with {os.waitstatus_to_exitcode(status)}"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGKILL:
-        return "killed by SIGKILL, as for want of memory"
-    return f"killed by {signal.Signals(number).name}"
-
-
 def run_worker(
     connection: redis.Redis,
     ledger: Ledger,
@@ -325,6 +352,7 @@ def run_worker(
     function: str = JOB_FUNCTION,
     grace_seconds: float = GRACE_SECONDS,
     prepare: Callable[[], None] = lambda: None,
+    memory_mib: int,
 ) -> None:
     """Work until told to stop; with ``burst`` until nothing is owed any more.
 
@@ -336,6 +364,7 @@ def run_worker(
         grace_seconds: how long a job may work on after SIGTERM.
         prepare: called at the start and before each job, in this process, for what the
             job's own process shall inherit.
+        memory_mib: that the process of a job may take.
     """
     logging.getLogger("rq").setLevel(logging.WARNING)
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
@@ -353,6 +382,7 @@ def run_worker(
                 function=function,
                 grace_seconds=grace_seconds,
                 prepare=prepare,
+                memory_mib=memory_mib,
             )
         except _AWAY as exc:
             log.warning("asking again in %.1f s: %s", pause, exc)

@@ -12,7 +12,15 @@ from collections.abc import Set as AbstractSet
 
 import redis
 
-from workers.ledger import durability, lookups, reading, sweeping, values, writing
+from workers.ledger import (
+    durability,
+    lookups,
+    orders,
+    reading,
+    sweeping,
+    values,
+    writing,
+)
 from workers.ledger.odd import PREFIX, readable
 from workers.ledger.reading import as_text
 from workers.ledger.records import (
@@ -297,16 +305,19 @@ class Ledger:
         """Whether the run should stop before it publishes.
 
         True when the reference was pushed again, unless two runs in a row were stopped
-        so; and when the lease is lost.
+        so; when it is to be removed, however many were; and when the lease is lost.
         """
         key = f"{PREFIX}image:{lease.reference}"
         with as_ledger_error():
-            token, requested = self._redis.hmget(key, ["lease", "requested"])
+            token, requested, order = self._redis.hmget(
+                key, ["lease", "requested", "order"]
+            )
         if token is None or as_text(token) != lease.token:
             return True
         counts = readable("count", values.count, map(as_text, [requested]))
         is_newer = next(counts, 0) > lease.number
-        return is_newer and lease.overtaken < _STOPS_ALLOWED
+        is_stoppable = lease.overtaken < _STOPS_ALLOWED
+        return is_newer and (is_stoppable or as_text(order or "") == orders.REMOVE)
 
     def may_publish(self, leases: Sequence[Lease]) -> list[bool]:
         """Tell of each run whether it may publish now; anybody may ask this.
@@ -324,7 +335,8 @@ class Ledger:
                 "1" if lease.overtaken >= _STOPS_ALLOWED else "",
             )
         ]
-        return [not why for why in self._list("fence", _PUBLISH_SECONDS, *args)]
+        reply = self._list("fence", _PUBLISH_SECONDS, orders.REMOVE, *args)
+        return [not why for why in reply]
 
     def finish(self, lease: Lease, result: RunResult) -> Accepted | None:
         """End the run and give the lease back.
@@ -340,6 +352,29 @@ class Ledger:
         return _again(lease.reference, job_id, "wanted again during the run")
 
     # What keeps promises when processes die.
+
+    def held(self, reference: str, *, worker: str) -> Lease | None:
+        """Return the lease of a reference, if the process ``worker`` has it.
+
+        With it another process may ask, and say, what is the holder's to ask and say.
+        """
+        names = ["lease", "lease_worker", "lease_number", "attempts", "overtaken"]
+        with as_ledger_error():
+            found = self._redis.hmget(f"{PREFIX}image:{reference}", names)
+        token, holder, number, attempt, overtaken = (
+            as_text(one or "") for one in found
+        )
+        if not token or holder != worker:
+            return None
+        return Lease(
+            reference,
+            token,
+            int(number),
+            int(attempt or 0),
+            int(overtaken or 0),
+            hint=None,
+            forced=False,
+        )
 
     def abandon(self, reference: str, *, worker: str, how: str) -> Accepted | None:
         """Say that the process ``worker`` is dead: its lease ends at once.

@@ -30,6 +30,8 @@ from workers.registry import RegistryClient
 
 # More downloads at once gain nothing: decompressing one takes a core.
 _LAYERS_AT_ONCE = 3
+# Nor do more threads that store what those read; and a piece of memory waits for each.
+_MOST_STORING = 8
 
 # Returns a published layer by the digest of its blob, if there is one.
 Published = Callable[[str], OverlayForm | None]
@@ -130,7 +132,7 @@ def convert(
     descriptors = image.manifest.layers
     check_layers(len(descriptors), limits.layers)
     with (
-        ContentPool(sink, os.cpu_count() or 1) as pool,
+        ContentPool(sink, min(os.cpu_count() or 1, _MOST_STORING)) as pool,
         ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as executor,
     ):
         meter = _Meter(descriptors, tell)

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from workers.errors import TransientError, WorkerError
 from workers.jobqueue import JOB_SECONDS, OutOfTime
+from workers.jobqueue.last_word import NEWER_PUSH, out_of_time
+from workers.jobqueue.memory_limit import is_want_of_memory, too_much
 from workers.ledger import LedgerUnavailable, Outcome, RunResult, orders
 from workers.run.admitting import NotPublic, Refused, is_public
 from workers.run.expire import expire
@@ -30,8 +32,9 @@ def end(run: Run) -> RunResult:
     except (LeaseLost, LedgerUnavailable):
         raise
     except Overtaken:
-        reason = "a newer push was waiting"
-        return RunResult(Outcome.SUPERSEDED, run.digest, reason, is_reason_open=True)
+        return RunResult(
+            Outcome.SUPERSEDED, run.digest, NEWER_PUSH, is_reason_open=True
+        )
     except Refused as error:
         return RunResult(
             Outcome.REFUSED,
@@ -40,14 +43,17 @@ def end(run: Run) -> RunResult:
             is_public=False if isinstance(error, NotPublic) else None,
             is_reason_open=error.is_open,
         )
-    except WorkerError as error:
-        result = after_error(error, run.digest, run.lease.attempt)
-        return replace(result, is_public=_learnt(run, error))
     except OutOfTime:
-        hours = JOB_SECONDS // 3600
-        reason = f"it took longer than {hours} hours; push a smaller image"
+        reason = out_of_time(JOB_SECONDS)
         return RunResult(Outcome.FAILED, run.digest, reason, is_reason_open=True)
-    except Exception as error:  # a mistake of ours must not lose the image
+    except Exception as error:
+        if is_want_of_memory(error):  # whatever a library or we made of that
+            reason = too_much(run.services.config.worker_memory_mib)
+            return RunResult(Outcome.FAILED, run.digest, reason, is_reason_open=True)
+        if isinstance(error, WorkerError):
+            result = after_error(error, run.digest, run.lease.attempt)
+            return replace(result, is_public=_learnt(run, error))
+        # A mistake of ours must not lose the image.
         log.exception("reference=%s", run.reference)
         kind = type(error).__name__
         reason = f"internal error ({kind}); the worker's log has more"

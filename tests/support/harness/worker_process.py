@@ -192,6 +192,7 @@ def main() -> None:
             burst="--burst" in words,
             function=f"tests.support.harness.worker_process.{job}",
             grace_seconds=1.0,
+            memory_mib=config.worker_memory_mib,
         )
 
 

@@ -1,6 +1,7 @@
 """The ledger: what is accepted, what runs, what is live, as one reference's story."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -24,6 +25,7 @@ from workers.ledger import (
     State,
     Verdict,
     Wanted,
+    orders,
 )
 
 OTHER = "docker.io/library/debian:12"
@@ -322,6 +324,34 @@ def test_work_is_overtaken_by_a_newer_push_twice_and_then_completes(
     assert driver.publish(lease, D2) is not None
     lease = driver.begin()
     assert lease.overtaken == 0
+
+
+def test_a_removal_stops_a_run_however_many_were_stopped_before(
+    driver: LedgerDriver,
+) -> None:
+    driver.push()
+    for _ in range(2):
+        lease = driver.begin()
+        driver.push(D2)
+        driver.ledger.finish(lease, RunResult(Outcome.SUPERSEDED))
+    lease = driver.begin()
+    driver.push(D3)
+    assert not driver.ledger.is_overtaken(lease)
+    assert driver.ledger.may_publish([lease]) == [True]
+    driver.ledger.request(REFERENCE, source="operator", order=orders.REMOVE)
+    assert driver.ledger.is_overtaken(lease)
+    assert driver.ledger.may_publish([lease]) == [False]
+
+
+def test_a_lease_is_known_to_who_knows_its_holder(driver: LedgerDriver) -> None:
+    assert driver.ledger.held(REFERENCE, worker="w1") is None
+    driver.push()
+    lease = driver.begin("w1")
+    assert driver.ledger.held(REFERENCE, worker="w2") is None
+    found = driver.ledger.held(REFERENCE, worker="w1")
+    assert found == replace(lease, hint=None)
+    driver.publish(lease)
+    assert driver.ledger.held(REFERENCE, worker="w1") is None
 
 
 def test_a_run_that_finds_the_tag_moved_is_followed_by_another(

@@ -1,0 +1,157 @@
+"""However a run is told to end, and wherever it is then, it ends within seconds.
+
+All runs are stuck at once, each with a worker of its own, and all are told at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.harness.job_workers import PLACES, JobWorkers
+from tests.support.harness.jobs import FQRN, JobRunner, open_job_runner
+from tests.support.harness.redis_server import RedisServer
+from tests.support.images import tars
+from tests.support.images.oci import digest_of, tar_of
+from tests.support.tools.waiting import wait_until
+from workers.ledger import Outcome, RunRecord, State, orders
+
+# What a machine that is busy adds to the five seconds that are promised.
+BUSY_SECONDS = 15.0
+LIMIT_SECONDS = 4
+
+HOLE = tars.tar(tars.pax_sparse(b"hole", 100 << 40, [], "1.0"))
+
+
+class Case(NamedTuple):
+    """A run that is somewhere when it is told; the name of its image."""
+
+    place: str
+    way: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.place}/{self.way.replace(' ', '-')}:v1"
+
+
+CASES = (
+    *(
+        Case(place, way)
+        for place in ("in-c", "header-of-manifest", "hole")
+        for way in ("time limit", "remove", "newer push")
+    ),
+    Case("stubborn", "time limit"),
+    Case("waiting-for-a-thread", "remove"),
+    Case("header-of-blob", "newer push"),
+    Case("body-of-blob", "time limit"),
+    Case("commit", "remove"),
+    Case("commit", "time limit"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that was told to end.
+
+    Attributes:
+        run: its record.
+        seconds: from being told until it was over.
+    """
+
+    run: RunRecord
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def ended(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Case, Ended]]:
+    folder = tmp_path_factory.mktemp("told")
+    with open_job_runner(redis_server, folder) as runner, ExitStack() as stack:
+        runner.allow(limits="{size: 1000TiB}")
+        stack.enter_context(runner.repository.storage.lock())
+        workers = stack.enter_context(JobWorkers(runner, len(CASES)))
+        for case in CASES:
+            put(runner, case)
+            is_limited = case.way == "time limit"
+            workers.want(case.name, seconds=LIMIT_SECONDS if is_limited else None)
+        for case in CASES:
+            wait_until_in_place(runner, workers, case)
+        workers.hold()
+        told = {case: tell(workers, runner, case) for case in CASES}
+        runs = {case: workers.wait_for_run(case.name) for case in CASES}
+        yield {
+            case: Ended(run, (run.ended or 0) - (told[case] or over(run)))
+            for case, run in runs.items()
+        }
+
+
+def put(runner: JobRunner, case: Case) -> None:
+    """Put an image into the registry, and what is wrong with it."""
+    name, _, tag = case.name.partition(":")
+    layer = HOLE if case.place == "hole" else tar_of({"name": name.encode() * 999})
+    image = runner.registry.push_image(name, tag, [layer])
+    match case.place:
+        case "header-of-manifest":
+            runner.registry.drip_head("HEAD", f"/{name}/manifests/", pause=1)
+        case "header-of-blob":
+            runner.registry.drip_head("GET", f"/{name}/blobs/", pause=1)
+        case "body-of-blob":
+            pattern = f"/{name}/blobs/{digest_of(image.layers[0].blob)}"
+            runner.registry.drip(pattern, block=1, pause=1)
+
+
+def wait_until_in_place(runner: JobRunner, workers: JobWorkers, case: Case) -> None:
+    name = case.name.partition(":")[0]
+    if case.way == "time limit":
+        return  # Too busy a machine might not get there in time; it ends all the same.
+    if case.place in PLACES:
+        workers.wait_until(case.name, State.CONVERTING)
+    elif case.place == "commit":
+        workers.wait_until(case.name, State.PUBLISHING)
+        ready = f"cvmfs-webhook:ready:{FQRN}"
+        wait_until(lambda: workers.connection.hlen(ready), f"{name} waits")
+    elif case.place == "header-of-manifest":
+        wait_until(
+            lambda: runner.registry.seen("HEAD", f"/{name}/"), f"{name} is asked"
+        )
+    else:
+        wait_until(lambda: runner.registry.seen("GET", f"/{name}/blobs/"), f"{name}")
+
+
+def tell(workers: JobWorkers, runner: JobRunner, case: Case) -> float | None:
+    """Tell a run to end; return when, or None where its time does."""
+    reference = runner.reference(case.name)
+    if case.way == "remove":
+        workers.ledger.request(reference, source="test", order=orders.REMOVE)
+    elif case.way == "newer push":
+        workers.ledger.request(reference, source="test")
+    else:
+        return None
+    return workers.ledger.now()
+
+
+def over(run: RunRecord) -> float:
+    return run.started + LIMIT_SECONDS
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_run_that_is_told_to_end_does(ended: dict[Case, Ended], case: Case) -> None:
+    run, seconds = ended[case].run, ended[case].seconds
+    if case.way == "time limit":
+        assert run.outcome is Outcome.FAILED
+        assert run.next_try is None
+        assert "took longer than" in (run.reason or "")
+        assert "push a smaller image" in (run.reason or "")
+    else:
+        assert run.outcome is Outcome.SUPERSEDED
+        assert run.reason == "a newer push was waiting"
+    assert seconds < BUSY_SECONDS, f"{case.name} took {seconds:.1f} s"
+
+
+def test_what_ran_out_of_time_is_not_tried_again(ended: dict[Case, Ended]) -> None:
+    for case in CASES:
+        if case.way == "time limit":
+            assert ended[case].run.attempt == 1
