@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,10 +29,12 @@ from rq.serializers import JSONSerializer
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.redis_server import DEADLINE_SECONDS
 from tests.support.tools.waiting import wait_until
-from workers import jobs
+from workers import jobs, wiring
 from workers.config import load_config
 from workers.jobqueue import PATIENCE, QUEUE_NAME, JobQueue, run_worker
 from workers.ledger import Ledger, RunRecord, RunResult, State
+from workers.registry import RegistryClient, Timeouts
+from workers.registry.blob import Patience
 from workers.run import outcomes
 from workers.run.publish import publish
 from workers.run.run import Run
@@ -40,6 +43,13 @@ from workers.wiring import Front
 _CONFIG = "CVMFS_WEBHOOK_CONFIG"
 _MODULE = "tests.support.harness.job_workers"  # also where it is __main__
 _FUNCTION = f"{_MODULE}.run"
+HURRIED = Timeouts(
+    connect_seconds=5,
+    head_seconds=0.5,
+    stall_seconds=0.5,
+    answer_seconds=1,
+    request_seconds=2,
+)
 _PEAK = re.compile(r"reference=(\S+) .*peak_mib=([0-9]+)")
 
 
@@ -50,16 +60,19 @@ class JobWorkers:
         ledger: of the runner, but by the server's own clock, as the workers have it.
     """
 
-    def __init__(self, runner: JobRunner, count: int) -> None:
+    def __init__(
+        self, runner: JobRunner, count: int, *, is_hurried: bool = False
+    ) -> None:
+        """Use a runner; who is hurried gives a registry less time than the product."""
         self._runner = runner
-        self._count = count
+        self._words = [str(count), *(["hurried"] if is_hurried else [])]
         self._log = runner.config.with_name("workers.log")
         self.connection = runner.services.front.connection
         self.ledger = Ledger(self.connection)
 
     def __enter__(self) -> Self:
         environment = {**os.environ, _CONFIG: str(self._runner.config)}
-        command = [sys.executable, "-m", _MODULE, str(self._count)]
+        command = [sys.executable, "-m", _MODULE, *self._words]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -115,10 +128,15 @@ class JobWorkers:
         wait_until(lambda: self.ledger.runs(reference), f"a run of {name} ends")
         return self.ledger.runs(reference)[-1]
 
-    def peaks_mib(self, name: str) -> list[int]:
-        """Return the memory of the processes that worked on a reference, at most."""
+    def peak_mib(self, name: str) -> int:
+        """Wait for the log of a run of a reference; return what memory it took."""
         reference = self._runner.reference(name)
-        return [int(mib) for at, mib in _PEAK.findall(self.log) if at == reference]
+
+        def peaks() -> list[int]:
+            return [int(mib) for at, mib in _PEAK.findall(self.log) if at == reference]
+
+        wait_until(peaks, f"a run of {name} is in the log")
+        return peaks()[0]
 
 
 def _hold(config: Path) -> Path:
@@ -211,6 +229,9 @@ def main() -> None:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     config = load_config(Path(os.environ[_CONFIG]), os.environ)
+    if "hurried" in sys.argv:
+        hurried = partial(RegistryClient, timeouts=HURRIED, patience=Patience(1, 0.01))
+        vars(wiring)["RegistryClient"] = hurried
     for _ in range(int(sys.argv[1])):
         if not os.fork():
             break
