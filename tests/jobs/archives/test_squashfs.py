@@ -1,5 +1,6 @@
 """A tree becomes a squashfs file, the same bytes each time."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.harness.published_image import found, published
 from tests.support.images import tars
 from tests.support.images.hard_cases import HARD_CASES
 from tests.support.tools.programs import require_program
-from workers.archives.squashfs import ProgramMissing
+from workers.archives.squashfs import ProgramMissing, SquashFailed
 from workers.exporting import export_squashfs
 
 
@@ -32,3 +33,21 @@ def test_a_missing_mksquashfs_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProgramMissing, match="install squashfs-tools"):
         export_squashfs(snapshot, image.root(snapshot), tmp_path / "image.sqfs")
+
+
+def test_the_program_may_take_more_memory_than_the_job(
+    runner: JobRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(runner, [[tars.file(b"a", b"1")]])
+    snapshot, image = runner.repository.read(), found(runner)
+    program = tmp_path / "mksquashfs"
+    program.write_text("#!/bin/sh\ncat > /dev/null; ulimit -S -d >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, hard))
+    try:
+        with pytest.raises(SquashFailed, match="unlimited"):
+            export_squashfs(snapshot, image.root(snapshot), tmp_path / "image.sqfs")
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

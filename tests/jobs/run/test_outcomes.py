@@ -1,11 +1,15 @@
 """However a run ends, the ledger is told."""
 
+from collections.abc import Callable
+
 import pytest
+import zstandard
 
 from tests.support.harness.jobs import JobRunner, PublisherWithHooks
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import tar_of
 from workers import jobs
+from workers.images.tar.decompress import DamagedLayer
 from workers.jobqueue import OutOfTime
 from workers.ledger import Outcome
 from workers.reference import Reference
@@ -91,3 +95,24 @@ def test_a_job_that_takes_too_long_is_not_tried_again(runner: JobRunner) -> None
     run = runner.run(NAME)
     assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
     assert "longer than 4 hours" in (run.reason or "")
+
+
+def _refused_outright() -> None:
+    raise MemoryError
+
+
+def _refused_and_called_damage() -> None:
+    error = zstandard.ZstdError("Allocation error : not enough memory")
+    raise DamagedLayer("zstd: the layer is corrupt") from error
+
+
+@pytest.mark.parametrize("refused", [_refused_outright, _refused_and_called_damage])
+def test_a_job_that_wants_more_memory_is_not_tried_again(
+    runner: JobRunner, refused: Callable[[], None]
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.replace_publisher(lambda real: PublisherWithHooks(real, before_read=refused))
+    run = runner.run(NAME)
+    assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
+    assert "needed more than 512 MiB of memory" in (run.reason or "")
