@@ -22,9 +22,11 @@ from itertools import islice
 
 import zstandard
 
-# Heartbeat, claims, layers and contents take a dozen; a library has one for each core.
+# Heartbeat, claims, layers and contents take a dozen.
 _THREADS = 16
 _USUAL_STACK_BYTES = 8 << 20
+# The client of buckets has a thread for each core, whose stacks Rust makes so large.
+_RUST_STACK_BYTES = 2 << 20
 _LONGEST_CHAIN = 20
 # What those say who raise errors of their own for it.
 _REFUSALS: Mapping[type[Exception], str] = {
@@ -40,9 +42,9 @@ def limit_memory(mib: int) -> None:
     stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
     if not 0 < stack < _USUAL_STACK_BYTES:
         stack = _USUAL_STACK_BYTES
-    threads = _THREADS + (os.cpu_count() or 1)
+    stacks = _THREADS * stack + (os.cpu_count() or 1) * _RUST_STACK_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = (mib << 20) + threads * stack
+    soft = (mib << 20) + stacks
     if hard not in {resource.RLIM_INFINITY, -1}:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -166,16 +166,19 @@ def _waiting_for_a_thread() -> None:
         stuck.join()
 
 
+# More than any of these may get, and less than the machine has.
+_PORTIONS = 250
+
+
 def _hungry() -> None:
-    held = []
-    while True:
-        held.append(b"x" * (8 << 20))
+    held = [b"x" * (8 << 20) for _ in range(_PORTIONS)]
+    assert not held
 
 
 def _hungry_in_zstd() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=27, strategy=9)
     held = []
-    while True:
+    for _ in range(_PORTIONS // 16):
         compressor = zstandard.ZstdCompressor(compression_params=parameters)
         stream = compressor.compressobj()
         stream.compress(bytes(1 << 20))
@@ -184,15 +187,16 @@ def _hungry_in_zstd() -> None:
 
 def _hungry_for_threads() -> None:
     held = b"x" * (450 << 20)
-    while held:
+    for _ in range(_PORTIONS):
         threading.Thread(target=_stubborn, daemon=True).start()
+    assert not held
 
 
 def _hungry_and_careless() -> None:
     """Take memory as a library that does not look whether it got any."""
     allocate = ctypes.CDLL(None).malloc
     allocate.restype = ctypes.c_void_p
-    while True:
+    for _ in range(_PORTIONS):
         ctypes.memset(allocate(8 << 20), 1, 8 << 20)
 
 

@@ -27,8 +27,8 @@ HURRIED = Timeouts(
     connect_seconds=5,
     head_seconds=0.25,
     stall_seconds=0.25,
-    answer_seconds=5,
-    request_seconds=5,
+    answer_seconds=60,
+    request_seconds=60,
 )
 SLOW = pytest.raises(RegistryUnavailable, match="does not answer in time")
 
