@@ -59,11 +59,6 @@ def small(registry: FakeRegistry, name: str) -> None:
     registry.push_image(name, TAG, [tar_of({"name": name.encode() * 99})])
 
 
-def hungry() -> Put:
-    """Put an image for ``job_workers.PLACES``, by its name."""
-    return small
-
-
 def deep_json(registry: FakeRegistry, name: str) -> None:
     made = build_image([tar_of({"a": b""})])
     depth = 100_000
@@ -172,9 +167,9 @@ ATTEMPTS: Mapping[str, Attempt] = {
         spoiled(lambda to, at: to.redirect(f"{at}man", to.url, method="HEAD")),
         "redirects more than 5 times",
     ),
-    # What nothing counts: memory that is taken for whatever reason.
+    # What nothing counts: memory, taken as ``job_workers.PLACES`` says by these names.
     **{
-        name: Attempt(hungry(), OUT_OF_MEMORY, mib=SECOND_LINE_MIB)
+        name: Attempt(small, OUT_OF_MEMORY, mib=SECOND_LINE_MIB)
         for name in (
             "hungry",
             "hungry-in-zstd",

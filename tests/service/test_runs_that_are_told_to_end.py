@@ -6,6 +6,7 @@ All runs are stuck at once, each with a worker of its own, and all are told at o
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -155,3 +156,24 @@ def test_what_ran_out_of_time_is_not_tried_again(ended: dict[Case, Ended]) -> No
     for case in CASES:
         if case.way == "time limit":
             assert ended[case].run.attempt == 1
+
+
+def test_what_ran_out_of_time_is_final_though_the_ledger_was_away(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "jobs").mkdir()
+    with (
+        RedisServer(tmp_path / "queue") as server,
+        open_job_runner(server, tmp_path / "jobs") as runner,
+        JobWorkers(runner, 1) as workers,
+    ):
+        case = Case("in-c", "time limit")
+        put(runner, case)
+        workers.want(case.name, seconds=LIMIT_SECONDS)
+        workers.wait_until(case.name, State.CONVERTING)
+        server.kill()
+        wait_until(lambda: "is told later" in workers.log, "its end cannot be told")
+        server.start()
+        run = workers.wait_for_run(case.name)
+        assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
+        assert "took longer than" in (run.reason or "")

@@ -19,13 +19,21 @@ from collections.abc import Callable
 from resource import struct_rusage
 
 from workers.jobqueue.memory_limit import too_much
-from workers.ledger import Accepted, Lease, Ledger, Outcome, RunResult
+from workers.ledger import (
+    Accepted,
+    Lease,
+    Ledger,
+    LedgerUnavailable,
+    Outcome,
+    RunResult,
+)
 
 log = logging.getLogger(__name__)
 
 # A run that was told ends within five seconds: the worker notices after one at most,
 # and looks once a second whether this time is over.
 _UNWILLING_SECONDS = 2.5
+_PAUSE_SECONDS = 1.0
 
 # What a library does that is refused memory and cannot say it.
 _GIVING_UP = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS})
@@ -112,20 +120,33 @@ class LastWord:
             self._result = RunResult(Outcome.FAILED, reason=reason)
         return self._result is not None
 
-    def tell(self) -> Accepted | None:
-        """Tell the ledger how the run of the dead process ended.
+    def tell(self, is_given_up: Callable[[], bool] = lambda: False) -> Accepted | None:
+        """Tell the ledger how the run of the dead process ended, once it answers.
 
-        Of a run that has said it itself, nothing is told.
+        Of a run that has said it itself, nothing is told. What is final would be tried
+        again if this got lost.
+
+        Args:
+            is_given_up: whether not to wait for a ledger that is away.
 
         Returns:
             A job to enqueue at once, because the reference is wanted again.
-
-        Raises:
-            LedgerUnavailable: to be told again.
         """
+        while True:
+            try:
+                return self._tell()
+            except LedgerUnavailable as error:
+                if is_given_up():
+                    log.warning("reference=%s is left: %s", self._reference, error)
+                    return None
+                log.warning("reference=%s is told later: %s", self._reference, error)
+            time.sleep(_PAUSE_SECONDS)
+
+    def _tell(self) -> Accepted | None:
         lease = self._ledger.held(self._reference, worker=self._worker)
         if lease is None or self._result is None:
             return None
+        again = self._ledger.finish(lease, self._result)
         log.warning(
             "reference=%s worker=%s was ended peak_mib=%d: %s",
             self._reference,
@@ -133,7 +154,7 @@ class LastWord:
             self._peak_mib,
             self._result.reason,
         )
-        return self._ledger.finish(lease, self._result)
+        return again
 
     def _wanted_memory(self, status: int | None) -> bool:
         if status is None or not os.WIFSIGNALED(status):

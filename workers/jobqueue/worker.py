@@ -266,7 +266,12 @@ class ImageWorker(rq.Worker):
             float(job.timeout or JOB_SECONDS),
             self._memory_mib,
         )
-        super().monitor_work_horse(job, queue, execution)
+        try:
+            super().monitor_work_horse(job, queue, execution)
+        except _AWAY:
+            # RQ asks its own records first; what is final must not get lost so.
+            self._tell(self._last_word)
+            raise
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Look after everything once a second while the horse works."""
@@ -295,17 +300,10 @@ class ImageWorker(rq.Worker):
             how = "" if self._stop_by else how_it_died(ret_val)
             self._give_back(job, retpid, how)
             return
-        # What is final would be tried again if this got lost.
-        while True:
-            try:
-                self._enqueue([self._last_word.tell()])
-            except _AWAY as exc:
-                log.warning("how a run ended is told later: %s", exc)
-                if self._stop_requested:
-                    return
-                time.sleep(_WAIT_SECONDS)
-            else:
-                return
+        self._tell(self._last_word)
+
+    def _tell(self, last_word: LastWord) -> None:
+        self._enqueue([last_word.tell(lambda: self._stop_requested)])
 
     def _give_back(self, job: Job, pid: int, how: str) -> None:
         """End the lease of a process that died so, or was stopped if not ``how``."""

@@ -177,3 +177,25 @@ def test_a_result_is_told_once(
     word.tell()
     assert len(driver.ledger.runs(REFERENCE)) == 1
     assert driver.ledger.finish(lease, RunResult(Outcome.FAILED)) is None
+
+
+@pytest.mark.slow
+def test_a_ledger_that_is_away_is_waited_for_unless_one_is_told_to_stop(
+    redis_server: RedisServer, driver: LedgerDriver, word: LastWord, lease: Lease
+) -> None:
+    assert word.has_result(signal.SIGABRT, usage(500))
+    redis_server.kill()
+    try:
+        assert word.tell(lambda: True) is None
+    finally:
+        redis_server.start()
+    assert driver.image().is_running
+    redis_server.kill()
+
+    def asked() -> bool:
+        redis_server.start()
+        return False
+
+    word.tell(asked)
+    assert not driver.image().is_running
+    assert last_run(driver).outcome is Outcome.FAILED
