@@ -5,17 +5,26 @@ in a real worker; its row says how it ends. What the process of the run took is 
 kernel says that it was at its highest.
 """
 
+import gzip
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from isal import igzip
 
 from tests.support.harness.job_workers import JobWorkers
 from tests.support.harness.jobs import JobRunner, open_job_runner
 from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
-from tests.support.images.oci import Layer, build_image, gzip_layer, tar_of
+from tests.support.images.oci import (
+    GZIP_LAYER_TYPE,
+    Layer,
+    build_image,
+    digest_of,
+    gzip_layer,
+    tar_of,
+)
 from tests.support.registries.fake_registry import FakeRegistry
 from workers.ledger import Outcome
 
@@ -94,8 +103,42 @@ LATE = "does not answer in time"
 NEXT_TO_NOTHING = "sends next to nothing"
 OUT_OF_MEMORY = "needed more than 512 MiB of memory"
 
+
+def of_blob(make: Callable[[], bytes], *, is_read: bool) -> Put:
+    """Put an image of one layer; its diff id is right if it is read to its end."""
+
+    def put(registry: FakeRegistry, name: str) -> None:
+        blob = make()
+        diff_id = digest_of(gzip.decompress(blob) if is_read else b"")
+        registry.push_image(name, TAG, [Layer(blob, GZIP_LAYER_TYPE["oci"], diff_id)])
+
+    return put
+
+
+# Blobs by name, with words of the reason, or None where they are read like any other.
+LAYERS: Mapping[str, tuple[Callable[[], bytes], str | None]] = {
+    "a hole of 1 EiB": (
+        lambda: igzip.compress(tars.tar(tars.pax_sparse(b"hole", 1 << 60, [], "1.0"))),
+        "larger than",
+    ),
+    "empty gzip members": (
+        lambda: igzip.compress(tar_of({"a": b""})) + igzip.compress(b"") * 200_000,
+        None,
+    ),
+}
+
+
 ATTEMPTS: Mapping[str, Attempt] = {
-    # Layers, each against a limit of its rule or of ours.
+    # Layers, by the rules' usual limits.
+    **{
+        f"layer-{name.replace(' ', '-').lower()}": Attempt(
+            of_blob(make, is_read=words is None),
+            words or "",
+            Outcome.PUBLISHED if words is None else Outcome.FAILED,
+        )
+        for name, (make, words) in LAYERS.items()
+    },
+    # Layers, each against a limit of its rule.
     "zeros": Attempt(
         image(gzip_layer(tar_of({"zeros": bytes(64 << 20)}))), "larger than 1000000"
     ),
@@ -185,19 +228,26 @@ def _attempted(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[JobWorkers]:
     folder = tmp_path_factory.mktemp("bombs")
-    with (
-        open_job_runner(redis_server, folder) as runner,
-        JobWorkers(runner, 2, is_hurried=True) as workers,
-    ):
+    with open_job_runner(redis_server, folder) as runner:
         _allow(runner)
+        # Before anybody is in a hurry: this takes all of the registry's time.
         for name, attempt in ATTEMPTS.items():
             attempt.put(runner.registry, f"{name}/image")
-            workers.want(f"{name}/image:{TAG}")
-        yield workers
+        with JobWorkers(runner, 6, is_hurried=True) as workers:
+            for name in ATTEMPTS:
+                workers.want(f"{name}/image:{TAG}")
+            yield workers
 
 
 def _allow(runner: JobRunner) -> None:
-    runner.allow(limits="{size: 1MB, files: 10000}")
+    host = runner.registry.host
+    runner.write_policy(f"""\
+version: 1
+rules:
+  - allow: "{host}/layer-*/image"
+  - allow: "{host}/**"
+    limits: {{size: 1MB, files: 10000}}
+""")
 
 
 @pytest.fixture(scope="module")

@@ -45,10 +45,10 @@ _MODULE = "tests.support.harness.job_workers"  # also where it is __main__
 _FUNCTION = f"{_MODULE}.run"
 HURRIED = Timeouts(
     connect_seconds=5,
-    head_seconds=0.5,
-    stall_seconds=0.5,
-    answer_seconds=1,
-    request_seconds=2,
+    head_seconds=1.5,
+    stall_seconds=1.5,
+    answer_seconds=2,
+    request_seconds=5,
 )
 _PEAK = re.compile(r"reference=(\S+) .*peak_mib=([0-9]+)")
 
