@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from workers.cvmfs import Directories, Tree
 from workers.images.layers.layer_tree import LayerTree
-from workers.images.layers.paths_in_tree import find
+from workers.images.layers.paths_in_tree import Paths
+from workers.images.layers.steps import Steps
 
 
 def why_not_alone(layer: LayerTree) -> str | None:
@@ -25,7 +26,7 @@ def why_not_alone(layer: LayerTree) -> str | None:
     return None
 
 
-def chained(layer: LayerTree, below: Tree) -> LayerTree:
+def chained(layer: LayerTree, below: Tree, steps: Steps | None = None) -> LayerTree:
     """Return a layer in which everything is said that it does to those below it.
 
     Hard links to their files are files of its own, and an opaque root is a deletion of
@@ -34,14 +35,16 @@ def chained(layer: LayerTree, below: Tree) -> LayerTree:
     Args:
         layer: stays as it is.
         below: what the layers under it come to.
+        steps: counts what finding paths costs.
     """
     if why_not_alone(layer) is None:
         return layer
     tree = Tree(layer.tree.root, _shared(layer.tree.directories))
     own = replace(layer, tree=tree, links={})
+    paths = Paths(below, steps)
     for directory, links in layer.links.items():
         for name, target in links.items():
-            _, linked = find(below, target)
+            _, linked = paths.find(target)
             if linked is not None:
                 alone = linked._replace(link_group=0)
                 tree.directories.put(directory, name, alone)

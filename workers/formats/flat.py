@@ -24,6 +24,7 @@ from workers.formats.paths import FLAT, flat_path, image_path, link_target
 from workers.formats.receipt import CONVERTER, Receipt
 from workers.formats.singularity import MARK, add_singularity
 from workers.images.layers.budget import Budget, check_layers
+from workers.images.layers.steps import Steps
 from workers.images.layers.verify import verify
 from workers.images.manifest import ImageManifest
 from workers.images.platforms import Platform, default
@@ -85,7 +86,7 @@ class Flat(Format):
             tree.directories.pack()
 
         def check(written: StreamedTree) -> None:
-            verify(written, layers, added)
+            verify(written, layers, added, Steps(converted.still_wanted))
 
         return [TreeAt(flat_path(image.manifest.config.digest), tree, check)]
 

@@ -21,7 +21,8 @@ from workers.formats.chained_layer import chained, why_not_alone
 from workers.formats.overlay_layer import OverlayForm, overlay_form
 from workers.formats.receipt import Receipt
 from workers.images.layers.layer_tree import LayerTree
-from workers.images.layers.merge import merge
+from workers.images.layers.merge import Merger, merge
+from workers.images.layers.steps import Steps, always_wanted
 from workers.images.manifest import ImageManifest
 from workers.images.platforms import Platform
 from workers.images.resolved import ResolvedImage
@@ -65,6 +66,7 @@ class ConvertedImage:
         layers: lowest first.
         published: of each, how the repository holds it; None: it does not.
         is_large: whether memory is saved by packing directories.
+        still_wanted: asked now and then; what it raises ends the work.
         is_stacked: whether an overlay of the layers was seen to be the image.
     """
 
@@ -72,23 +74,32 @@ class ConvertedImage:
     layers: Sequence[LayerTree]
     published: Sequence[OverlayForm | None]
     is_large: bool
-    is_stacked: bool = False
+    still_wanted: Callable[[], None] = always_wanted
+    is_stacked: bool = field(default=False, init=False)
     _merged: Tree | None = field(default=None, init=False)
-    _forms: dict[int, OverlayForm] = field(default_factory=dict, init=False)
+    _forms: list[OverlayForm] | None = field(default=None, init=False)
 
     def is_new(self, number: int) -> bool:
         """Tell whether the repository does not hold a layer."""
         return self.published[number] is None
 
-    def form(self, number: int) -> OverlayForm:
-        """Return a layer in overlay form, as it is in this image."""
-        if number not in self._forms:
-            layer = self.layers[number]
-            if why_not_alone(layer) is not None:
-                layer = chained(layer, merge(self.layers[:number]))
-            form = self.published[number] or overlay_form(layer)
-            self._forms[number] = form
-        return self._forms[number]
+    def forms(self) -> list[OverlayForm]:
+        """Return the layers in overlay form, as they are in this image."""
+        if self._forms is None:
+            layers = self._chained() if self.apart else self.layers
+            forms = zip(self.published, layers, strict=True)
+            self._forms = [form or overlay_form(layer) for form, layer in forms]
+        return self._forms
+
+    def _chained(self) -> list[LayerTree]:
+        """Return the layers, each with what it is upon those below it."""
+        steps = Steps(self.still_wanted)
+        merger, found = Merger(steps), []
+        for layer in self.layers:
+            found.append(chained(layer, merger.tree, steps))
+            merger.put(layer)
+        self._merged = merger.tree
+        return found
 
     @property
     def apart(self) -> dict[str, str]:
@@ -103,7 +114,7 @@ class ConvertedImage:
     def merged(self) -> Tree:
         """Return all layers on top of each other, to be looked at."""
         if self._merged is None:
-            self._merged = merge(self.layers)
+            self._merged = merge(self.layers, Steps(self.still_wanted))
         return self._merged
 
     def root_file_system(self) -> Tree:

@@ -88,19 +88,18 @@ class Layers(Format):
         Raises:
             VerificationFailed: an overlay of all of them is not the image.
         """
-        done = set(building.built)
+        done, forms = set(building.built), converted.forms()
         for number, layer in enumerate(converted.image.manifest.layers):
             path = layer_path(layer.digest)
             if not converted.is_new(number) or path in done:
                 continue
             done.add(path)
             if layer.digest not in converted.apart:
-                form = converted.form(number)
-                tree = publishable(form, building.sink.put_bytes)
-                yield TreeAt(path, tree, partial(_verify, form, building.sink))
+                tree = publishable(forms[number], building.sink.put_bytes)
+                check = partial(_verify, forms[number], building.sink)
+                yield TreeAt(path, tree, check)
             elif self.is_ours(building.published, path):
                 yield RemoveAt(path)
-        forms = [converted.form(number) for number in range(len(converted.layers))]
         verify_stack(forms, converted.merged())
         converted.is_stacked = True
 

@@ -129,7 +129,7 @@ class Podman(Format):
         """Yield the trees of layers that are nothing without those below them."""
         for number, (layer, path) in enumerate(_diffs(converted.image)):
             if layer.digest in converted.apart:
-                tree = converted.form(number).tree()
+                tree = converted.forms()[number].tree()
                 yield TreeAt(path, tree, partial(_verify, LayerTree(tree)))
 
     def steps(

@@ -98,9 +98,11 @@ class LastWord:
             return False
         if is_late:
             reason = out_of_time(self._seconds)
-            self._result = RunResult(Outcome.FAILED, reason=reason)
+            self._result = RunResult(Outcome.FAILED, reason=reason, is_reason_open=True)
         else:
-            self._result = RunResult(Outcome.SUPERSEDED, reason=NEWER_PUSH)
+            self._result = RunResult(
+                Outcome.SUPERSEDED, reason=NEWER_PUSH, is_reason_open=True
+            )
         return True
 
     def has_result(self, status: int | None, usage: struct_rusage | None) -> bool:
@@ -117,7 +119,7 @@ class LastWord:
             self._peak_mib = usage.ru_maxrss >> 10
         if self._result is None and self._wanted_memory(status):
             reason = too_much(self._memory_mib)
-            self._result = RunResult(Outcome.FAILED, reason=reason)
+            self._result = RunResult(Outcome.FAILED, reason=reason, is_reason_open=True)
         return self._result is not None
 
     def tell(self, is_given_up: Callable[[], bool] = lambda: False) -> Accepted | None:

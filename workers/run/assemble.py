@@ -127,6 +127,7 @@ def _build(
         rule.limits,
         run.heartbeat.tell,
     )
+    converted.still_wanted = run.heartbeat.look
     building.apart.update(converted.apart)
     for each in formats_named(rule.formats):
         for step in each.build(converted, building):
