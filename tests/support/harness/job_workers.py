@@ -1,7 +1,8 @@
 """Real workers, on what a ``JobRunner`` has, in processes of their own.
 
 They run the product's job. The name of a repository may say where a run is to be stuck
-(``PLACES``) the first time it is worked off, in place of the story of a push.
+(``PLACES``) the first time it is worked off, in place of the story of a push. One that
+begins with ``slow-registry`` has less patience with its registry than the product.
 
 with JobWorkers(runner, 3) as workers:
     workers.push("in-c/image:v1", image)
@@ -45,10 +46,10 @@ _MODULE = "tests.support.harness.job_workers"  # also where it is __main__
 _FUNCTION = f"{_MODULE}.run"
 HURRIED = Timeouts(
     connect_seconds=5,
-    head_seconds=1.5,
-    stall_seconds=1.5,
-    answer_seconds=2,
-    request_seconds=5,
+    head_seconds=0.5,
+    stall_seconds=0.5,
+    answer_seconds=1,
+    request_seconds=2,
 )
 _PEAK = re.compile(r"reference=(\S+) .*peak_mib=([0-9]+)")
 
@@ -60,19 +61,16 @@ class JobWorkers:
         ledger: of the runner, but by the server's own clock, as the workers have it.
     """
 
-    def __init__(
-        self, runner: JobRunner, count: int, *, is_hurried: bool = False
-    ) -> None:
-        """Use a runner; who is hurried gives a registry less time than the product."""
+    def __init__(self, runner: JobRunner, count: int) -> None:
         self._runner = runner
-        self._words = [str(count), *(["hurried"] if is_hurried else [])]
+        self._count = count
         self._log = runner.config.with_name("workers.log")
         self.connection = runner.services.front.connection
         self.ledger = Ledger(self.connection)
 
     def __enter__(self) -> Self:
         environment = {**os.environ, _CONFIG: str(self._runner.config)}
-        command = [sys.executable, "-m", _MODULE, *self._words]
+        command = [sys.executable, "-m", _MODULE, str(self._count)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -216,6 +214,10 @@ def run(reference: str) -> str:
     while _hold(Path(os.environ[_CONFIG])).exists():
         time.sleep(0.05)
 
+    if "/slow-registry" in reference:
+        hurried = partial(RegistryClient, timeouts=HURRIED, patience=Patience(1, 0.01))
+        vars(wiring)["RegistryClient"] = hurried
+
     def stuck(run: Run) -> RunResult:
         place = PLACES.get(run.reference.repository.partition("/")[0])
         if place is None or run.lease.number > 1:
@@ -233,9 +235,6 @@ def main() -> None:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     config = load_config(Path(os.environ[_CONFIG]), os.environ)
-    if "hurried" in sys.argv:
-        hurried = partial(RegistryClient, timeouts=HURRIED, patience=Patience(1, 0.01))
-        vars(wiring)["RegistryClient"] = hurried
     for _ in range(int(sys.argv[1])):
         if not os.fork():
             break
