@@ -5,6 +5,7 @@ All runs are stuck at once, each with a worker of its own, and all are told at o
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ PROMISED_SECONDS = 5.0
 # What a machine adds that is busy with other tests.
 BUSY_SECONDS = 15.0
 LIMIT_SECONDS = 4
+CANCELLED = "cancelled by the operator"
 
 HOLE = tars.tar(tars.pax_sparse(b"hole", 100 << 40, [], "1.0"))
 
@@ -39,7 +41,7 @@ CASES = (
     *(
         Case(place, way)
         for place in ("in-c", "header-of-manifest", "hole")
-        for way in ("time limit", "remove", "newer push")
+        for way in ("time limit", "remove", "cancel", "newer push")
     ),
     Case("stubborn", "time limit"),
     Case("waiting-for-a-thread", "remove"),
@@ -88,6 +90,8 @@ def tell(workers: JobWorkers, runner: JobRunner, case: Case) -> float | None:
     reference = runner.reference(case.name)
     if case.way == "remove":
         workers.ledger.request(reference, source="test", order=orders.REMOVE)
+    elif case.way == "cancel":
+        workers.ledger.cancel(reference, CANCELLED)
     elif case.way == "newer push":
         workers.ledger.request(reference, source="test")
     else:
@@ -100,7 +104,10 @@ def complaints(case: Case, run: RunRecord, told: float) -> Iterator[str]:
     reason, seconds = run.reason or "", (run.ended or 0) - told
     if seconds > PROMISED_SECONDS + BUSY_SECONDS:
         yield f"took {seconds:.1f} s"
-    if case.way != "time limit":
+    if case.way == "cancel":
+        if (run.outcome, reason) != (Outcome.FAILED, CANCELLED):
+            yield f"{run.outcome}: {reason}"
+    elif case.way != "time limit":
         if (run.outcome, reason) != (Outcome.SUPERSEDED, "a newer push was waiting"):
             yield f"{run.outcome}: {reason}"
     elif "took longer than" not in reason or "push a smaller image" not in reason:
@@ -124,8 +131,18 @@ def test_every_run_that_is_told_to_end_does(
         for case in CASES:
             wait_until_in_place(runner, workers, case)
         workers.hold()
+        assert all(
+            workers.is_alive(case.name) for case in CASES if case.way == "cancel"
+        )
         told = {case: tell(workers, runner, case) for case in CASES}
+        # The ledger says at once that these have ended, whatever their processes do.
+        dead = {
+            case: workers.wait_for_death(case.name)
+            for case in CASES
+            if case.way == "cancel"
+        }
         runs = {case: workers.wait_for_run(case.name) for case in CASES}
+        runs |= {case: replace(runs[case], ended=dead[case]) for case in dead}
     wrong = [
         f"{case.name} {complaint}"
         for case, run in runs.items()

@@ -1,4 +1,4 @@
-"""``remove`` and ``restore``: what is live under a name, by the operator's word."""
+"""``cancel``, ``remove`` and ``restore``: the operator's word on a name."""
 
 from pathlib import Path
 
@@ -25,6 +25,32 @@ from workers.reference import Reference
 from workers.wiring import Front
 
 _wait_option = click.option("--wait", is_flag=True, help="Return when it is done.")
+
+
+@click.command()
+@click.argument("reference")
+@json_option
+@config_option
+@reports_errors
+def cancel(reference: str, *, as_json: bool, config_path: Path | None) -> int:
+    """Stop what is done for REFERENCE, or what waits; the next push asks for it again.
+
+    A run that is under way ends within seconds. What is live stays live.
+    """
+    config = read_config(config_path)
+    parsed = Reference.parse(reference)
+    with Front.open(config) as front:
+        requests = PublishRequests(PolicyFile(config.policy), front.ledger, front.queue)
+        was_owed = requests.cancel(parsed)
+    if as_json:
+        print_json({"reference": str(parsed), "cancelled": was_owed})
+    else:
+        click.echo(f"cancelled: {parsed}" if was_owed else _nothing_owed(parsed))
+    return DONE
+
+
+def _nothing_owed(reference: Reference) -> str:
+    return f"nothing is done for {reference}, and nothing waits"
 
 
 @click.command()

@@ -15,6 +15,8 @@ from workers.reference import InvalidReference, Reference, parse_digest
 
 log = logging.getLogger(__name__)
 
+_CANCELLED = "cancelled by the operator; the next push or `publish` asks for it again"
+
 
 class NotLiveBefore(PermanentError):
     """The history of an image has nothing to go back to."""
@@ -75,6 +77,19 @@ class PublishRequests:
         """
         _check_name(reference)
         return self._request(reference, orders.REMOVE)
+
+    def cancel(self, reference: Reference) -> bool:
+        """Have nothing done for a reference until it is asked for again.
+
+        Returns:
+            False: there was nothing to be done.
+
+        Raises:
+            InvalidReference: it has no tag.
+            LedgerUnavailable: nothing is changed.
+        """
+        _check_name(reference)
+        return self.ledger.cancel(str(reference), _CANCELLED)
 
     def restore(self, reference: Reference, digest: str | None) -> Restoration:
         """Have what was live before be live again, if the policy allows the reference.

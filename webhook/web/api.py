@@ -215,6 +215,13 @@ def _add_steering(pages: Blueprint, requests: PublishRequests, login: Login) -> 
         answer.status_code = 202
         return answer
 
+    @pages.post("/api/v1/images/<path:reference>/cancel")
+    def cancel(reference: str) -> Response:
+        _check_session(login)
+        parsed = Reference.parse(reference)
+        was_owed = requests.cancel(parsed)
+        return _fresh({"reference": str(parsed), "cancelled": was_owed})
+
     @pages.post("/api/v1/images/<path:reference>/restore")
     def restore(reference: str) -> Response:
         _check_session(login)

@@ -131,6 +131,20 @@ class Ledger:
         wanted = Wanted(reference, Verdict.QUEUED, reason, hint, order=order)
         return self._accept(head, [wanted])[0]
 
+    def cancel(self, reference: str, why: str) -> bool:
+        """Let nothing be owed to a reference any more; what is live stays.
+
+        A run that is under way loses its lease, and so ends within seconds.
+
+        Args:
+            reference: canonical.
+            why: one line, for people.
+
+        Returns:
+            False: nothing was owed.
+        """
+        return bool(self._call("cancel", reference, one_line(why, 200)))
+
     def _accept(
         self, head: tuple[str | float, ...], wanted: Sequence[Wanted]
     ) -> list[Accepted]:

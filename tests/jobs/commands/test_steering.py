@@ -5,7 +5,7 @@ import pytest
 from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
-from tests.support.harness.web_app import WebApp
+from tests.support.harness.web_app import OPERATOR, WebApp
 from workers.ledger import Outcome, RunResult, State
 
 
@@ -42,6 +42,18 @@ def test_a_digest_cannot_be_removed(runner: JobRunner) -> None:
     result = command(runner, "remove", f"{runner.registry.host}/atlas/analysis@{D1}")
     assert result.exit_code == 2
     assert "no digest" in result.stderr
+
+
+def test_what_waits_is_cancelled_and_what_is_live_stays(runner: JobRunner) -> None:
+    publish(runner, b"first")
+    name = runner.reference(NAME)
+    nothing = command(runner, "cancel", name)
+    assert nothing.output == f"nothing is done for {name}, and nothing waits\n"
+    runner.want(NAME)
+    assert command(runner, "cancel", name).output == f"cancelled: {name}\n"
+    assert ask(runner, "cancel", name) == {"reference": name, "cancelled": False}
+    assert runner.ledger.begin(name, worker="w") is None
+    assert runner.file(NAME, "motd") == b"first"
 
 
 def test_one_command_goes_back_to_the_one_before_and_forth_again(
@@ -131,6 +143,15 @@ def test_the_page_and_the_api_tell_which_digest_was_live_when(web: WebApp) -> No
     lives = page.partition('data-part="lives"')[2].partition("</section>")[0]
     assert lives.index(D2) < lives.index(D1)
     assert "to now" in lives
+
+
+def test_the_operator_cancels_over_http_and_nobody_else(web: WebApp) -> None:
+    web.driver.push()
+    path = f"/api/v1/images/{REFERENCE}/cancel"
+    assert web.client.post(path).status_code == 401
+    answer = web.client.post(path, headers=OPERATOR)
+    assert answer.get_json() == {"reference": REFERENCE, "cancelled": True}
+    assert web.driver.image().state is State.FAILED
 
 
 def test_the_page_of_what_was_restored_says_so(web: WebApp) -> None:

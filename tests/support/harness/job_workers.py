@@ -67,6 +67,7 @@ class JobWorkers:
         self._log = runner.config.with_name("workers.log")
         self.connection = runner.services.front.connection
         self.ledger = Ledger(self.connection)
+        self._jobs: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         environment = {**os.environ, _CONFIG: str(self._runner.config)}
@@ -98,6 +99,7 @@ class JobWorkers:
         """Ask for a reference, and let its job take so long."""
         reference = self._runner.reference(name)
         accepted = self.ledger.request(reference, source="test")
+        self._jobs[name] = accepted.job_id or ""
         queue = JobQueue(self.connection, function=_FUNCTION)
         if seconds is None or accepted.job_id is None:
             queue.enqueue_accepted([accepted])
@@ -125,6 +127,18 @@ class JobWorkers:
         reference = self._runner.reference(name)
         wait_until(lambda: self.ledger.runs(reference), f"a run of {name} ends")
         return self.ledger.runs(reference)[-1]
+
+    def is_alive(self, name: str) -> bool:
+        """Tell whether a worker has a process for a wanted run."""
+        started = rq.registry.StartedJobRegistry(
+            QUEUE_NAME, connection=self.connection, serializer=JSONSerializer
+        )
+        return self._jobs[name] in started.get_job_ids(cleanup=False)
+
+    def wait_for_death(self, name: str) -> float:
+        """Wait until the process of a wanted run is dead; return when it was."""
+        wait_until(lambda: not self.is_alive(name), f"the process of {name} ends")
+        return self.ledger.now()
 
     def peak_mib(self, name: str) -> int:
         """Wait for the log of a run of a reference; return what memory it took."""
