@@ -131,16 +131,11 @@ def test_every_run_that_is_told_to_end_does(
         for case in CASES:
             wait_until_in_place(runner, workers, case)
         workers.hold()
-        assert all(
-            workers.is_alive(case.name) for case in CASES if case.way == "cancel"
-        )
+        cancelled = [case for case in CASES if case.way == "cancel"]
+        assert all(workers.is_alive(case.name) for case in cancelled)
         told = {case: tell(workers, runner, case) for case in CASES}
         # The ledger says at once that these have ended, whatever their processes do.
-        dead = {
-            case: workers.wait_for_death(case.name)
-            for case in CASES
-            if case.way == "cancel"
-        }
+        dead = {case: workers.wait_for_death(case.name) for case in cancelled}
         runs = {case: workers.wait_for_run(case.name) for case in CASES}
         runs |= {case: replace(runs[case], ended=dead[case]) for case in dead}
     wrong = [

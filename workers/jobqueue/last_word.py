@@ -166,9 +166,11 @@ class LastWord:
 
     def _is_wanted(self) -> bool:
         if self._lease is None:
-            # Until its run has begun, there is nothing to be wanted or not.
             self._lease = self._ledger.held(self._reference, worker=self._worker)
-            return True
+        if self._lease is None:
+            # Until its run has begun, there is nothing to be wanted or not; it may have
+            # been cancelled before that was seen here.
+            return not self._ledger.is_cancelled(self._reference, worker=self._worker)
         return not self._ledger.is_overtaken(self._lease)
 
 

@@ -390,6 +390,13 @@ class Ledger:
             forced=False,
         )
 
+    def is_cancelled(self, reference: str, *, worker: str) -> bool:
+        """Whether the run of a process was cancelled, and nothing asked for since."""
+        key = f"{PREFIX}image:{reference}"
+        with as_ledger_error():
+            found = self._redis.hget(key, "cancelled")
+        return found is not None and as_text(found) == worker
+
     def abandon(self, reference: str, *, worker: str, how: str) -> Accepted | None:
         """Say that the process ``worker`` is dead: its lease ends at once.
 

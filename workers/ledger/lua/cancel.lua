@@ -7,6 +7,7 @@ if not is_owed(record) then
   return ''
 end
 if record.fields.lease then
+  put(record, 'cancelled', record.fields.lease_worker)
   end_run(record, 'failed', ARGV[3], true)
 else
   put(record, 'run_digest', nil)

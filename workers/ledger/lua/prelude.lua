@@ -16,6 +16,7 @@
 --   held         the digest that the registry had when another was restored in its place
 --   gone_since   when the registry was first found not to have it any more
 --   is_public was_live is_reason_open    1 or absent; see ImageRecord
+--   cancelled    whose run was, until the next request
 --   job          id of the job that waits in the queue
 --   lease lease_until lease_number lease_worker    token, and so on, of the running job
 --   run_started run_digest run_source stage stage_since seconds:<stage> progress
@@ -324,6 +325,7 @@ local function want(record, source, hint, forced, order)
     put(record, 'forced', number(record, 'requested'))
   end
   put(record, 'next_try', nil)
+  put(record, 'cancelled', nil)
   if is_leased(record) then
     -- The running job asks again when it ends; if it dies, the sweep does.
     return ''

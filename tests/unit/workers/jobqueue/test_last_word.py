@@ -51,6 +51,28 @@ def test_a_run_that_is_wanted_is_left_alone(
     assert not word.has_result(signal.SIGKILL, usage(400))
 
 
+def test_a_run_that_is_cancelled_is_killed_though_nobody_saw_it_begin(
+    driver: LedgerDriver, word: LastWord, clock: StoppedClock, lease: Lease
+) -> None:
+    assert driver.ledger.cancel(REFERENCE, "by hand")
+    assert not word.speak()
+    clock.passes(3)
+    assert word.speak()
+    assert word.has_result(signal.SIGKILL, None)
+    assert word.tell() is None
+    assert last_run(driver).reason == "by hand"
+
+
+def test_after_another_push_nobody_is_taken_for_cancelled(
+    driver: LedgerDriver, word: LastWord, clock: StoppedClock, lease: Lease
+) -> None:
+    driver.ledger.cancel(REFERENCE, "by hand")
+    driver.push()
+    for _ in range(20):
+        assert not word.speak()
+        clock.passes(1)
+
+
 def test_a_run_that_has_not_begun_is_left_alone(
     driver: LedgerDriver, word: LastWord, clock: StoppedClock
 ) -> None:
