@@ -3,6 +3,15 @@
 RQ only carries work; what it forgets, the ledger still owes. Read ``records.py`` first.
 """
 
+from workers.ledger.deliveries import (
+    Accepted,
+    Delivery,
+    DeliveryEvent,
+    DeliveryRecord,
+    Hint,
+    Verdict,
+    Wanted,
+)
 from workers.ledger.ended_sessions import EndedSessions
 from workers.ledger.known_heads import KnownHeads
 from workers.ledger.ledger import Ledger
@@ -10,12 +19,7 @@ from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.open_images import OpenImages
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
-    Accepted,
-    Delivery,
-    DeliveryEvent,
-    DeliveryRecord,
     Event,
-    Hint,
     ImagePage,
     ImageRecord,
     Lease,
@@ -27,8 +31,6 @@ from workers.ledger.records import (
     RunRecord,
     RunResult,
     State,
-    Verdict,
-    Wanted,
 )
 from workers.ledger.sweeping import put_off
 from workers.ledger.unavailable import LedgerUnavailable

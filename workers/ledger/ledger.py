@@ -21,14 +21,18 @@ from workers.ledger import (
     values,
     writing,
 )
-from workers.ledger.odd import PREFIX, readable
-from workers.ledger.reading import as_text
-from workers.ledger.records import (
+from workers.ledger.deliveries import (
     Accepted,
     Delivery,
     DeliveryRecord,
-    Event,
     Hint,
+    Verdict,
+    Wanted,
+)
+from workers.ledger.odd import PREFIX, readable
+from workers.ledger.reading import as_text
+from workers.ledger.records import (
+    Event,
     ImagePage,
     ImageRecord,
     Lease,
@@ -38,8 +42,6 @@ from workers.ledger.records import (
     RunRecord,
     RunResult,
     State,
-    Verdict,
-    Wanted,
 )
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error

@@ -9,10 +9,10 @@ from typing import TypeVar
 import redis
 
 from workers.ledger import reading
+from workers.ledger.deliveries import DeliveryRecord
 from workers.ledger.odd import PREFIX, is_name, is_wrong_type, readable, typed
 from workers.ledger.reading import as_fields, as_text
 from workers.ledger.records import (
-    DeliveryRecord,
     Event,
     ImagePage,
     ImageRecord,

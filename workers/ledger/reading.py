@@ -12,12 +12,10 @@ from types import UnionType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from workers.ledger import values
+from workers.ledger.deliveries import DeliveryEvent, DeliveryRecord, Hint, Verdict
 from workers.ledger.odd import ODD, readable
 from workers.ledger.records import (
-    DeliveryEvent,
-    DeliveryRecord,
     Event,
-    Hint,
     ImageRecord,
     LedgerCounters,
     LiveRecord,
@@ -25,7 +23,6 @@ from workers.ledger.records import (
     Progress,
     RunRecord,
     State,
-    Verdict,
 )
 
 # Fields of the hash that have kept an older name.

@@ -13,8 +13,8 @@ from collections.abc import Set as AbstractSet
 import redis
 from redis.client import Pipeline
 
+from workers.ledger.deliveries import Accepted, Verdict
 from workers.ledger.odd import PREFIX, is_canonical
-from workers.ledger.records import Accepted, Verdict
 
 log = logging.getLogger(__name__)
 

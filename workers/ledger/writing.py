@@ -9,14 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
-from workers.ledger.records import (
-    Delivery,
-    Hint,
-    Progress,
-    RunResult,
-    State,
-    Wanted,
-)
+from workers.ledger.deliveries import Delivery, Hint, Wanted
+from workers.ledger.records import Progress, RunResult, State
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.ledger.deliveries import Delivery, Hint, Verdict, Wanted
 from workers.ledger.reading import (
     as_fields,
     counters_from_fields,
@@ -17,17 +18,7 @@ from workers.ledger.reading import (
     image_from_fields,
     live_from_json,
 )
-from workers.ledger.records import (
-    Delivery,
-    Event,
-    Hint,
-    LiveRecord,
-    Outcome,
-    Progress,
-    State,
-    Verdict,
-    Wanted,
-)
+from workers.ledger.records import Event, LiveRecord, Outcome, Progress, State
 from workers.ledger.writing import (
     LONGEST_TEXT,
     delivery_to_json,
