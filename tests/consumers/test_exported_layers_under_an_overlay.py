@@ -46,6 +46,10 @@ DIFFERENT: dict[str, tuple[str, set[bytes]]] = {
             *(b"nothing", b"nothing/at", b"nothing/at/all"),
         },
     ),
+    "names that begin at the root": (
+        THROUGH_SYMLINKS,
+        {b"link", b"link/through", b"etc/through"},
+    ),
     "a renamed directory leaves nothing behind and brings no deletion along": (
         NOT_MERGED,
         {b"one file, renamed/a", b"full, renamed/d"},

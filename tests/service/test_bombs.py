@@ -167,7 +167,7 @@ ATTEMPTS: Mapping[str, Attempt] = {
         image(*(tar_of({f"{n}": b""}) for n in range(200))), "200 layers"
     ),
     # What else of an image is read.
-    "deep-json": Attempt(deep_json, "the manifest is not JSON"),
+    "deep-json": Attempt(deep_json, "the manifest is JSON that is nested too deeply"),
     "large-manifest": Attempt(large_manifest, "more than"),
     # A registry that lets one wait; a second look may find it mended.
     **{

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,10 +85,7 @@ def test_an_image_goes_live_though_the_queue_server_is_killed_meanwhile(
     skopeo_copy(f"oci:{debian_image()}:latest", f"docker://{reference}")
     service.wait_until(reference, "converting")
 
-    subprocess.run(
-        ["pkill", "-KILL", "--full", "--", f"127.0.0.1:{_queue_port(service)}"],
-        check=True,
-    )
+    service.kill_queue_server()
 
     image = service.wait_until(reference, "live", "failed")
     assert image["state"] == "live", image
@@ -168,8 +164,3 @@ def test_a_stranger_can_read_the_image_but_not_steer(
     answer = requests.post(post, json=body, headers=bearer, timeout=10)
     assert answer.status_code != 401
     assert requests.get(f"{service.url}/", timeout=10).ok
-
-
-def _queue_port(service: ServiceProcess) -> str:
-    url = (service.folder / "queue" / "url").read_text().strip()
-    return url.rpartition(":")[2].partition("/")[0]

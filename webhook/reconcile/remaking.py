@@ -102,7 +102,8 @@ class Remaking:
         accepted = self._ledger.request(
             record.reference,
             source=RECONCILER,
-            hint=Hint(digest, self._ledger.now(), RECONCILER),
+            # No news: a registry that does not have it is not asked again and again.
+            hint=Hint(digest, record.since, RECONCILER),
             order=orders.restore(digest) if is_restored and digest else None,
             if_idle=True,
         )

@@ -19,6 +19,7 @@ from workers.cvmfs import (
     RepositoryExists,
     RepositoryManifest,
 )
+from workers.cvmfs.storage.local import make_public_folder
 from workers.cvmfs.storage.storage import MANIFEST
 from workers.errors import PermanentError, TransientError
 from workers.ledger import KnownHeads, LedgerUnavailable
@@ -73,7 +74,7 @@ def being_made(repository: RepositoryConfig) -> Iterator[None]:
     """
     if not KeyRing.is_there(repository.fqrn, repository.keys):
         try:
-            repository.keys.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_public_folder(repository.keys.absolute())
             _begun(repository).touch()
         except OSError as error:
             raise InvalidKeys(f"{repository.keys}: {error.strerror}") from error

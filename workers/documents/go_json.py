@@ -123,8 +123,10 @@ class Struct:
                 parse_float=number,
                 parse_constant=_no_number,
             )
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise WrongJson(f"{where} is no JSON: {error}") from error
+        except RecursionError as error:
+            raise WrongJson(f"{where} is JSON that is nested too deeply") from error
         return cls(where, _object(document, where))
 
     def says(self, name: str) -> bool:

@@ -28,6 +28,7 @@ TOP = gzip_layer(
     tars.tar(
         tars.whiteout(b"etc/gone"),
         tars.file(b"etc/new", b"new"),
+        tars.file(b"bin", b"#!/bin/sh"),
         tars.hard_link(b"bin2", b"bin"),
     )
 )
@@ -78,7 +79,7 @@ def test_layers_are_published_beside_the_image_and_read_back(runner: JobRunner) 
     snapshot = runner.repository.read()
     for layer in (BASE, TOP):
         path = layer_path(digest_of(layer.blob))
-        record = snapshot.lookup(path + b"/.metadata/layer.json")
+        record = snapshot.lookup(path + b"/.metadata/blob.json")
         assert record is not None
         assert json.loads(snapshot.read(record))["diff_id"] == layer.diff_id
     gone = snapshot.lookup(layer_path(digest_of(TOP.blob)) + b"/layerfs/etc/gone")

@@ -135,6 +135,12 @@ registries:
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait(60)
 
+    def kill_queue_server(self) -> None:
+        """Kill the queue server alone."""
+        assert self._process
+        parent = str(self._process.pid)
+        subprocess.run(["pkill", "-KILL", "--parent", parent, "valkey"], check=True)
+
     def kill(self) -> None:
         """End it as the kernel does when memory is short."""
         assert self._process
