@@ -108,8 +108,8 @@ class Layers(Format):
     ) -> Iterable[Step]:
         """Say which layers are not there; there is nothing else to do."""
         building.notes.extend(
-            f"layer {digest[:19]}… is not among the published layers, as {why}:"
-            " containerd pulls it from the registry"
+            f"Layer {digest[:19]}… is not among the published layers, as {why};"
+            " containerd pulls it from the registry."
             for digest, why in building.apart.items()
         )
         return ()

@@ -93,7 +93,9 @@ def assemble(
         heartbeat.check()
         tree = publisher.published()
         cannot = lacking(rule.formats, building.apart)
-        building.notes.extend(f"no {name}: {why}" for name, why in cannot.items())
+        building.notes.extend(
+            f"Not available as {name}: {why}." for name, why in cannot.items()
+        )
         receipt = replace(receipt, lacking=tuple(sorted(cannot)))
         placement = Placement(run.reference, images, receipt)
         steps = (

@@ -229,7 +229,9 @@ def test_thin_images_need_all_layers(runner: JobRunner) -> None:
     push(runner, "atlas/image:v1", base, top)
     record = runner.publish("atlas/image:v1")
     assert set(record.places) == {"flat", "layers"}
-    assert any(note.startswith("no thin: layer sha256:") for note in record.notes)
+    assert any(
+        note.startswith("Not available as thin: layer sha256:") for note in record.notes
+    )
     reference = Reference.parse(runner.reference("atlas/image:v1"))
     receipt = read_receipt(runner.repository.read(), reference)
     assert receipt.lacking == ("thin",)
