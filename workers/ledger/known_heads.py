@@ -8,10 +8,12 @@ operator's word lets an older one count.
 The storage itself cannot say it, and the ledger knows what was published.
 """
 
+from collections.abc import Mapping
+
 import redis
 
-from workers.ledger import lookups
-from workers.ledger.odd import PREFIX
+from workers.ledger import lookups, values
+from workers.ledger.odd import PREFIX, readable, typed
 from workers.ledger.reading import as_fields
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error
@@ -75,14 +77,16 @@ class KnownHeads:
             )
 
     def _known(self, fqrn: str) -> tuple[int, str] | None:
+        key = f"{PREFIX}head:{fqrn}"
         with as_ledger_error():
-            reply = self._redis.hgetall(f"{PREFIX}head:{fqrn}")
-        try:
-            fields = as_fields(reply)
-            return int(fields["revision"]), fields["root"]
-        except (KeyError, ValueError):
-            return None
+            reply = typed(self._redis, key, lambda: self._redis.hgetall(key))
+        fields = [as_fields(reply)] if reply else []
+        return next(readable(f"head of {fqrn}", _head_from_fields, fields), None)
 
     def _write(self, fqrn: str, revision: int, root: str, accepted: str) -> None:
         with as_ledger_error():
             self._scripts.call("head", "", fqrn, revision, root, accepted)
+
+
+def _head_from_fields(fields: Mapping[str, str]) -> tuple[int, str]:
+    return values.count(fields["revision"]), values.line(fields["root"])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 import redis
 
 from workers.ledger import lookups
-from workers.ledger.odd import PREFIX, typed
+from workers.ledger.odd import PREFIX, is_name, typed
 from workers.ledger.reading import as_text
 from workers.ledger.records import ImagePage, ImageRecord, LiveRecord, RunRecord, State
 from workers.ledger.scripts import Scripts
@@ -68,12 +68,8 @@ class OpenImages:
     def counts(self) -> dict[State, int]:
         """Return how many references are in each state; every state is there."""
         with as_ledger_error():
-            hidden = sorted(self._hidden())
-            counts = {state: self._count(state) for state in State}
-            records = lookups.images(self._redis, hidden)
-        for record in records:
-            counts[record.state] -= 1
-        return counts
+            hidden = [name for name in self._hidden() if is_name(name)]
+            return {state: self._count(state, hidden) for state in State}
 
     def runs(self, reference: str, limit: int = 50) -> list[RunRecord]:
         """Return the last finished runs of a reference that may be seen."""
@@ -89,9 +85,13 @@ class OpenImages:
                 return []
             return lookups.lives(self._redis, reference, limit)
 
-    def _count(self, state: State) -> int:
+    def _count(self, state: State, hidden: list[str]) -> int:
         key = f"{PREFIX}open:{state}"
-        return int(typed(self._redis, key, lambda: self._redis.zcard(key)))
+        total = int(typed(self._redis, key, lambda: self._redis.zcard(key)))
+        if not total or not hidden:
+            return total
+        scores = self._redis.zmscore(key, hidden)
+        return total - sum(score is not None for score in scores)
 
     def _may_be_seen(self, reference: str) -> bool:
         """Tell by two fields, so that it takes as long whatever the answer is."""

@@ -2,7 +2,7 @@
 -- the root catalog, '1' if it takes the place of a newer one. Returns nothing.
 
 local key = PREFIX .. 'head:' .. ARGV[2]
-local known = tonumber(redis.call('HGET', key, 'revision'))
+local known = finite(ask('HGET', key, 'revision'))
 if ARGV[5] == '1' or not known or known < tonumber(ARGV[3]) then
-  redis.call('HSET', key, 'revision', ARGV[3], 'root', ARGV[4], 'seen', stamp(now))
+  ask('HSET', key, 'revision', ARGV[3], 'root', ARGV[4], 'seen', stamp(now))
 end

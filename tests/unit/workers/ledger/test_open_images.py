@@ -86,6 +86,15 @@ def test_a_policy_that_changes_hides_what_was_never_live_at_once(
     assert seen.images(0, 1).total == 2
 
 
+def test_what_others_put_into_a_listing_makes_no_count_wrong(
+    full: LedgerDriver,
+) -> None:
+    seen = OpenImages(full.connection, deny_all)
+    full.connection.sadd("cvmfs-webhook:unlived", PRIVATE, WAITING, b"\xff\xfe", "")
+    assert counted(seen) == {State.LIVE: 1, State.REMOVED: 1}
+    assert names(seen) == [GONE, LIVE]
+
+
 def test_a_later_look_closes_and_opens_an_image_again(full: LedgerDriver) -> None:
     seen = OpenImages(full.connection, allow_all)
     full.fail(PUBLIC, is_public=False)
