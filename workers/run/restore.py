@@ -11,7 +11,7 @@ from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
 from workers.reference import InvalidReference, parse_digest
 from workers.registry import ImageNotFound
-from workers.run.admitting import check_withheld, decide
+from workers.run.admitting import check_labels, check_withheld, decide
 from workers.run.assemble import assemble, receipt_for
 from workers.run.known import KnownFirst
 from workers.run.resolving import fetch_images
@@ -54,13 +54,17 @@ def restore(run: Run, digest: str) -> RunResult:
     pinned = replace(reference, tag=None, digest=digest)
     try:
         images = remembered(tree, reference, digest, platforms)
-        if not images:
+        is_remembered = bool(images)
+        if not is_remembered:
             descriptor = services.registry.resolve(pinned)
             known = KnownFirst(tree, reference, live)
             images, _ = fetch_images(
                 services.registry, reference, descriptor, platforms, known
             )
-        if missing(images, tree, rule.formats, rule.limits):
+        # The order may name what never was live, and the rule may have changed.
+        for image in images:
+            check_labels(image, rule)
+        if not is_remembered or missing(images, tree, rule.formats, rule.limits):
             check_withheld(services.registry, pinned, images, rule)
         publication, receipt = assemble(run, rule, images, receipt, live)
     except ImageNotFound as error:

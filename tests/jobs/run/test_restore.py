@@ -177,6 +177,31 @@ def test_what_is_refused_is_not_restored(runner: JobRunner) -> None:
     assert runner.file(NAME, "etc/motd") == b"second"
 
 
+def test_what_its_author_did_not_offer_is_not_restored_either(
+    runner: JobRunner,
+) -> None:
+    runner.allow(require_label='{org.cvmfs.publish: "true"}')
+    offered = {"config": {"Labels": {"org.cvmfs.publish": "true"}}}
+    runner.registry.push_image("atlas/analysis", "v1", FIRST, config=offered)
+    runner.publish(NAME)
+    never_live = runner.registry.push_image("atlas/analysis", "draft", SECOND)
+    run = restore(runner, never_live)
+    assert run.outcome is Outcome.REFUSED
+    assert "LABEL org.cvmfs.publish" in (run.reason or "")
+    assert runner.file(NAME, "etc/motd") == b"first"
+
+
+def test_what_only_we_can_read_is_not_restored_though_its_layers_are_there(
+    runner: JobRunner,
+) -> None:
+    image = publish(runner, FIRST)
+    hidden = build_image(FIRST, manifest={"annotations": {"a": "secret"}})
+    assert hidden.digest != image.digest
+    runner.registry.hold_image("atlas/analysis", "draft", hidden)
+    runner.registry.make_private("atlas/analysis")
+    assert restore(runner, hidden).outcome is Outcome.REFUSED
+
+
 def test_all_platforms_are_restored(runner: JobRunner) -> None:
     runner.allow(platforms="[linux/amd64, linux/arm64]")
     digests = []
