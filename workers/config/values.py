@@ -162,17 +162,26 @@ def queue_url(text: str) -> Secret:
         raise BadValue("must begin with redis://, rediss:// or unix://")
     try:
         parts = urlsplit(text)
-        has_host = parts.hostname is not None or parts.port is not None
-        databases = parse_qs(parts.query).get("db", [])
+        has_host = parts.port is not None or parts.hostname is not None
+        options = parse_qs(parts.query, keep_blank_values=True)
+        if parts.fragment or "\0" in unquote(parts.path):
+            raise ValueError("a part that no client reads")  # noqa: TRY301 - as below
     except ValueError:
         # Its text may hold a part of the password.
         raise BadValue(
-            "cannot be read: write / : @ # ? % in a password as %2F %3A %40 %23 %3F %25"
+            "cannot be read: write / : @ # ? % in a password as %2F %3A %40 %23 %3F"
+            " %25, # ? % in a path likewise, and a port up to 65535"
         ) from None
     if parts.scheme == "unix" and (has_host or not parts.path.strip("/")):
         raise BadValue("must be unix:///path/to/socket or unix://:password@/path…")
+    databases = options.pop("db", [])
+    if parts.scheme != "unix":
+        databases += filter(None, [parts.path.strip("/")])
     if not all(each.isascii() and each.isdigit() for each in databases):
         raise BadValue("must give db as a number, such as ?db=0")
+    if not all(option.startswith("ssl_") for option in options):
+        # Others are the client's own, and we rely on how those are set.
+        raise BadValue("must have no options but db and ssl_…, such as ssl_ca_certs")
     return Secret(text)
 
 

@@ -132,7 +132,15 @@ def test_named_hosts_may_be_private(contract: Config) -> None:
         ("queue: {url: 'unix://run/redis'}", "queue.url: must be unix:///path"),
         ("queue: {url: 'unix://:secret@/'}", "queue.url: must be unix:///path"),
         ("queue: {url: 'unix:///run/redis?db=one'}", "queue.url: must give db as"),
-        ("queue: {url: 'redis://:a/b@h:1/0'}", "queue.url: cannot be read: write /"),
+        *(
+            (f"queue: {{url: '{url}'}}", "queue.url: cannot be read: write /")
+            for url in (
+                *("redis://:a/b@h:1/0", "redis://h:99999"),
+                *("unix:///run/a#b/redis", "unix:///run/%00"),
+            )
+        ),
+        ("queue: {url: 'redis://h/one'}", "queue.url: must give db as"),
+        ("queue: {url: 'redis://h?decode_responses=1'}", "queue.url: must have no"),
         ("queue: {durability: maybe}", "queue.durability: must be one of strict"),
         ("limits: {body_bytes: 1}", "limits.body_bytes: must be at least 1024, not 1"),
         ("workers: 65", "workers: must be at most 64, not 65"),
