@@ -72,12 +72,14 @@ def load_head(
         HeadUnreadable: manifest, whitelist or certificate are cut short or damaged.
         NotTrusted: one step does not hold.
     """
-    data = source.get(MANIFEST)
+    data, what = source.get(MANIFEST), MANIFEST
     try:
         named = RepositoryManifest.parse(data).certificate
+        what = "the certificate"
         pem = get_object(source, named, Kind.CERTIFICATE)
+        what = WHITELIST  # of the rest the only one that was not parsed yet
         return verify_head(fqrn, data, pem, source.get(WHITELIST), public_key)
     except (Malformed, Damaged) as error:
         raise HeadUnreadable(
-            f"{error}: see whether the storage is whole, or restore it"
+            f"{what}: {error}: see whether the storage is whole, or restore it"
         ) from error
