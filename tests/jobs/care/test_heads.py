@@ -268,8 +268,13 @@ def test_an_operator_who_names_it_begins_again(runner: JobRunner) -> None:
     assert runner.image(NAME).state is State.REMOVED
     assert run_anew(runner).outcome is Outcome.PUBLISHED
     assert runner.file(NAME, "etc/motd") == b"first"
-    repeated = command(runner, "repository", "init", FQRN, "--again", "--name", FQRN)
+    # Nothing is said to be lost where nothing is, nor asked for.
+    repeated = command(runner, "repository", "init", FQRN, "--again")
+    assert repeated.stderr.count("\n") == 1
     assert "holds a repository already" in repeated.stderr
+    other = command(runner, "repository", "init", "other.example.org", "--again")
+    assert "'other.example.org' is not configured" in other.stderr
+    assert other.stderr.count("\n") == 1
 
 
 def test_the_ledger_may_be_told_later(runner: JobRunner, storage: Path) -> None:

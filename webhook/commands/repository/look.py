@@ -29,10 +29,11 @@ from workers.care.repository import (
 from workers.cvmfs import Directory, Dirent, NotFound
 from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
+from workers.cvmfs.storage.storage import MANIFEST
 from workers.documents.quantities import iso_time
 from workers.errors import TransientError
 from workers.publishing.publisher import PublishedTree
-from workers.wiring import open_published, open_repository
+from workers.wiring import open_published, open_repository, open_storage
 
 
 @click.group()
@@ -60,6 +61,8 @@ def init(
     repository, its storage may be the wrong one, so that takes --again.
     """
     config = read_config(config_path)
+    # What is there is not begun anew, whatever is said.
+    is_again = is_again and not open_storage(config, fqrn).exists(MANIFEST)
     if is_again:
         confirm_name(
             fqrn, name, f"{fqrn}: what was published there is not there any more"
