@@ -50,7 +50,7 @@ def test_the_parts_of_a_head_must_be_there(base: Path) -> None:
     (certificate,) = (base / "data").glob("??/*X")
     stored = certificate.read_bytes()
     certificate.write_bytes(stored[:-1])
-    with pytest.raises(HeadUnreadable, match="^the certificate: .* whole"):
+    with pytest.raises(HeadUnreadable, match=r"^the certificate: .* whole"):
         load_head(storage, FQRN, keys().public_key)
     certificate.unlink()
     with pytest.raises(NotFound):
