@@ -16,6 +16,8 @@ import redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
+from workers.ledger.odd import drop_endless
+
 log = logging.getLogger(__name__)
 
 _PREFIX = "cvmfs-webhook:claim"
@@ -56,18 +58,21 @@ class LayerClaims:
                     timeout=_CLAIM_SECONDS,
                     thread_local=False,
                 )
-                if _wait_for(lock, check, deadline):
+                if _wait_for(self._connection, lock, check, deadline):
                     stack.callback(_release, lock)
                     held.append(lock)
             yield
 
 
-def _wait_for(lock: Lock, check: Callable[[], None], deadline: float) -> bool:
+def _wait_for(
+    connection: redis.Redis, lock: Lock, check: Callable[[], None], deadline: float
+) -> bool:
     pause = Event()
     while True:
         try:
             if lock.acquire(blocking=False):
                 return True
+            drop_endless(connection, str(lock.name), _CLAIM_SECONDS)
         except RedisError as error:
             log.warning("no claim on %s: %s", lock.name, error)
             return False

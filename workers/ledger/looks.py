@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import LockError
 
 from workers.ledger import values
-from workers.ledger.odd import PREFIX, is_name, readable, typed
+from workers.ledger.odd import PREFIX, drop_endless, is_name, readable, typed
 from workers.ledger.reading import as_text
 from workers.ledger.unavailable import as_ledger_error
 
@@ -128,6 +128,8 @@ class Looks:
         )
         with as_ledger_error():
             is_ours = lock.acquire(blocking=False)
+            if not is_ours:
+                drop_endless(self._redis, _CLAIM + name, _CLAIM_SECONDS)
         try:
             yield is_ours
         finally:

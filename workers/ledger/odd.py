@@ -30,6 +30,8 @@ ODD = (
     ArithmeticError,
     RecursionError,
 )
+# Redis's answer for a key that does not run out.
+_NO_END = -1
 # So many different things are remembered as said.
 _SAID = 1000
 
@@ -88,3 +90,14 @@ def typed(connection: redis.Redis, key: str, ask: Callable[[], T]) -> T:
         say_once(key, str(exc))
         connection.rename(key, f"{PREFIX}set-aside:{key}")
         return ask()
+
+
+def drop_endless(connection: redis.Redis, key: str, longest_seconds: float) -> None:
+    """Take a claim away that lasts longer than any of ours, or for ever.
+
+    Others may have written it; nobody would get what it is for any more.
+    """
+    left = connection.pttl(key)
+    if left == _NO_END or left > longest_seconds * 1000:
+        say_once(key, "it is claimed for longer than anybody does that")
+        connection.delete(key)

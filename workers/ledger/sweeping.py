@@ -14,7 +14,7 @@ import redis
 from redis.client import Pipeline
 
 from workers.ledger.deliveries import Accepted, Verdict
-from workers.ledger.odd import PREFIX, is_canonical
+from workers.ledger.odd import PREFIX, drop_endless, is_canonical
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,11 @@ RunScript = Callable[..., list[str]]
 
 def claim(connection: redis.Redis) -> bool:
     """Whether the caller should sweep now; see ``Ledger.claim_sweep``."""
-    return bool(connection.set(f"{PREFIX}sweep", "1", nx=True, px=_CLAIM_MS))
+    key = f"{PREFIX}sweep"
+    is_ours = bool(connection.set(key, "1", nx=True, px=_CLAIM_MS))
+    if not is_ours:
+        drop_endless(connection, key, _CLAIM_MS / 1000)
+    return is_ours
 
 
 def put_off(pipeline: Pipeline, references: Iterable[str]) -> None:

@@ -179,6 +179,16 @@ def test_a_claim_waits_for_another_and_gives_up_when_the_work_should_stop(
             pass
 
 
+def test_a_claim_without_an_end_is_not_waited_for(redis_server: RedisServer) -> None:
+    asked = []
+    with redis_server.client() as connection:
+        key = f"cvmfs-webhook:claim:{FQRN}:a"
+        connection.set(key, "x")
+        with LayerClaims(connection).claim(FQRN, ["a"], lambda: asked.append(1)):
+            assert connection.pttl(key) > 0
+    assert len(asked) == 1
+
+
 def test_without_redis_a_claim_is_done_without(redis_server: RedisServer) -> None:
     with redis_server.client() as connection:
         claims = LayerClaims(connection)

@@ -86,6 +86,16 @@ def test_a_claim_that_took_too_long_ends_without_an_error(
             assert (ours, another) == (True, True)
 
 
+def test_a_claim_without_an_end_stops_no_look_for_ever(
+    looks: Looks, driver: LedgerDriver
+) -> None:
+    driver.connection.set(f"cvmfs-webhook:looking:{A}", "x")
+    with looks.claim(A) as ours:
+        assert not ours
+    with looks.claim(A) as ours:
+        assert ours
+
+
 def test_the_last_question_is_remembered(looks: Looks, driver: LedgerDriver) -> None:
     assert looks.last_asked() is None
     looks.note_asked()

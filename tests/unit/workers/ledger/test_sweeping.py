@@ -205,6 +205,19 @@ def test_one_worker_sweeps_for_all(driver: LedgerDriver) -> None:
     assert not driver.ledger.claim_sweep()
 
 
+def test_a_claim_without_an_end_stops_no_sweep_for_ever(driver: LedgerDriver) -> None:
+    key = "cvmfs-webhook:sweep"
+    for write in (
+        lambda: driver.connection.set(key, b"\xff"),
+        lambda: driver.connection.set(key, "1", ex=10**9),
+        lambda: driver.connection.rpush(key, "1"),
+    ):
+        driver.connection.delete(key)
+        write()
+        assert not driver.ledger.claim_sweep()
+        assert driver.ledger.claim_sweep()
+
+
 def test_what_was_accepted_survives_a_kill_of_the_server(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, open_ledger_driver(server) as driver:
         driver.push(D1)
