@@ -86,8 +86,13 @@ def _is_own(change: Change, own: Reference) -> bool:
     if path in {image_path(own), *_platform_links(path, own)}:
         return isinstance(change, RemovePath) or _leads_inside(change)
     if path.startswith(MULTIARCH + b"/"):
-        # A folder's other name.
-        return isinstance(change, PutLink) and path.rpartition(b"/")[0] == MULTIARCH
+        # A folder's other name, which leads to one beside it.
+        return (
+            isinstance(change, PutLink)
+            and path.rpartition(b"/")[0] == MULTIARCH
+            and b"/" not in change.target
+            and change.target not in {b"", b".", b".."}
+        )
     return isinstance(change, PutFile | RemovePath) and _is_beside(path, own)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from workers.ledger import Lease, Ledger, LedgerUnavailable
+from workers.ledger.odd import typed
 from workers.ledger.unavailable import as_ledger_error
 from workers.publishing.together import CALLED, QueueAway, UnknownFence
 
@@ -68,7 +69,7 @@ class ReadyBatches:
         One that is larger than any of ours comes without its text.
         """
         with as_ledger_error(QueueAway):
-            ids = sorted(self._redis.hkeys(self._entries), key=_raw)[:most]
+            ids = sorted(self._ids(), key=_raw)[:most]
             if not ids:
                 return {}
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -107,7 +108,7 @@ class ReadyBatches:
     def call(self) -> None:
         """Tell the owner of the oldest entry that the lock is free."""
         with as_ledger_error(QueueAway):
-            ids = self._redis.hkeys(self._entries)
+            ids = self._ids()
             if ids:
                 told = self._told(_text(min(ids, key=_raw)))
                 with self._redis.pipeline() as pipeline:
@@ -143,6 +144,10 @@ class ReadyBatches:
         """Return the reference of the run; raises UnknownFence."""
         return _lease(fence).reference
 
+    def _ids(self) -> list[bytes | str]:
+        key = self._entries
+        return list(typed(self._redis, key, lambda: self._redis.hkeys(key)))
+
     def _told(self, entry_id: str) -> bytes:
         return _raw(f"{self._entries}:{entry_id}")
 
@@ -153,8 +158,9 @@ def count_set_aside(connection: redis.Redis, fqrn: str) -> int:
     Raises:
         QueueAway: Redis does not answer as it should.
     """
+    key = f"{_ASIDE_PREFIX}:{fqrn}"
     with as_ledger_error(QueueAway):
-        return int(connection.llen(f"{_ASIDE_PREFIX}:{fqrn}"))
+        return int(typed(connection, key, lambda: connection.llen(key)))
 
 
 def fence_token(lease: Lease) -> str:

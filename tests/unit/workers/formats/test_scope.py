@@ -59,6 +59,11 @@ def test_what_belongs_to_a_name_may_be_changed_for_it(change: Change) -> None:
     assert objection(NAME, [change]) is None
 
 
+@pytest.mark.parametrize("target", [b"/etc", b"../../etc", b"a/b", b"..", b".", b""])
+def test_the_other_name_of_a_platform_leads_to_one_beside_it(target: bytes) -> None:
+    assert objection(NAME, [PutLink(b"/.multiarch/x86_64", target)]) is not None
+
+
 @pytest.mark.parametrize("names", ['"other"', "7", '{"a": 1}', '[["x"]]', "[null]"])
 def test_odd_names_are_not_its_own(names: str) -> None:
     record = f'{{"id": "x", "names": {names}}}'

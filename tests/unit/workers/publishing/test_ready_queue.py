@@ -139,6 +139,19 @@ def test_any_bytes_are_taken_out_and_noted(
     assert max(map(len, kept)) < 1000
 
 
+@pytest.mark.parametrize("place", ["ready", "set-aside"])
+def test_a_key_of_another_type_does_not_keep_the_queue_away(
+    queue: ReadyBatches, connection: redis.Redis, place: str
+) -> None:
+    connection.set(f"cvmfs-webhook:{place}:{FQRN}", b"\xff")
+    assert queue.entries(10) == {}
+    assert count_set_aside(connection, FQRN) == 0
+    entry_id = lay(queue)
+    assert list(queue.entries(10)) == [entry_id]
+    queue.set_aside({entry_id: "why"})
+    assert count_set_aside(connection, FQRN) == 1
+
+
 def test_an_entry_that_others_would_not_read_is_not_laid_down(
     queue: ReadyBatches,
 ) -> None:
