@@ -139,7 +139,10 @@ def events(connection: redis.Redis, after: str | None, limit: int) -> list[Event
         last = typed(connection, key, lambda: connection.xrevrange(key, count=limit))
         reply = (last or [])[::-1]
     else:
-        reply = connection.xrange(key, min=f"({after}", count=limit) or []
+        later = f"({after}"
+        reply = typed(
+            connection, key, lambda: connection.xrange(key, later, count=limit) or []
+        )
     entries = ((as_text(name), as_fields(fields or {})) for name, fields in reply)
     return list(
         readable("event", lambda entry: reading.event_from_fields(*entry), entries)
