@@ -281,6 +281,8 @@ end
 -- must enqueue, or '' when one waits already.
 local function carry(record)
   if record.fields.job then
+    -- It may be lost, and nobody has looked after it while nothing was owed.
+    ask('ZADD', PREFIX .. 'owed', 'NX', stamp(now + CARRY_SECONDS), record.reference)
     return ''
   end
   local jobs = PREFIX .. 'jobs'

@@ -61,6 +61,16 @@ def test_the_next_push_is_worked_off_as_ever(driver: LedgerDriver) -> None:
     assert driver.image().state is State.LIVE
 
 
+def test_a_push_after_what_waited_was_cancelled_needs_no_job_of_before(
+    driver: LedgerDriver,
+) -> None:
+    driver.push()  # whose job is lost
+    cancel(driver)
+    driver.push(D2)
+    driver.clock.passes(60)
+    assert [one.reference for one in driver.ledger.owed(set())] == [REFERENCE]
+
+
 def test_what_a_cancelled_run_has_published_all_the_same_is_looked_at_again(
     driver: LedgerDriver,
 ) -> None:
