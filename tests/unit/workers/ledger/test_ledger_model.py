@@ -93,6 +93,15 @@ class LedgerMachine(RuleBasedStateMachine):
     def refuse(self, name: str) -> None:
         self.driver.refuse(name)
 
+    @rule(name=names)
+    def cancel(self, name: str) -> None:
+        record = self.ledger.image(name)
+        was_owed = record is not None and record.requested > record.done
+        assert self.ledger.cancel(name, "cancelled") == was_owed
+        if was_owed:
+            self.asked[name] = self.begun[name]
+            self.holders.pop(name, None)
+
     @precondition(lambda self: self.queue)
     @rule()
     def work(self) -> None:
