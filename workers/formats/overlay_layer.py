@@ -63,16 +63,18 @@ class OverlayForm:
 
     def directory(self, path: bytes) -> Directory | None:
         """Return the entries of a directory, or None if it is not there."""
-        found = self.changed.get(path)
-        return self.layer.tree.directories.get(path) if found is None else found
+        return self.source(path).get(path)
+
+    def source(self, path: bytes) -> Directories:
+        """Return where the entries of a directory are, if it is there."""
+        return self.changed if path in self.changed else self.layer.tree.directories
 
     def tree(self) -> Tree:
         """Return all of it; its directories are shared."""
         own, changed = self.layer.tree.directories, self.changed
         shown = Tree(self.root)
         for path in (*own, *(changed.keys() - own.keys())):
-            source = changed if path in changed else own
-            shown.directories.share(path, source, path)
+            shown.directories.share(path, self.source(path), path)
         return shown
 
 

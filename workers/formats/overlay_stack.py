@@ -68,7 +68,10 @@ def _differences(forms: Sequence[OverlayForm], expected: Tree) -> Iterator[str]:
     while waiting:
         path, parts = waiting.pop()
         wanted = expected.directories.get(path, {})
-        if len(parts) == 1 and forms[parts[0]].directory(path) is wanted:
+        source = forms[parts[0]].source(path) if len(parts) == 1 else None
+        if source is not None and expected.directories.holds_the_same(
+            path, source, path
+        ):
             # Most of an image: a directory of one layer, held once.
             inside = [name for name in wanted if stat.S_ISDIR(wanted[name].mode)]
             waiting += [(_join(path, name), parts) for name in inside]

@@ -76,6 +76,23 @@ def long_targets() -> bytes:
     )
 
 
+def targets_that_are_just_allowed() -> bytes:
+    return packed(
+        tars.gnu_link(
+            b"t" * 4080 + b"%d" % n, tars.symlink(b"%d/%d" % (n % 50, n), b"")
+        )
+        for n in range(24_000)
+    )
+
+
+def many_entries_of_one_directory() -> bytes:
+    return packed(tars.file(b"d/%d" % n) for n in range(121_000))
+
+
+def many_deletions_in_one_directory() -> bytes:
+    return packed(tars.whiteout(b"d/%d" % n) for n in range(121_000))
+
+
 def huge_records() -> bytes:
     record = tars.pax_record(b"comment", b"c" * 1_000_000)
     header = tars.member(b"x", b"x", record)
@@ -192,6 +209,15 @@ BOMBS: Mapping[str, tuple[Blob, str | None]] = {
     "48 000 attributes": (attributes, "attributes"),
     "250 attributes of each of many": (attributes_of_many_members, "attributes"),
     "long targets": (long_targets, "names and attributes take"),
+    "targets that are just allowed": (targets_that_are_just_allowed, None),
+    "many entries of one directory": (
+        many_entries_of_one_directory,
+        "entries in the directory",
+    ),
+    "many deletions in one directory": (
+        many_deletions_in_one_directory,
+        "entries in the directory",
+    ),
     "huge PAX records": (huge_records, "PAX records and long names"),
     "tiny PAX records": (tiny_records, None),
     "long names of GNU": (long_names_of_gnu, None),

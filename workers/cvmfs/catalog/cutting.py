@@ -19,7 +19,7 @@ from workers.cvmfs.values.paths import parent, printable
 
 @dataclass(frozen=True, slots=True)
 class CutSize:
-    """How large catalogs may become, in entries.
+    """How large catalogs may become, in entries and what weighs as much.
 
     Attributes:
         whole: a tree with up to this many stays one catalog. Writing one of 200 000
@@ -57,7 +57,7 @@ def cut(directories: Mapping[bytes, int], size: CutSize) -> list[Part]:
     """Return the parts of a tree, each after all that are nested in it.
 
     Args:
-        directories: of a ``Tree``, with how many entries each has.
+        directories: of a ``Tree``, with what each weighs.
         size: of the parts.
 
     Raises:

@@ -44,10 +44,6 @@ from workers.cvmfs.values.xattrs import encode_xattrs
 
 LOST_MARKER = "reserved name .cvmfscatalog"
 
-_MOST_ROWS_WAITING = 1 << 16
-"""More rows than this go to the database in several batches, each sorted by itself:
-one takes 400 bytes while it waits."""
-
 
 @dataclass(frozen=True, slots=True)
 class PreparedTree:
@@ -181,7 +177,7 @@ def draft_tree(
     """
     with collector_paused():
         drafter = _Drafter(mountpoint, tree)
-        for part in cut(tree.directories.sizes(), size):  # the outermost comes last
+        for part in cut(tree.directories.weights(), size):  # the outermost comes last
             draft = drafter.draft(part)
             path = drafter.path(part.top)
             catalog = NestedCatalog(path, store(draft.data), len(draft.data))
@@ -273,7 +269,7 @@ class _Drafter:
     def _insert_rows(
         self, part: Part, root: Dirent, connection: sqlite3.Connection
     ) -> Counters:
-        rows = RowWriter(self._losses)
+        rows = RowWriter(self._losses, connection)
         rows.add_root(self.path(part.top), root, self._link_counts[part.top])
         mountpoints: dict[bytes, set[bytes]] = {}
         for path in part.mountpoints:
@@ -290,9 +286,7 @@ class _Drafter:
             inner = _subdirectories(path, entries, self._link_counts)
             self._directories_seen += len(inner)
             rows.add_entries(self.path(path), entries, inner, mountpoints.get(path, ()))
-            if rows.waiting >= _MOST_ROWS_WAITING:
-                rows.insert(connection)
-        rows.insert(connection)
+        rows.insert()
         return rows.counters
 
     def _dirent(self, directory: bytes) -> Dirent:

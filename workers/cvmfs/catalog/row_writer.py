@@ -14,7 +14,7 @@ import stat
 import struct
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from workers.cvmfs.catalog.counters import Counters
@@ -48,6 +48,12 @@ from workers.cvmfs.values.xattrs import Xattrs, encode_xattrs
 LOST_XATTR = "xattr too long"
 LOST_LINK = "hard link across directories"
 LOST_TARGET = "variable in symlink"
+
+_MOST_WAITING = 1 << 16
+"""More rows than this go to the database in several batches, each sorted by itself:
+one takes 400 bytes while it waits, besides its target and its attributes."""
+_MOST_BYTES_WAITING = 1 << 23  # of targets and attributes
+_LOOK_EVERY = 1 << 11
 
 _TYPE_BITS = 0o170000
 _SPECIAL = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
@@ -92,32 +98,30 @@ class Losses:
 
 
 class RowWriter:
-    """Collects rows for one catalog, counts them, and inserts them when it is told to.
+    """Collects rows for one catalog, counts them, and inserts them many at a time.
 
     Args:
         losses: of the tree.
+        connection: to the catalog's database.
 
     Attributes:
         counters: of the rows so far; ``nested`` is not its business.
     """
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, connection: sqlite3.Connection) -> None:
         self._losses = losses
+        self._connection = connection
         self._counts: Counter[str] = Counter()
         self._rows: list[_Values] = []
         self._rows_of_bytes: list[_Values] = []
         self._chunks: list[_Values] = []
+        self._bytes_waiting = 0
         self._last_group = 0
 
     @property
     def counters(self) -> Counters:
         """What the rows so far add to the counters of their catalog."""
         return Counters(**self._counts)
-
-    @property
-    def waiting(self) -> int:
-        """How many rows wait to be inserted."""
-        return len(self._rows)
 
     def add_root(self, mountpoint: bytes, dirent: Dirent, link_count: int) -> None:
         """Add the first row of a catalog.
@@ -173,6 +177,9 @@ class RowWriter:
         """
         if not entries:
             return
+        if len(entries) > _LOOK_EVERY:
+            # In parts then, which are those of the same tree however it comes.
+            entries = dict(sorted(entries.items()))
         names = _names(path, entries)
         hard_links = self._hard_links(path, entries)
         above_first, above_second = path_key(path)
@@ -184,49 +191,56 @@ class RowWriter:
         files = file_size = 0
         digest: bytearray | str
         symlink: str | bytes
-        for text, (name, dirent) in zip(names, entries.items(), strict=True):
-            mode, uid, gid, mtime, mtime_ns, content, _, _, xattrs, _ = dirent
-            raw = content[0] if content is not None else None
-            hasher = begun()
-            hasher.update(name)
-            first, second = unpack(hasher.digest())
+        pairs = zip(names, entries.items(), strict=True)
+        while part := list(islice(pairs, _LOOK_EVERY)):
+            for text, (name, dirent) in part:
+                mode, uid, gid, mtime, mtime_ns, content, _, _, xattrs, _ = dirent
+                raw = content[0] if content is not None else None
+                hasher = begun()
+                hasher.update(name)
+                first, second = unpack(hasher.digest())
+                if (
+                    content is not None
+                    and raw is not None
+                    and mode & _TYPE_BITS == stat.S_IFREG
+                ):
+                    _, size, compression, _, algorithm = content
+                    digest = bytearray(raw)
+                    flags = (
+                        FLAG_FILE
+                        | compression << COMPRESSION_SHIFT
+                        | algorithm << ALGORITHM_SHIFT
+                    )
+                    symlink = ""
+                    links = hard_links.get(name, 1)
+                    files += 1
+                    file_size += size
+                else:
+                    digest, size, flags, symlink, links = self._shape(
+                        path, name, dirent, (first, second), link_counts
+                    )
+                    links = hard_links.get(name, links)
+                    if name in mountpoints:
+                        flags |= FLAG_MOUNTPOINT
+                row = (
+                    first, second, above_first, above_second, links, digest, size, mode,
+                    mtime, mtime_ns, flags, text, symlink, uid, gid,
+                    self._encoded(xattrs) if xattrs else "",
+                )  # fmt: skip
+                if text.__class__ is str and symlink.__class__ is str:
+                    add(row)
+                else:
+                    add_of_bytes(row)
             if (
-                content is not None
-                and raw is not None
-                and mode & _TYPE_BITS == stat.S_IFREG
+                len(self._rows) + len(self._rows_of_bytes) >= _MOST_WAITING
+                or self._bytes_waiting >= _MOST_BYTES_WAITING
             ):
-                _, size, compression, _, algorithm = content
-                digest = bytearray(raw)
-                flags = (
-                    FLAG_FILE
-                    | compression << COMPRESSION_SHIFT
-                    | algorithm << ALGORITHM_SHIFT
-                )
-                symlink = ""
-                links = hard_links.get(name, 1)
-                files += 1
-                file_size += size
-            else:
-                digest, size, flags, symlink, links = self._shape(
-                    path, name, dirent, (first, second), link_counts
-                )
-                links = hard_links.get(name, links)
-                if name in mountpoints:
-                    flags |= FLAG_MOUNTPOINT
-            row = (
-                first, second, above_first, above_second, links, digest, size, mode,
-                mtime, mtime_ns, flags, text, symlink, uid, gid,
-                self._encoded(xattrs) if xattrs else "",
-            )  # fmt: skip
-            if text.__class__ is str and symlink.__class__ is str:
-                add(row)
-            else:
-                add_of_bytes(row)
+                self.insert()
         self._counts["regular"] += files
         self._counts["file_size"] += file_size
 
-    def insert(self, connection: sqlite3.Connection) -> None:
-        """Insert all rows into the tables of a catalog, and forget them.
+    def insert(self) -> None:
+        """Insert the rows that wait for it; at the end that is the caller's to do.
 
         In the order of their keys: pages of the index fill up one after the other, and
         the compressed catalog becomes smaller by a fifth (cvmfs-format.md 3.9).
@@ -243,15 +257,17 @@ class RowWriter:
         with translated("catalog row", into=InvalidTree):
             # Compiling a statement takes longer than inserting a row.
             if whole:
-                connection.executemany(INSERT_ROWS, many)
+                self._connection.executemany(INSERT_ROWS, many)
             if rows[whole:]:
-                connection.executemany(INSERT_ROW, rows[whole:])
+                self._connection.executemany(INSERT_ROW, rows[whole:])
             if self._rows_of_bytes:
                 rows = sorted(self._rows_of_bytes, key=_FIRST_HALF_OF_KEY)
-                connection.executemany(INSERT_ROW_OF_BYTES, rows)
+                self._connection.executemany(INSERT_ROW_OF_BYTES, rows)
             if self._chunks:
-                connection.executemany(INSERT_CHUNK, sorted(self._chunks))
-        self._rows, self._rows_of_bytes, self._chunks = [], [], []
+                self._connection.executemany(INSERT_CHUNK, sorted(self._chunks))
+        for waiting in (self._rows, self._rows_of_bytes, self._chunks):
+            waiting.clear()
+        self._bytes_waiting = 0
 
     def _shape(
         self,
@@ -315,6 +331,7 @@ class RowWriter:
             text = target.decode()
         except UnicodeDecodeError:
             text = target
+        self._bytes_waiting += len(target)
         return _Shape("", len(target), FLAG_FILE | FLAG_SYMLINK, text)
 
     def _encoded(self, xattrs: Xattrs) -> bytearray | str:
@@ -324,6 +341,7 @@ class RowWriter:
         if blob is None:
             return ""
         self._counts["xattr"] += 1
+        self._bytes_waiting += len(blob)
         return bytearray(blob)
 
     def _hard_links(self, path: bytes, entries: Directory) -> Mapping[bytes, int]:

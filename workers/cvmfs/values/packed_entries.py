@@ -20,6 +20,7 @@ from workers.cvmfs.values.dirent import Chunk, Content, Dirent
 from workers.cvmfs.values.hash import DIGEST_SIZE
 
 _CONTENT = Dirent._fields.index("content")
+_TARGET, _XATTRS = map(Dirent._fields.index, ("target", "xattrs"))
 _HASH = Content._fields.index("hash")
 _CHUNKS = Content._fields.index("chunks")
 
@@ -28,7 +29,8 @@ _CHUNKS = Content._fields.index("chunks")
 _dirent = cast("Callable[[tuple[Any, ...]], Dirent]", partial(tuple.__new__, Dirent))
 _content = cast("Callable[[tuple[Any, ...]], Content]", partial(tuple.__new__, Content))
 
-_COUNT = struct.Struct("=I")
+_HEAD = struct.Struct("=IQ")  # number of entries, and what they weigh
+_WEIGHED_BYTES = 256
 
 _Column = Sequence[Any]
 
@@ -44,12 +46,38 @@ def pack(entries: Mapping[bytes, Dirent]) -> bytes:
     folded: list[Any] = list(map(_folded, columns))
     folded_contents: Any = _folded_contents(present) if present else None
     packed = marshal.dumps((_joined_names(tuple(entries)), folded, folded_contents))
-    return _COUNT.pack(len(entries)) + packed
+    head = _HEAD.pack(len(entries), _weight(columns[_TARGET], columns[_XATTRS]))
+    return head + packed
+
+
+def weight(entries: Mapping[bytes, Dirent]) -> int:
+    """Return what the entries of a directory weigh in a catalog.
+
+    Each of them one, and their targets and attributes by how long they are.
+    """
+    values = entries.values()
+    return _weight([one.target for one in values], [one.xattrs for one in values])
+
+
+def packed_weight(data: bytes) -> int:
+    """Return the weight of what ``pack`` was given, without unpacking it."""
+    found: int = _HEAD.unpack_from(data)[1] if data else 0
+    return found
+
+
+def _weight(targets: _Column, xattrs: _Column) -> int:
+    size = sum(map(len, targets))
+    size += sum(
+        len(name) + len(value)
+        for pairs in filter(None, xattrs)
+        for name, value in pairs
+    )
+    return len(targets) + size // _WEIGHED_BYTES
 
 
 def packed_count(data: bytes) -> int:
     """Return how many entries ``pack`` was given, without unpacking them."""
-    count: int = _COUNT.unpack_from(data)[0] if data else 0
+    count: int = _HEAD.unpack_from(data)[0] if data else 0
     return count
 
 
@@ -57,7 +85,7 @@ def unpack(data: bytes) -> dict[bytes, Dirent]:
     """Return the entries that ``pack`` was given, in the same order."""
     if not data:
         return {}
-    packed = memoryview(data)[_COUNT.size :]
+    packed = memoryview(data)[_HEAD.size :]
     names, folded, contents = marshal.loads(packed)  # noqa: S302 - our own bytes
     if isinstance(names, bytes):
         names = names.split(b"/")

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from workers.cvmfs.values.dirent import Dirent
-from workers.cvmfs.values.packed_entries import pack, packed_count, unpack
+from workers.cvmfs.values.packed_entries import (
+    pack,
+    packed_count,
+    packed_weight,
+    unpack,
+    weight,
+)
 
 MOST_LOOSE = 1 << 16
 """So many entries of a tree are not packed: up to here a tree costs 30 MB, and no time.
@@ -84,10 +90,16 @@ class Directories(MutableMapping[bytes, Directory]):
         self._used(1)
         return dirent
 
-    def put(self, path: bytes, name: bytes, dirent: Dirent) -> None:
-        """Put an entry into a directory, in the place of one of the same name."""
-        self._own(path)[name] = dirent
+    def put(self, path: bytes, name: bytes, dirent: Dirent) -> int:
+        """Put an entry into a directory, in the place of one of the same name.
+
+        Returns:
+            How many entries the directory has now.
+        """
+        entries = self._own(path)
+        entries[name] = dirent
         self._used(1, more=1)
+        return len(entries)
 
     def drop(self, path: bytes, name: bytes) -> None:
         """Take an entry out of a directory, if it is there."""
@@ -105,6 +117,18 @@ class Directories(MutableMapping[bytes, Directory]):
             self._loose[path] = False
             source._loose[source_path] = False  # noqa: SLF001
 
+    def holds_the_same(
+        self, path: bytes, other: "Directories", other_path: bytes
+    ) -> bool:
+        """Tell at once, unpacking nothing, that two directories have the same entries.
+
+        Those that were shared, and not changed since, are told; others may not be.
+        """
+        held, theirs = self._held.get(path), other._held.get(other_path)  # noqa: SLF001 - of our own class
+        if held is theirs:
+            return held is not None
+        return isinstance(held, bytes) and isinstance(theirs, bytes) and held == theirs
+
     def is_empty(self, path: bytes) -> bool:
         """Tell whether a directory that there is has no entries."""
         return not self._held[path]
@@ -113,6 +137,13 @@ class Directories(MutableMapping[bytes, Directory]):
         """Return how many entries each directory has."""
         return {
             path: packed_count(held) if isinstance(held, bytes) else len(held)
+            for path, held in self._held.items()
+        }
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what each directory weighs in a catalog; see ``weight``."""
+        return {
+            path: packed_weight(held) if isinstance(held, bytes) else weight(held)
             for path, held in self._held.items()
         }
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from threading import Lock
 
 from workers.images.layers.steps import always_wanted
-from workers.images.rejected import ImageRejected
+from workers.images.rejected import ImageRejected, printable
 
 # Headers, padding and PAX records of an entry in a stream: two blocks as a rule.
 _OVERHEAD_OF_FILE = 4096
 _OVERHEAD_OF_IMAGE = 1 << 24
 # Names, link targets and xattrs are what is kept in memory, each with what it costs
-# there. An image of a million files needs half of it.
-_METADATA_BYTES = 5 << 25
+# there. An image of a million files needs most of it.
+_METADATA_BYTES = 3 << 25
 _XATTR_BYTES = 128  # of an attribute, besides its name and its value
 _XATTRS = 1 << 20
 # Extents of sparse files, empty ones too, cost time.
@@ -23,6 +23,10 @@ _EXTENTS = 1 << 20
 # PAX records and long names cost time, too. The usual take a hundred bytes.
 _HEADERS_OF_FILE = 512
 _HEADERS_OF_IMAGE = 1 << 24
+
+MOST_IN_DIRECTORY = 120_000
+"""Entries of one directory, deletions too: no catalog is cut in the middle of one, and
+with more of them whoever reads or writes one takes more than 300 MB."""
 
 USUAL_FILES = 1 << 16
 """Of larger images the directories are packed while they are not used. A usual one
@@ -161,6 +165,15 @@ def _check(*amounts: int) -> None:
 
 def _refuse_negative(size: int) -> None:
     raise ImageRejected(f"a layer has a size of {size} bytes")
+
+
+def check_directory(path: bytes, entries: int) -> None:
+    """Refuse an image with a directory of too many entries."""
+    if entries > MOST_IN_DIRECTORY:
+        raise ImageRejected(
+            f"the image has more than {MOST_IN_DIRECTORY} entries in the directory "
+            f"{printable(path)}: spread them over several"
+        )
 
 
 def check_layers(layers: int, allowed: int) -> None:

@@ -7,7 +7,7 @@ Changesets"); where it is silent, what umoci and containerd do.
 import stat
 
 from workers.cvmfs import Content, Dirent, Tree
-from workers.images.layers.budget import Budget
+from workers.images.layers.budget import Budget, check_directory
 from workers.images.layers.dirents import dirent_of
 from workers.images.layers.layer_tree import LayerTree
 from workers.images.layers.names import (
@@ -156,7 +156,9 @@ class LayerBuilder:
         if hidden is None:
             self._layer.opaque.add(directory)
         else:
-            self._layer.whiteouts.setdefault(directory, set()).add(hidden)
+            names = self._layer.whiteouts.setdefault(directory, set())
+            names.add(hidden)
+            check_directory(directory, len(names))
 
     def _is_idle(self, path: bytes) -> bool:
         """Whether there is nothing in directory ``path`` that could be deleted.

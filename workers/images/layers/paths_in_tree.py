@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from workers.cvmfs import Directories, Dirent, Tree
+from workers.images.layers.budget import check_directory
 from workers.images.layers.names import LONGEST_PATH, join
 from workers.images.layers.steps import Steps
 from workers.images.rejected import ImageRejected, printable
@@ -105,10 +106,14 @@ class Paths:
         return real
 
     def put(self, directory: bytes, name: bytes, dirent: Dirent) -> None:
-        """Put an entry into a directory, in the place of one of the same name."""
+        """Put an entry into a directory, in the place of one of the same name.
+
+        Raises:
+            ImageRejected: the directory has too many.
+        """
         if self._leads:
             self._change(directory, name, is_symlink=stat.S_ISLNK(dirent.mode))
-        self._tree.directories.put(directory, name, dirent)
+        check_directory(directory, self._tree.directories.put(directory, name, dirent))
 
     def share(self, path: bytes, source: Directories, source_path: bytes) -> None:
         """Let a directory have the entries of one in another tree; see there."""

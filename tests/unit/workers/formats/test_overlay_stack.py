@@ -125,3 +125,14 @@ def test_few_of_many_differences_are_shown() -> None:
     with pytest.raises(VerificationFailed, match=r"(.*; ){3}and more$"):
         verify_stack([base], LayerStack([]).tree)
     verify_stack([], LayerStack([]).tree)
+
+
+def test_directories_that_are_held_once_are_not_unpacked_to_be_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = LayerStack(BASE)
+    stack.layers[0].tree.directories.pack()
+    forms, flat = forms_of(stack), merge(stack.layers)
+    flat.directories.pack()
+    monkeypatch.setattr("workers.formats.overlay_stack._entries", None)
+    verify_stack(forms, flat)

@@ -1,6 +1,7 @@
 """Large trees are cut into catalogs nested in one another, and nobody can tell."""
 
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from workers.cvmfs import (
     Catalog,
     ContentHash,
     Directory,
+    Dirent,
     GraftTree,
     LocalStorage,
     NestedCatalog,
@@ -39,8 +41,13 @@ from workers.cvmfs import (
     roll_back,
 )
 from workers.cvmfs.catalog.cutting import DEFAULT_CUT, CutSize, Part, cut
-from workers.cvmfs.catalog.prepare import LOST_MARKER, TreeDraft, draft_tree
-from workers.cvmfs.catalog.row_writer import LOST_LINK, LOST_XATTR
+from workers.cvmfs.catalog.prepare import (
+    LOST_MARKER,
+    TreeDraft,
+    draft_catalog,
+    draft_tree,
+)
+from workers.cvmfs.catalog.row_writer import LOST_LINK, LOST_XATTR, RowWriter
 from workers.cvmfs.catalog.tree_reader import read_tree
 from workers.cvmfs.errors import InvalidTree
 from workers.cvmfs.objects.objects import EMPTY_CONTENT
@@ -162,7 +169,7 @@ def test_no_part_is_too_large_that_could_be_smaller_nor_too_small(
     tree: Tree, most: int, least: int
 ) -> None:
     size = CutSize(whole=0, most=most, least=least)
-    parts = cut(tree.directories.sizes(), size)
+    parts = cut(tree.directories.weights(), size)
     for part in parts:
         rows = sum(len(tree.directories[path]) for path in part.directories)
         if part.top:
@@ -318,11 +325,47 @@ def test_a_directory_that_cannot_be_cut_is_written_all_the_same(
 def test_rows_that_go_to_the_database_in_batches_are_all_there(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.cvmfs.catalog.prepare._MOST_ROWS_WAITING", 3)
+    monkeypatch.setattr("workers.cvmfs.catalog.row_writer._MOST_WAITING", 3)
     tree = small_tree(repository.sink)
     graft(repository, tree)
     assert findings(tmp_path) == []
     assert repository.read().tree(PLACE) == tree
+
+
+def test_rows_go_to_the_database_when_their_targets_take_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.cvmfs.catalog.row_writer._MOST_BYTES_WAITING", 3000)
+    monkeypatch.setattr("workers.cvmfs.catalog.row_writer._LOOK_EVERY", 1)
+    waiting: list[int] = []
+    insert = RowWriter.insert
+
+    def counted(rows: RowWriter) -> None:
+        waiting.append(len(rows._rows))
+        insert(rows)
+
+    monkeypatch.setattr(RowWriter, "insert", counted)
+    link = Dirent(stat.S_IFLNK | 0o777, target=b"t" * 1000)
+    tree = Tree(directory(), {b"": {b"%d" % number: link for number in range(7)}})
+    draft_catalog(b"", tree)
+    assert waiting == [3, 3, 1]
+
+
+def test_long_targets_and_attributes_cut_a_tree_as_many_entries_do() -> None:
+    long = Dirent(stat.S_IFLNK | 0o777, target=b"t" * 4000)
+    many = file(EMPTY_CONTENT)._replace(xattrs=((b"user.a", b"v" * 4000),))
+    tree = Tree(
+        directory(),
+        {
+            b"": {b"a": directory()},
+            b"a": {b"1": long, b"2": many, b"3": directory()},
+            b"a/3": {},
+        },
+    )
+    weights = {b"": 1, b"a": 3 + 8006 // 256, b"a/3": 0}
+    assert tree.directories.weights() == weights
+    tree.directories.pack()
+    assert tree.directories.weights() == weights
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.support.images.layer_trees import layer_of
 from tests.support.repositories.memory_sink import MemorySink
 from workers.images.layers.budget import Budget
 from workers.images.layers.content import ContentPool
+from workers.images.layers.merge import merge
 from workers.images.layers.read import read_layer
 from workers.images.rejected import ImageRejected
 from workers.images.tar.fields import DamagedTar
@@ -56,6 +57,26 @@ def test_names_that_would_fill_the_memory_are_refused(
     exhausted(match, 9, 9, tars.tar(tars.gnu_name(deep, tars.file(b"x"))))
     value = {b"user.%d" % n: b"v" * 60_000 for n in range(2)}
     exhausted(match, 9, 9, tars.tar(tars.xattrs(value, tars.file(b"x"))))
+
+
+@pytest.mark.parametrize("entry", [tars.file, tars.whiteout])
+def test_a_directory_of_too_many_entries_is_refused(
+    monkeypatch: pytest.MonkeyPatch, entry: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr("workers.images.layers.budget.MOST_IN_DIRECTORY", 3)
+    entries = [entry(b"d/%d" % number) for number in range(4)]
+    layer_of(tars.tar(*entries[:3], *entries[:3], tars.file(b"e/4")))
+    exhausted("more than 3 entries in the directory 'd'", 9, 9, tars.tar(*entries))
+
+
+def test_layers_may_not_fill_a_directory_together_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.images.layers.budget.MOST_IN_DIRECTORY", 3)
+    first = layer_of(tars.tar(tars.file(b"d/1"), tars.file(b"d/2")))
+    second = layer_of(tars.tar(tars.file(b"d/3"), tars.file(b"d/4")))
+    with pytest.raises(ImageRejected, match="more than 3 entries in the directory"):
+        merge([first, second])
 
 
 def test_nothing_refills_a_budget() -> None:
