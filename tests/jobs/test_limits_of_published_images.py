@@ -6,6 +6,7 @@ One rule lets an image in; another name of it, under a stricter rule, is refused
 import pytest
 
 from tests.support.harness.jobs import JobRunner
+from tests.support.images import tars
 from tests.support.images.oci import tar_of
 from workers.ledger import Outcome
 
@@ -61,3 +62,23 @@ def test_what_is_held_and_within_the_limits_is_published(
         repository, _, tag = name.partition(":")
         runner.registry.push_image(repository, tag, LAYERS)
         runner.publish(name)
+
+
+def test_names_of_held_layers_count_as_much_as_those_of_new_ones(
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each layer alone is within the limit, and is published; together they are not."""
+    monkeypatch.setattr("workers.images.layers.budget._METADATA_BYTES", 5000)
+    rules(runner, "[layers]", "{}")
+    layers = [
+        tars.tar(tars.gnu_link(letter * 3000, tars.symlink(letter, b"")))
+        for letter in (b"a", b"b")
+    ]
+    for number, layer in enumerate(layers):
+        runner.registry.push_image(f"atlas/{number}", "1", [layer])
+        runner.publish(f"atlas/{number}:1")
+    runner.registry.push_image("atlas/both", "1", layers)
+    runner.want("atlas/both:1")
+    run = runner.run("atlas/both:1")
+    assert run.outcome is Outcome.FAILED
+    assert "names and attributes take more than 5000 bytes" in (run.reason or "")

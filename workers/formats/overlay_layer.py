@@ -129,6 +129,7 @@ def read_overlay_form(tree: Tree, read: Callable[[Dirent], bytes]) -> OverlayFor
         diff_id=str(record["diff_id"]),
         size=int(record["size"]),
         entries=int(record["entries"]),
+        metadata=int(record["metadata"]),
     )
     undo = _Undoing(layer, set(_paths(record, "made")), _names(record.get("devices")))
     directories, changed = layer.tree.directories, Directories()
@@ -295,6 +296,7 @@ def _record(layer: LayerTree) -> dict[str, object]:
         "diff_id": layer.diff_id,
         "size": layer.size,
         "entries": layer.entries,
+        "metadata": layer.metadata,
         "implied": sorted(map(_text, layer.implied)),
         "made": [_text(path) for path in _made(layer)],
         "opaque": sorted(map(_text, layer.opaque)),

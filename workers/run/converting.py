@@ -198,7 +198,7 @@ class _LayerReader:
         found = self.shelf.get(layer.digest)
         if found is not None and found[0].diff_id == image.config.diff_ids[number]:
             known, _ = found
-            self.budget.spend_layer(known.size, known.entries)
+            self.budget.spend_layer(known.size, known.entries, known.metadata)
             self._pack(known)
             self.meter.add(layers=1, size=layer.size)
             return found

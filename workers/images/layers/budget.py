@@ -5,7 +5,10 @@ counted as it comes, over all layers together, and reading stops at once.
 """
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
 from threading import Lock
+from typing import Self
 
 from workers.images.layers.steps import always_wanted
 from workers.images.rejected import ImageRejected, printable
@@ -33,6 +36,19 @@ USUAL_FILES = 1 << 16
 stays as it is, in 30 MB, and saves the time of packing."""
 
 
+@dataclass(slots=True)
+class _Left:
+    """What is left of the limits of one image."""
+
+    size: int
+    files: int
+    metadata: int
+    xattrs: int
+    extents: int
+    headers: int
+    stream: int
+
+
 class Budget:
     """What is left of the limits of one image; safe to use from many threads.
 
@@ -43,6 +59,9 @@ class Budget:
         files: members of all layers.
         still_wanted: asked again and again while the layers are being read, from any
             of the threads; what it raises ends the reading.
+
+    Attributes:
+        metadata: bytes of names and attributes that were taken by this.
     """
 
     def __init__(
@@ -53,31 +72,45 @@ class Budget:
     ) -> None:
         self.still_wanted = still_wanted
         self._limits = (size_bytes, files)
-        self._size = size_bytes
-        self._files = files
-        self._metadata = _METADATA_BYTES
-        self._xattrs = _XATTRS
-        self._extents = _EXTENTS
-        self._headers = files * _HEADERS_OF_FILE + _HEADERS_OF_IMAGE
-        self._stream = size_bytes + files * _OVERHEAD_OF_FILE + _OVERHEAD_OF_IMAGE
+        self._left = _Left(
+            size_bytes,
+            files,
+            _METADATA_BYTES,
+            _XATTRS,
+            _EXTENTS,
+            headers=files * _HEADERS_OF_FILE + _HEADERS_OF_IMAGE,
+            stream=size_bytes + files * _OVERHEAD_OF_FILE + _OVERHEAD_OF_IMAGE,
+        )
         self._lock = Lock()
+        self.metadata = 0
+
+    def of_layer(self) -> Self:
+        """Return the same budget, which counts what one layer takes of it."""
+        own = copy(self)
+        own.metadata = 0
+        return own
 
     def spend_file(self, size: int, metadata: int) -> None:
         """Take one member: bytes of its content, and bytes of its names."""
         if size < 0 or metadata < 0:
             _refuse_negative(min(size, metadata))
         with self._lock:
-            self._files -= 1
-            self._size -= size
-            self._metadata -= metadata
-            if self._files >= 0 and self._size >= 0 and self._metadata >= 0:
+            self._left.files -= 1
+            self._left.size -= size
+            self._left.metadata -= metadata
+            self.metadata += metadata
+            if (
+                self._left.files >= 0
+                and self._left.size >= 0
+                and self._left.metadata >= 0
+            ):
                 return
         size_limit, files_limit = self._limits
-        if self._files < 0:
+        if self._left.files < 0:
             raise ImageRejected(
                 f"the image has more than {files_limit} files, all that its rule allows"
             )
-        if self._size < 0:
+        if self._left.size < 0:
             raise ImageRejected(
                 f"the image is larger than {size_limit} bytes, all that its rule allows"
             )
@@ -87,23 +120,30 @@ class Budget:
     def is_large(self) -> bool:
         """Whether the layers so far have more than a usual image has."""
         return (
-            self._limits[1] - self._files > USUAL_FILES
-            or _XATTRS - self._xattrs > USUAL_FILES
+            self._limits[1] - self._left.files > USUAL_FILES
+            or _XATTRS - self._left.xattrs > USUAL_FILES
         )
 
-    def spend_layer(self, size: int, files: int) -> None:
-        """Take a whole layer that was read before: bytes of content, and members."""
-        _check(size, files)
+    def spend_layer(self, size: int, files: int, metadata: int = 0) -> None:
+        """Take a whole layer that was read before.
+
+        Args:
+            size: bytes of content.
+            files: members.
+            metadata: as was counted of it, if it is to be held in memory.
+        """
+        _check(size, files, metadata)
         with self._lock:
-            self._files -= files - 1
-        self.spend_file(size, 0)
+            self._left.files -= files - 1
+        self.spend_file(size, metadata)
 
     def spend_metadata(self, size: int) -> None:
         """Take bytes of names that no member has."""
         _check(size)
         with self._lock:
-            self._metadata -= size
-            if self._metadata >= 0:
+            self._left.metadata -= size
+            self.metadata += size
+            if self._left.metadata >= 0:
                 return
         self._reject_metadata()
 
@@ -111,8 +151,8 @@ class Budget:
         """Take attributes of one member, and bytes of their names and values."""
         _check(count, size)
         with self._lock:
-            self._xattrs -= count
-        if self._xattrs < 0:
+            self._left.xattrs -= count
+        if self._left.xattrs < 0:
             raise ImageRejected(
                 f"the image's files have more than {_XATTRS} extended attributes"
             )
@@ -122,8 +162,8 @@ class Budget:
         """Take extents of a sparse file, those that are empty included."""
         _check(count)
         with self._lock:
-            self._extents -= count
-        if self._extents < 0:
+            self._left.extents -= count
+        if self._left.extents < 0:
             raise ImageRejected(
                 f"the image's sparse files have more than {_EXTENTS} extents"
             )
@@ -133,8 +173,8 @@ class Budget:
         if size < 0:
             _refuse_negative(size)
         with self._lock:
-            self._headers -= size
-        if self._headers < 0:
+            self._left.headers -= size
+        if self._left.headers < 0:
             raise ImageRejected(
                 "the image's PAX records and long names take more than "
                 f"{_HEADERS_OF_FILE} bytes for each file that its rule allows"
@@ -145,8 +185,8 @@ class Budget:
         _check(size)
         self.still_wanted()
         with self._lock:
-            self._stream -= size
-            if self._stream >= 0:
+            self._left.stream -= size
+            if self._left.stream >= 0:
                 return
         raise ImageRejected(
             f"the image's layers unpack to far more than {self._limits[0]} bytes"

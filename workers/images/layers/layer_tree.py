@@ -23,6 +23,7 @@ class LayerTree:
         diff_id: digest of the uncompressed tar.
         size: bytes of all regular files, holes included.
         entries: number of members.
+        metadata: bytes that its names and attributes took of a budget.
     """
 
     tree: Tree
@@ -33,3 +34,4 @@ class LayerTree:
     diff_id: str = ""
     size: int = 0
     entries: int = 0
+    metadata: int = 0

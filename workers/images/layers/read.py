@@ -51,6 +51,7 @@ def read_layer(
         ImageRejected: no file system could take it, or a limit is exceeded.
         DamagedTar, DamagedLayer, CutShort: nothing can read this layer.
     """
+    budget = budget.of_layer()
     builder = LayerBuilder(budget, steps or Steps(budget.still_wanted))
     with LayerStream(blob, budget.spend_stream) as stream:
         size, entries = _read(stream, pool, budget, builder)
@@ -58,6 +59,7 @@ def read_layer(
         layer.diff_id = stream.diff_id
     layer.size = size
     layer.entries = entries
+    layer.metadata = budget.metadata
     return layer
 
 

@@ -79,6 +79,14 @@ def test_layers_may_not_fill_a_directory_together_either(
         merge([first, second])
 
 
+def test_a_layer_says_what_its_names_and_attributes_took() -> None:
+    budget = Budget(99, 9)
+    entries = [tars.symlink(b"abc", b"target"), tars.file(b"d/e")]
+    first = layer_of(tars.tar(*entries), budget=budget)
+    second = layer_of(tars.tar(*entries), budget=budget)
+    assert first.metadata == second.metadata == len(b"abctargeted") + 256
+
+
 def test_nothing_refills_a_budget() -> None:
     budget = Budget(5, 9)
     attempts: list[Callable[[], None]] = [
@@ -86,6 +94,7 @@ def test_nothing_refills_a_budget() -> None:
         lambda: budget.spend_file(0, -1),
         lambda: budget.spend_layer(-1, 1),
         lambda: budget.spend_layer(0, -1),
+        lambda: budget.spend_layer(0, 1, -1),
         lambda: budget.spend_metadata(-1),
         lambda: budget.spend_xattrs(-1, 0),
         lambda: budget.spend_xattrs(0, -1),
