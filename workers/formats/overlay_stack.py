@@ -3,7 +3,8 @@
 The flat tree of an image is verified against its layers (``images/layers/verify.py``).
 This is the same for the layers in overlay form: what an overlay of exactly those that
 are published shows must be what the flat tree has. It shares no code with those who
-made either of them, and takes the rules from the kernel.
+made the layers' forms, and takes the rules from the kernel. Only where a layer goes
+through what is no directory the layers are merged anew, as if it named that.
 
 Documented differences, which docker has as well where it unpacks layers:
 
