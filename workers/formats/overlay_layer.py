@@ -121,17 +121,21 @@ def read_overlay_form(tree: Tree, read: Callable[[Dirent], bytes]) -> OverlayFor
         raise NotOurLayer("a published layer has no record of ours")
     record = _parse(read(dirent))
     root = tree.directories[b""][LAYERFS]
-    layer = LayerTree(
-        Tree(root),
-        implied=set(_paths(record, "implied")),
-        opaque=set(_paths(record, "opaque")),
-        whiteouts=_names(record["whiteouts"]),
-        diff_id=str(record["diff_id"]),
-        size=int(record["size"]),
-        entries=int(record["entries"]),
-        metadata=int(record["metadata"]),
-    )
-    undo = _Undoing(layer, set(_paths(record, "made")), _names(record.get("devices")))
+    try:
+        layer = LayerTree(
+            Tree(root),
+            implied=set(_paths(record, "implied")),
+            opaque=set(_paths(record, "opaque")),
+            whiteouts=_names(record["whiteouts"]),
+            diff_id=str(record["diff_id"]),
+            size=int(record["size"]),
+            entries=int(record["entries"]),
+            metadata=int(record["metadata"]),
+        )
+        made, devices = _paths(record, "made"), _names(record.get("devices"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotOurLayer(f"a published layer's record is broken: {error}") from error
+    undo = _Undoing(layer, set(made), devices)
     directories, changed = layer.tree.directories, Directories()
     for path in tree.directories:
         inside = _inside(path)

@@ -122,7 +122,10 @@ def test_a_layer_of_another_tool_is_not_read() -> None:
         read_overlay_form(without, lambda _: b"")
 
 
-@pytest.mark.parametrize("text", [b"no json", b"[]", b'{"version": 99}'])
+@pytest.mark.parametrize(
+    "text",
+    [b"no json", b"[]", b'{"version": 99}', b'{"version": 2, "implied": []}'],
+)
 def test_a_record_that_we_do_not_understand_is_not_read(text: bytes) -> None:
     sink = MemorySink()
     tree, _ = published(layer(*BASE, sink=sink), sink)
