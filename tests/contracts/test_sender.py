@@ -18,7 +18,9 @@ from tests.support.harness.notifications import (
     source,
 )
 from webhook.senders import SENDERS, IncomingRequest
-from webhook.senders.notification import UnreadableNotification
+from webhook.senders.notification import UnreadableNotification, largest_bytes
+from webhook.senders.sender import Reaction
+from workers.config import Limits
 from workers.config.source_kinds import SOURCE_KINDS
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -230,6 +232,57 @@ def test_parsing_needs_nothing_but_the_document(
     monkeypatch.setattr("time.time", stop)
     monkeypatch.setattr("builtins.open", stop)
     assert [list(sender.parse(document, one)) for document in golden(kind)] == first
+
+
+# As 5.4 of the design has them: what an authenticated sender may be answered.
+KEPT = (200, 202)
+HOPELESS = (400, 413, 415)
+TRY_AGAIN = 503
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_no_event_stops_those_behind_it_and_none_is_lost_for_a_trouble_of_ours(
+    kind: str,
+) -> None:
+    habits = SENDERS[kind].HABITS
+    assert all(habits.reaction(status) is Reaction.DONE for status in KEPT)
+    for status in HOPELESS:
+        told = habits.status_of_refusal(status)
+        assert habits.reaction(told) is not Reaction.AGAIN
+        # Who goes on anyway is told what is wrong.
+        assert told in ({status} if habits.repeats == 0 else {200})
+    if habits.repeats != 0:
+        assert habits.reaction(TRY_AGAIN) is Reaction.AGAIN
+
+
+@pytest.mark.parametrize("kind", SENDERS)
+def test_what_repeats_in_order_is_read_however_large_strangers_make_it(
+    kind: str,
+) -> None:
+    sender = SENDERS[kind]
+    bound = Limits().body_bytes
+    if not sender.HABITS.is_in_order:
+        assert largest_bytes(sender, Limits()) == bound
+        return
+    # Headers of 1 MiB and a manifest of 4 MiB, each byte of them written as six.
+    assert largest_bytes(sender, Limits()) >= 30 * 1024 * 1024
+    for document in golden(kind):
+        for one in document["events"]:
+            one["request"] = {"useragent": "<" * bound}
+            one["target"]["references"] = [{"annotations": {"<" * bound: "tag"}}]
+        assert read(kind, document) == read(kind, golden_like(document))
+
+
+def golden_like(document: Any) -> Any:
+    """Return the document without what was added."""
+    events = [
+        {key: value for key, value in one.items() if key != "request"}
+        for one in document["events"]
+    ]
+    for one in events:
+        target = one["target"]
+        one["target"] = {k: v for k, v in target.items() if k != "references"}
+    return document | {"events": events}
 
 
 @pytest.mark.parametrize("kind", SENDERS)

@@ -230,14 +230,15 @@ class Intake:
     ) -> str:
         """Record a notification that nothing can be made of; return its delivery's id.
 
-        It is refused whether or not this succeeds, so this does not raise.
+        Raises:
+            NotKept: it is not on record.
         """
         delivery = Delivery(new_delivery_id(), source, self._clock(), sender)
         wanted = Wanted(None, Verdict.REFUSED, reason, action="unreadable")
         try:
             self._ledger.accept(delivery, [wanted])
         except LedgerUnavailable as exc:
-            logger.warning("delivery=%s not recorded: %s", delivery.id, exc)
+            raise NotKept(str(exc)) from exc
         return delivery.id
 
     def _keep(

@@ -2,9 +2,12 @@
 
 It tells of a push before it moves the tag, so the digest of the event is what to look
 for. It repeats an event until it gets a 2xx, and holds back all later ones meanwhile.
+
+Read first: notifications/sinks.go and http.go of distribution/distribution.
 """
 
-from webhook.senders.envelope import EnvelopeSender
+from webhook.senders.envelope import LARGEST_BYTES, EnvelopeSender
+from webhook.senders.sender import SenderHabits
 from workers.config import SourceConfig
 
 
@@ -24,4 +27,12 @@ def _setup(url: str, source: SourceConfig) -> list[str]:
     ]
 
 
-SENDER = EnvelopeSender("distribution.schema.json", _setup)
+# What is 2xx or 3xx is accepted; its retrying sink never drops an event, and writes one
+# after the other.
+_HABITS = SenderHabits(
+    repeats=None,
+    is_in_order=True,
+    done=range(200, 400),
+    largest_bytes=LARGEST_BYTES,
+)
+SENDER = EnvelopeSender("distribution.schema.json", _setup, _HABITS)

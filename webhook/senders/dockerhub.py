@@ -15,11 +15,13 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from webhook.senders.event import PushEvent, seconds
-from webhook.senders.sender import JSON, IncomingRequest, is_one_of
+from webhook.senders.sender import JSON, IncomingRequest, SenderHabits, is_one_of
 from workers.config import SourceConfig
 from workers.documents.schema_check import validator
 
 CONTENT_TYPES = frozenset({JSON})
+# Nothing is said of a second try; the page of the webhook shows the answer.
+HABITS = SenderHabits(repeats=0, is_in_order=False)
 
 
 def schema() -> Draft202012Validator:

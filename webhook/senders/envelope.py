@@ -12,7 +12,12 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from webhook.senders.event import PushEvent, timestamp
-from webhook.senders.sender import JSON, IncomingRequest, authorized_by_header
+from webhook.senders.sender import (
+    JSON,
+    IncomingRequest,
+    SenderHabits,
+    authorized_by_header,
+)
 from workers.config import SourceConfig
 from workers.documents.schema_check import load_schema, schema_problems, validator
 
@@ -21,6 +26,11 @@ _PACKAGE = "webhook.senders"
 EVENTS_V1 = "application/vnd.docker.distribution.events.v1+json"
 EVENTS_V2 = "application/vnd.docker.distribution.events.v2+json"
 CONTENT_TYPES = frozenset({EVENTS_V1, EVENTS_V2, JSON})
+# An event repeats what the client called itself, up to 1 MiB (net/http,
+# DefaultMaxHeaderBytes), and with `includereferences` the annotations of a manifest, up
+# to 4 MiB (registry/handlers/manifests.go, maxManifestBodySize). Go's encoder writes
+# each `<` as six bytes.
+LARGEST_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +41,17 @@ class EnvelopeSender:
         schema_name: of its JSON Schema in this folder, which has its events in
             ``$defs.event``.
         instructions: see ``Sender.setup``.
+        habits: see ``Sender``.
     """
 
     schema_name: str
     instructions: Callable[[str, SourceConfig], list[str]]
+    habits: SenderHabits
+
+    @property
+    def HABITS(self) -> SenderHabits:  # noqa: N802 - see ``Sender``
+        """How the registry sends."""
+        return self.habits
 
     @property
     def CONTENT_TYPES(self) -> frozenset[str]:  # noqa: N802 - see ``Sender``

@@ -8,7 +8,8 @@ administrator does, in ``gitlab.rb``.
 Read first: docs/spec/gitlab/notifications.md of GitLab's container-registry.
 """
 
-from webhook.senders.envelope import EnvelopeSender
+from webhook.senders.envelope import LARGEST_BYTES, EnvelopeSender
+from webhook.senders.sender import SenderHabits
 from workers.config import SourceConfig
 
 
@@ -23,4 +24,12 @@ def _setup(url: str, source: SourceConfig) -> list[str]:
     ]
 
 
-SENDER = EnvelopeSender("gitlab.schema.json", _setup)
+# `maxretries` in the fork's docs/configuration.md; then it is dropped. An event waits
+# for the one before it, and is dropped where 3000 wait.
+_HABITS = SenderHabits(
+    repeats=10,
+    is_in_order=True,
+    done=range(200, 400),
+    largest_bytes=LARGEST_BYTES,
+)
+SENDER = EnvelopeSender("gitlab.schema.json", _setup, _HABITS)

@@ -5,6 +5,7 @@ Each step has its bound, and whatever the bytes are, the outcome is events or
 otherwise are refused rather than guessed at.
 """
 
+import codecs
 import json
 import re
 from itertools import islice
@@ -12,10 +13,18 @@ from typing import Any, NoReturn
 
 from webhook.senders.event import PushEvent
 from webhook.senders.sender import Sender
+from webhook.senders.wanted_fields import (
+    TooDeep,
+    TooMuchWanted,
+    property_names,
+    wanted_fields,
+)
 from workers.config import Limits, SourceConfig
 from workers.documents.schema_check import schema_problems
 from workers.errors import PermanentError
 
+# Up to this size looking for what can be left out takes longer than reading it.
+_SMALL_BYTES = 65_536
 # A text, or a bracket outside of one. A text that never ends takes the rest: giving it
 # up and starting again at each of its quotes would take the square of its length.
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -33,6 +42,13 @@ class UnreadableNotification(PermanentError):
         self.status = status
 
 
+class TooLargeNotification(UnreadableNotification):
+    """A notification of which more would be kept than may be, or none was read."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "the notification is too large")
+
+
 class _NotStrict(ValueError):
     """JSON that the library would read and we do not."""
 
@@ -45,8 +61,11 @@ def read_notification(
     Raises:
         UnreadableNotification: with one line for the sender's administrator.
     """
-    document = parse_json(body, limits.json_depth)
     schema = sender.schema()
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if len(body) > _SMALL_BYTES:
+        body = _without_unread(body, property_names(schema.schema), limits)
+    document = parse_json(body, limits.json_depth)
     if not schema.is_valid(document):
         where, text = schema_problems(schema, document)[0]
         key = ".".join(str(part) for part in where) or "document"
@@ -87,6 +106,27 @@ def parse_json(body: bytes, deepest: int) -> object:
     return document
 
 
+def largest_bytes(sender: Sender, limits: Limits) -> int:
+    """Return the size up to which a notification of a kind is taken from the wire."""
+    return max(limits.body_bytes, sender.HABITS.largest_bytes)
+
+
+def _without_unread(body: bytes, wanted: frozenset[str], limits: Limits) -> bytes:
+    try:
+        return wanted_fields(
+            body, wanted, deepest=limits.json_depth, most_bytes=limits.body_bytes
+        )
+    except TooMuchWanted as exc:
+        raise TooLargeNotification from exc
+    except TooDeep as exc:
+        raise _nested_deeper(limits.json_depth) from exc
+
+
+def _nested_deeper(deepest: int) -> UnreadableNotification:
+    reason = f"the body is nested deeper than {deepest} levels"
+    return UnreadableNotification(400, reason)
+
+
 def _check_depth(text: str, deepest: int) -> None:
     """Refuse deep nesting before the parser, which recurses, sees it."""
     if text.count("[") + text.count("{") <= deepest:
@@ -97,8 +137,7 @@ def _check_depth(text: str, deepest: int) -> None:
         if char in "[{":
             depth += 1
             if depth > deepest:
-                reason = f"the body is nested deeper than {deepest} levels"
-                raise UnreadableNotification(400, reason)
+                raise _nested_deeper(deepest)
         elif char != '"':
             depth -= 1
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from jsonschema import Draft202012Validator
@@ -33,8 +34,55 @@ class IncomingRequest:
     body: bytes = b""
 
 
+class Reaction(Enum):
+    """What a sender does once it has an answer."""
+
+    DONE = "goes on, and takes it for success"
+    LOST = "goes on, and tells its users at most"
+    AGAIN = "sends the same again"
+
+
+@dataclass(frozen=True, slots=True)
+class SenderHabits:
+    """How a kind of sender sends, and what it does with our answers.
+
+    Attributes:
+        repeats: how often it sends again what is not done; None: until it is done.
+        is_in_order: whether everything later waits while it repeats.
+        done: statuses that it takes for success.
+        largest_bytes: of a notification that it can produce, where strangers can make
+            it large; 0: only the configuration's bound counts.
+    """
+
+    repeats: int | None
+    is_in_order: bool
+    done: range = range(200, 300)
+    largest_bytes: int = 0
+
+    def reaction(self, status: int) -> Reaction:
+        """Return what it does with an answer of this status."""
+        if status in self.done:
+            return Reaction.DONE
+        return Reaction.LOST if self.repeats == 0 else Reaction.AGAIN
+
+    def status_of_refusal(self, status: int) -> int:
+        """Return with which status to refuse what is no better when sent again.
+
+        Whoever would send it again is told that we are done with it, for nothing of
+        that helps, and what comes after it would wait.
+
+        Args:
+            status: that says what is wrong.
+        """
+        return 200 if self.reaction(status) is Reaction.AGAIN else status
+
+
 class Sender(Protocol):
     """One kind of source."""
+
+    @property
+    def HABITS(self) -> SenderHabits:  # noqa: N802 - a module's constant
+        """How it sends, by its source or its documentation."""
 
     @property
     def CONTENT_TYPES(self) -> frozenset[str]:  # noqa: N802 - a module's constant

@@ -2,7 +2,8 @@
 
 In this order: who it is, the body's bound, the content type, JSON, schema, events,
 policy, ledger. Until a sender has proved itself nothing of the body is read, and
-whatever is wrong has one and the same answer.
+whatever is wrong has one and the same answer. Afterwards whatever is wrong is on
+record, and refused so that the sender goes on to its next event.
 
 One line is logged for each request, and it is the only log of them: the path may hold a
 secret, so gunicorn's own access log stays off, and no line of ours has the path, nor
@@ -13,15 +14,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Blueprint, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from webhook.intake.intake import DeliveryAnswer, Intake, NotKept
+from webhook.intake.intake import DeliveryAnswer, ImageAnswer, Intake, NotKept
 from webhook.senders import SENDERS, IncomingRequest, Sender
-from webhook.senders.notification import UnreadableNotification, read_notification
+from webhook.senders.event import PushEvent
+from webhook.senders.notification import (
+    TooLargeNotification,
+    UnreadableNotification,
+    largest_bytes,
+    read_notification,
+)
+from webhook.senders.sender import Reaction
 from webhook.wire import RequestHead
 from workers.config import Limits, SourceConfig
+from workers.ledger import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +70,57 @@ class _Hooks:
         knock = _knock(self.sources, rest, headers)
         if knock.sender is None or knock.source is None:
             return _Outcome(_not_found(), knock.why_not, knock.name)
-        body = _body(request, self.limits.body_bytes)
-        if body is None:
-            error = _error(413, "the notification is too large")
-            return _Outcome(error, "too large", knock.name)
-        return self._accept(request, body, knock.sender, knock.source)
-
-    def _accept(
-        self, request: Request, body: bytes, sender: Sender, source: SourceConfig
-    ) -> _Outcome:
         try:
-            _check_type(request, sender)
-            events = read_notification(body, sender, source, self.limits)
+            events = self._events(request, knock.sender, knock.source)
         except UnreadableNotification as exc:
-            reason = str(exc)
+            return self._refuse(request, exc, knock.sender, knock.source)
+        return self._accept(request, events, knock.source)
+
+    def _events(
+        self, request: Request, sender: Sender, source: SourceConfig
+    ) -> list[PushEvent]:
+        body = _body(request, largest_bytes(sender, self.limits))
+        _check_type(request, sender)
+        try:
+            return read_notification(body, sender, source, self.limits)
+        except (UnreadableNotification, MemoryError):
+            raise
+        except Exception as exc:
+            # Reading is pure, so the same bytes would fail again, and for ever.
+            logger.exception("notification not read")
+            reason = "it cannot be read for a fault of ours, which the log has"
+            raise UnreadableNotification(400, reason) from exc
+
+    def _refuse(
+        self,
+        request: Request,
+        problem: UnreadableNotification,
+        sender: Sender,
+        source: SourceConfig,
+    ) -> _Outcome:
+        """Record and refuse what is no better when it is sent again."""
+        reason = str(problem)
+        status = sender.HABITS.status_of_refusal(problem.status)
+        try:
             delivery = self.intake.note_unreadable(
                 source.name, reason, sender=request.remote_addr
             )
-            response = _error(exc.status, reason, delivery=delivery)
-            return _Outcome(response, "unreadable", source.name, delivery, reason)
+        except NotKept as exc:
+            if sender.HABITS.reaction(503) is Reaction.AGAIN:
+                return _Outcome(_later(), "not kept", source.name, reason=str(exc))
+            logger.warning("source=%s not recorded: %s", source.name, exc)
+            response = _error(problem.status, reason)
+            return _Outcome(response, "unreadable", source.name, reason=reason)
+        response = (
+            _answered(_refused(delivery, reason))
+            if status == HTTPStatus.OK
+            else _error(status, reason, delivery=delivery)
+        )
+        return _Outcome(response, "unreadable", source.name, delivery, reason)
+
+    def _accept(
+        self, request: Request, events: list[PushEvent], source: SourceConfig
+    ) -> _Outcome:
         try:
             answer = self.intake.receive(
                 source.name, events, sender=request.remote_addr
@@ -109,8 +151,11 @@ class _SenderIdentity:
 def _knock(
     sources: Mapping[str, SourceConfig], rest: str, headers: Mapping[str, str]
 ) -> _SenderIdentity:
-    """Tell who knocks at ``/hooks/<rest>``; each means is in the path or a header."""
-    name, slash, secret = rest.partition("/")
+    """Tell who knocks at ``/hooks/<rest>``; each means is in the path or a header.
+
+    Slashes that people put around a name when they write URLs say nothing.
+    """
+    name, slash, secret = rest.strip("/").partition("/")
     source = sources.get(name)
     if source is None:
         return _SenderIdentity("-", why_not="unknown source")
@@ -134,8 +179,8 @@ def body_bytes(
     if not head.path.startswith(_PREFIX):
         return None
     rest = head.path.removeprefix(_PREFIX)
-    is_known = _knock(sources, rest, head.headers).sender is not None
-    return limits.body_bytes if is_known else 0
+    sender = _knock(sources, rest, head.headers).sender
+    return 0 if sender is None else largest_bytes(sender, limits)
 
 
 def blueprint(
@@ -186,16 +231,18 @@ def _logged(answer: Callable[[], _Outcome]) -> Response:
     return _sealed(done.response)
 
 
-def _body(request: Request, largest: int) -> bytes | None:
-    """Return the body, of which no more than needed is read; None: it is too large."""
+def _body(request: Request, largest: int) -> bytes:
+    """Return the body, of which no more than needed is read."""
     # A chunked body is cut at this length without a word, so one byte more is asked
     # for than is taken: whatever reaches it was too large.
     request.max_content_length = largest + 1
     try:
         body = request.get_data(cache=False, parse_form_data=False)
-    except RequestEntityTooLarge:
-        return None
-    return body if len(body) <= largest else None
+    except RequestEntityTooLarge as exc:
+        raise TooLargeNotification from exc
+    if len(body) > largest:
+        raise TooLargeNotification
+    return body
 
 
 def _check_type(request: Request, sender: Sender) -> None:
@@ -205,6 +252,10 @@ def _check_type(request: Request, sender: Sender) -> None:
     if request.mimetype not in sender.CONTENT_TYPES:
         types = ", ".join(sorted(sender.CONTENT_TYPES))
         raise UnreadableNotification(415, f"the content type must be one of {types}")
+
+
+def _refused(delivery: str, reason: str) -> DeliveryAnswer:
+    return DeliveryAnswer(delivery, (ImageAnswer(None, Verdict.REFUSED, reason),))
 
 
 def _answered(answer: DeliveryAnswer) -> Response:

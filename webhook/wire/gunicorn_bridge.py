@@ -30,6 +30,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.ExpectationFailed, 417),
 )
 _RETRY_SECONDS = 5
+# More than any application takes.
+_UNBOUNDED = str(2**62)
 
 
 _create: Any = wsgi.create
@@ -135,6 +137,9 @@ class WsgiRunner:
         if is_whole:
             # What is wrong with it is said here, and not by whoever reads it.
             environ["wsgi.input"] = BytesIO(request.body.read())
+        elif environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
+            # Too large to be waited for, as if that had been announced.
+            environ["CONTENT_LENGTH"] = _UNBOUNDED
         if not may_stay:
             response.force_close()
         parts = self._application(environ, response.start_response)

@@ -172,7 +172,8 @@ class RequestBuffer:
 
         ``feed`` again to have a look at what follows.
         """
-        request = bytes(self._bytes[: self._end])
+        with memoryview(self._bytes) as view, view[: self._end] as first:
+            request = bytes(first)
         del self._bytes[: len(request)]
         self._seen, self._end, self.head = 0, None, None
         return request

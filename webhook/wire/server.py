@@ -197,14 +197,19 @@ class HttpServer:
         is_new = request.head is None
         try:
             request.feed(data)
-            head = request.head
-            if head is None:
-                self._listen(connection)
-                return
-            largest = self._policy.body_bytes(head)
-            is_whole = request.is_whole(largest)
         except TooLarge as exc:
             self._refuse(connection, exc.status, "the request is too large")
+            return
+        head = request.head
+        if head is None:
+            self._listen(connection)
+            return
+        largest = self._policy.body_bytes(head)
+        try:
+            is_whole = request.is_whole(largest)
+        except TooLarge:
+            # What is to be said of it the application knows.
+            self._hand_on(connection, head, is_whole=False)
             return
         except BadChunks:
             self._refuse(connection, 400, "the request is not readable")
@@ -213,18 +218,16 @@ class HttpServer:
         if is_whole or not is_welcome:
             self._hand_on(connection, head, is_whole=is_whole)
             return
-        if is_new:
-            self._wait_for_body(connection, head, largest)
+        # Of chunks nobody knows how many are to come.
+        size = len(request) if head.length is None else head.length
+        if size > _SMALL_BYTES and not self._promise(connection, size):
+            self._refuse(connection, 503, "too much at once; try again later")
+        elif is_new:
+            self._wait_for_body(connection, head)
         else:
             self._listen(connection)
 
-    def _wait_for_body(
-        self, connection: Connection, head: RequestHead, largest: int
-    ) -> None:
-        size = largest if head.length is None else head.length
-        if size > _SMALL_BYTES and not self._promise(connection, size):
-            self._refuse(connection, 503, "too much at once; try again later")
-            return
+    def _wait_for_body(self, connection: Connection, head: RequestHead) -> None:
         connection.deadline = time.monotonic() + self._limits.body_seconds
         if head.is_asking:
             with contextlib.suppress(OSError):
@@ -249,10 +252,12 @@ class HttpServer:
             self._drop(connection)
 
     def _promise(self, connection: Connection, size: int) -> bool:
+        """Keep so many bytes free for a body, with those that were; False: cannot."""
         with self._lock:
-            if self._promised + size > self._limits.bodies_bytes:
+            more = size - connection.promised
+            if self._promised + more > self._limits.bodies_bytes:
                 return False
-            self._promised += size
+            self._promised += more
             connection.promised = size
             return True
 

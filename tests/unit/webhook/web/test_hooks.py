@@ -1,5 +1,7 @@
 """The route of all senders: what each is answered, and what strangers learn."""
 
+import codecs
+import html
 import io
 import json
 import logging
@@ -12,7 +14,13 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import WebApp, create_web_app, write_config
+from tests.support.harness.web_app import (
+    OPERATOR,
+    WebApp,
+    create_web_app,
+    write_config,
+)
+from webhook.senders.envelope import LARGEST_BYTES
 from workers.ledger import State, Verdict
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -227,7 +235,8 @@ STRANGERS = [
     ("/hooks/hub/wrong-secret", {}),
     ("/hooks/hub", {}),
     ("/hooks/hub/", {}),
-    ("/hooks/hub/s3cret/", {}),
+    ("/hooks/hub/s3cret//x", {}),
+    ("/hooks/s3cret", {}),
     ("/hooks/hub/s3cret/more", {}),
     ("/hooks/hub/s3cr%E9t", {}),
     ("/hooks/hub/%00", {}),
@@ -347,20 +356,99 @@ def test_the_log_has_one_line_and_no_secret(
         (b'{"events": {"a": "\\ud800"}}', "events: must be a list"),
     ],
 )
-def test_what_cannot_be_read_is_a_400_and_on_record(
+def test_what_cannot_be_read_is_refused_and_on_record(
     web: WebApp, body: bytes, told: str
 ) -> None:
-    answer = push(web, data=body)
-    assert answer.status_code == 400
+    check_refusal(web, push(web, data=body), told)
+    assert push(web, event()).status_code == 202
+
+
+def check_refusal(web: WebApp, answer: TestResponse, told: str) -> None:
+    """Check that a sender that repeats goes on, and that the operator hears of it."""
+    assert answer.status_code == 200
     content = answer.get_json()
-    assert told in content["error"]
-    assert content["error"].isprintable()
+    (image,) = content["images"]
+    assert (image["reference"], image["decision"]) == (None, "refused")
+    assert told in image["reason"]
+    assert image["reason"].isprintable()
     delivery = web.ledger.delivery(content["delivery"])
     assert delivery is not None
     (kept,) = delivery.events
     assert (kept.verdict, kept.action) == (Verdict.REFUSED, "unreadable")
-    assert told in kept.reason
-    assert push(web, event()).status_code == 202
+    assert kept.reason == image["reason"]
+    listed = web.client.get("/api/v1/deliveries", headers=OPERATOR)
+    assert content["delivery"] in listed.get_data(as_text=True)
+    page = web.client.get("/deliveries", headers=OPERATOR)
+    assert told in html.unescape(page.get_data(as_text=True))
+
+
+def test_who_does_not_repeat_is_told_by_the_status(web: WebApp) -> None:
+    for status, sent in (
+        (400, {"data": b"{"}),
+        (413, {"data": b" " * 1_048_577}),
+        (415, {"data": b"{}", "headers": {"Content-Type": "text/plain"}}),
+    ):
+        options = {"headers": {"Content-Type": "application/json"}} | sent
+        answer = web.client.post("/hooks/hub/s3cret", **options)
+        assert answer.status_code == status
+        content = answer.get_json()
+        delivery = web.ledger.delivery(content["delivery"])
+        assert delivery is not None
+        assert delivery.events[0].reason == content["error"]
+
+
+def test_what_strangers_make_large_does_not_stop_a_registry(web: WebApp) -> None:
+    # What a client calls itself, as Go's encoder writes it.
+    large = b'"' + b"\\u003c" * 180_000 + b'"'
+    pull = event(action="pull", request={"useragent": "HERE"})
+    body = json.dumps({"events": [pull]}).encode().replace(b'"HERE"', large)
+    assert len(body) > 1_048_576
+    answer = push(web, data=body)
+    assert (answer.status_code, answer.get_json()["images"]) == (200, [])
+    more = event(target={"references": [{"annotations": {"a": "HERE"}}]})
+    body = json.dumps({"events": [more]}).encode().replace(b'"HERE"', large)
+    assert push(web, data=body).status_code == 202
+
+
+def test_more_than_any_registry_sends_is_refused(web: WebApp) -> None:
+    head = {"CONTENT_LENGTH": str(2 * LARGEST_BYTES)}
+    answer = push(web, environ_overrides=head | {"wsgi.input": io.RawIOBase()})
+    check_refusal(web, answer, "the notification is too large")
+
+
+def test_a_byte_order_mark_is_read(web: WebApp) -> None:
+    body = codecs.BOM_UTF8 + json.dumps({"events": [event()]}).encode()
+    assert push(web, data=body).status_code == 202
+    body = codecs.BOM_UTF8 + json.dumps(HUB).encode()
+    answer = web.client.post(
+        "/hooks/hub/s3cret", data=body, content_type="application/json"
+    )
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/hooks/local/", "//hooks/local", "///hooks/local//", "/hooks/hub/s3cret/"],
+)
+def test_slashes_too_many_are_the_same_route(web: WebApp, path: str) -> None:
+    there = {"PATH_INFO": path}
+    if "hub" in path:
+        answer = hub(web, "/", environ_overrides=there)
+    else:
+        answer = push(web, event(), path="/", environ_overrides=there)
+    assert answer.status_code == 202
+
+
+def test_a_fault_in_reading_stops_nobody(
+    web: WebApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webhook.senders.notification.schema_problems", fault)
+        check_refusal(web, push(web, data=b"{}"), "a fault of ours")
+    assert "RuntimeError: a fault" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -374,17 +462,21 @@ def test_what_cannot_be_read_is_a_400_and_on_record(
         {"Content-Encoding": "identity, br"},
     ],
 )
-def test_another_content_type_or_encoding_is_a_415(
+def test_another_content_type_or_encoding_is_refused(
     web: WebApp, headers: dict[str, str]
 ) -> None:
     answer = push(web, event(), headers=BEARER | headers)
-    assert answer.status_code == 415
+    check_refusal(
+        web,
+        answer,
+        "Content-Encoding" if "Content-Encoding" in headers else "content type",
+    )
     assert web.queue.depth() == 0
 
 
-def test_too_many_events_are_a_413(web: WebApp) -> None:
+def test_too_many_events_are_refused(web: WebApp) -> None:
     answer = push(web, *[event(f"team/n{n}") for n in range(101)])
-    assert answer.status_code == 413
+    check_refusal(web, answer, "more than 100 events")
     assert web.queue.depth() == 0
     answer = push(web, *[event(f"team/n{n}") for n in range(100)])
     assert answer.status_code == 202
@@ -394,7 +486,7 @@ def test_too_many_events_are_a_413(web: WebApp) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "reason"),
     [
-        ("/hooks/local", 413, "the notification is too large"),
+        ("/hooks/hub/s3cret", 413, "the notification is too large"),
         ("/hooks/nobody", 404, "not found"),
         ("/hooks/hub/wrong", 404, "not found"),
     ],
@@ -413,7 +505,7 @@ def test_a_body_that_announces_its_size_is_refused_unread(
         },
     )
     assert answer.status_code == status
-    assert answer.get_json() == {"error": reason}
+    assert answer.get_json()["error"] == reason
 
 
 def test_a_body_that_breaks_off_is_a_400(web: WebApp) -> None:
@@ -425,10 +517,10 @@ def test_a_body_that_breaks_off_is_a_400(web: WebApp) -> None:
     assert stranger.status_code == 404
 
 
-def test_a_body_of_the_largest_size_is_read(web: WebApp) -> None:
+def test_of_a_notification_so_much_is_kept_as_the_limit_says(web: WebApp) -> None:
     body = json.dumps({"events": [event()]}).encode().ljust(1_048_576)
     assert push(web, data=body).status_code == 202
-    assert push(web, data=body + b" ").status_code == 413
+    check_refusal(web, push(web, data=body + b" "), "the notification is too large")
 
 
 # When things break
@@ -470,7 +562,8 @@ def test_a_redis_that_is_away_is_a_503_and_nothing_else(
             assert answer.status_code == 503
             assert answer.headers["Retry-After"] == "5"
             assert "redis" not in answer.get_data(as_text=True).lower()
-        assert push(web, data=b"{").status_code == 400
+        assert push(web, data=b"{").status_code == 503
+        assert web.client.post("/hooks/hub/s3cret", data=b"{").status_code == 415
         assert push(web, event(action="pull")).status_code == 200
         assert hub(web, "/hooks/hub/wrong").status_code == 404
     finally:

@@ -147,6 +147,24 @@ def test_large_bodies_have_a_bound_together(pages: Pages) -> None:
         assert again.answer()[0] == 200
 
 
+def test_chunks_take_of_the_bound_what_has_come_of_them(pages: Pages) -> None:
+    with run_http_server(pages.app, limits=limits(bodies_bytes=250_000)) as server:
+        peers = [server.peer() for _ in range(4)]
+        head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for each in peers:
+            each.say(head + "3\r\nnow\r\n")
+        large = b"186a0\r\n" + b"x" * 100_000 + b"\r\n"
+        for _ in range(2):
+            large_one = server.peer()
+            large_one.say(head.encode() + large * 2 + b"0\r\n\r\n")
+            assert large_one.answer()[0] == 200
+        peers[0].say(large * 4)
+        assert peers[0].answer()[0] == 503
+        for each in peers[1:]:
+            each.say("0\r\n\r\n")
+            assert each.answer() == (200, b"POST now")
+
+
 def test_who_says_nothing_is_left_without_a_word(pages: Pages) -> None:
     bounds = limits(head_seconds=0.1, idle_seconds=0.1)
     with run_http_server(pages.app, limits=bounds) as server:
@@ -181,6 +199,7 @@ def test_who_has_closed_their_side_is_answered(server: RunningHttpServer) -> Non
 
 
 def test_a_body_in_too_many_chunks_is_refused(pages: Pages) -> None:
+    pages.app.config["MAX_CONTENT_LENGTH"] = 1_000_000
     with run_http_server(pages.app, body_bytes=lambda head: 1000) as server:
         peer = server.peer()
         peer.say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
