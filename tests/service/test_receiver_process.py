@@ -1,15 +1,29 @@
 """The receiver as a process of its own, under more than it can take."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import random
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+
+import requests
 
 from tests.support.harness.notifications import event
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.service import run_receiver_process
 from tests.support.harness.web_app import write_config
+from tests.support.registries.distribution import (
+    NotificationEndpoint,
+    distribution_registry,
+)
+from tests.support.tools.waiting import wait_until
+from workers.ledger import Ledger
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 BEARER = {
     "Authorization": "Bearer s3cret",
@@ -38,7 +52,7 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
                 assert connection.sock
                 with contextlib.suppress(ConnectionResetError):
                     return int(connection.sock.recv(1000).split()[1])
-                return 413
+                return 200
             else:
                 return connection.getresponse().status
             finally:
@@ -53,9 +67,14 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
                 {"events": [event(id=f"{random.getrandbits(64):016x}")]}
             ).encode()
 
-        assert post("/hooks/local", chunks, BEARER) == 413
+        assert post("/hooks/local", chunks, BEARER) == 200
         assert next(chunks, None) is not None, "all of it was read"
-        assert post("/hooks/local", b"", announced) == 413
+        assert post("/hooks/local", b"", announced) == 200
+        with redis_server.client() as connection:
+            refused = Ledger(connection).deliveries()
+        assert [one.events[0].reason for one in refused] == [
+            "the notification is too large"
+        ] * 2
         assert post("/hooks/local", iter([good()]), BEARER) == 202
         assert post("/hooks/local", good(), BEARER) == 202
         hub = json.dumps(HUB).encode()
@@ -63,3 +82,59 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
         assert post("/hooks/hub/s3cret", hub, json_type) == 202
         assert post("/hooks/hub/wr0ng-s3cret", hub, json_type) == 404
     assert "s3cret" not in log.read_text()
+
+
+def test_no_event_of_a_real_registry_stops_the_push_behind_it(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, redis_server)
+    with run_receiver_process(config, tmp_path / "log") as port:
+        endpoint = NotificationEndpoint(
+            f"http://127.0.0.1:{port}//hooks/local/",
+            {"Authorization": BEARER["Authorization"]},
+        )
+        with distribution_registry(
+            tmp_path / "registry", endpoints=[endpoint], references=True
+        ) as host:
+            push(host, "team/first:1")
+            manifest = f"http://{host}/v2/team/first/manifests/1"
+            # Go's encoder makes six bytes of each.
+            name = {"Accept": MANIFEST, "User-Agent": "<" * 180_000}
+            assert requests.get(manifest, headers=name, timeout=30).ok
+            push(host, "team/annotated:1", {"a": "<" * 1_100_000})
+            push(host, "team/after:1")
+
+            with redis_server.client() as connection:
+                ledger = Ledger(connection)
+                for told in ("first", "annotated", "after"):
+                    reference = f"registry.example/team/{told}:1"
+                    arrived = partial(ledger.image, reference)
+                    wait_until(arrived, f"the push of {reference} has arrived")
+    log = (tmp_path / "log").read_text()
+    assert "status=200" in log
+    assert "status=4" not in log
+
+
+def push(
+    host: str, reference: str, annotations: Mapping[str, str] | None = None
+) -> None:
+    """Push a manifest of one layer, with annotations of that."""
+    name, _, tag = reference.partition(":")
+    base = f"http://{host}/v2/{name}"
+
+    def blob(data: bytes) -> dict[str, object]:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        start = requests.post(f"{base}/blobs/uploads/", timeout=30)
+        to = f"{start.headers['Location']}&digest={digest}"
+        assert requests.put(to, data=data, timeout=30).ok
+        return {"digest": digest, "size": len(data)}
+
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", **blob(b"{}")}
+    layer = {"mediaType": LAYER, **blob(bytes(1024)), "annotations": annotations or {}}
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config}
+    body = json.dumps(document | {"layers": [layer]})
+    kind = {"Content-Type": MANIFEST}
+    answer = requests.put(
+        f"{base}/manifests/{tag}", data=body, headers=kind, timeout=30
+    )
+    assert answer.status_code == 201, answer.text

@@ -176,7 +176,8 @@ class Limits:
     """Bounds on what a sender may make us do.
 
     Attributes:
-        body_bytes: the largest notification that is read.
+        body_bytes: the largest notification that is read; where its sender is known to
+            send larger ones, the most that is kept of one.
         json_depth: the deepest nesting of a notification.
         events: the most events in one notification.
     """

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,7 @@ def distribution_registry(
     port: int | None = None,
     htpasswd: str | None = None,
     deletes: bool = True,
+    references: bool = False,
 ) -> Iterator[str]:
     """Run a registry that stores in ``folder`` and yield its host:port.
 
@@ -51,12 +53,15 @@ def distribution_registry(
         port: None: any that is free.
         htpasswd: lines of ``user:bcrypt``; None: everybody may do everything.
         deletes: whether manifests can be deleted, which is not the default.
+        references: whether a notification tells of all that a manifest refers to.
     """
     program = require_program("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = folder / "config.json"  # which is YAML, too
     configuration = _configuration(folder, host, endpoints, deletes=deletes)
+    if references:
+        configuration["notifications"]["events"] = {"includereferences": True}
     if htpasswd is not None:
         (folder / "htpasswd").write_text(htpasswd)
         basic = {"realm": "registry", "path": str(folder / "htpasswd")}
@@ -84,7 +89,7 @@ def _configuration(
     endpoints: Sequence[NotificationEndpoint],
     *,
     deletes: bool,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {
         "version": "0.1",
         "log": {"level": "info"},
