@@ -21,6 +21,7 @@ from webhook.web import (
 )
 from webhook.web.audience import Audience, PolicyMemory
 from webhook.web.login import Login
+from webhook.web.path_prefix import PathPrefix
 from workers.care.head_watch import HeadWatch
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
@@ -62,9 +63,11 @@ def create_app(
     app.url_map.merge_slashes = False
     is_trusted = config.queue.durability == "trusted"
     durability = durability_check(ledger, is_trusted=is_trusted)
+    prefix = PathPrefix(config.public_url)
     login = Login(
         config.operator.tokens,
         https=config.public_url.startswith("https:"),
+        cookie_path=prefix.cookie_path,
         ended=EndedSessions(front.connection),
     )
     login.init_app(app)
@@ -80,7 +83,7 @@ def create_app(
         requests=requests,
         login=login,
         ttls=ttls,
-        public_url=config.public_url,
+        origin=prefix.origin,
         site=config.site,
         problems=_problems(
             durability, whitelists, heads, lambda: _overdue(policy_file, looks, ledger)
@@ -129,6 +132,7 @@ def create_app(
     ):
         app.register_blueprint(blueprint)
     headers.init_app(app)
+    prefix.init_app(app)
     proxies.init_app(app, proxies.TrustedProxies(config.trusted_proxies))
     return app
 

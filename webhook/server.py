@@ -10,7 +10,6 @@ line of our own for each notification.
 import gc
 import os
 import resource
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,10 @@ from gunicorn.workers.base import Worker
 from webhook.app import create_app
 from webhook.intake.deferred_queue import DeferredQueue
 from webhook.web import hooks
+from webhook.web.path_prefix import PathPrefix
+from webhook.web.proxies import TrustedProxies
 from webhook.wire import HttpServer, PeerLimits, RequestHead, RequestPolicy, WsgiRunner
-from workers.config import Config, ConfigError, Limits, SourceConfig
+from workers.config import Config, ConfigError
 from workers.config.values import BadValue, listen_address
 from workers.policy import PolicyFile
 from workers.wiring import Front
@@ -35,7 +36,8 @@ _OTHER_THREADS = 8
 _GRACE_SECONDS = 5
 # Of pages and steering verbs; each route has its own bound below this.
 _PAGE_BODY_BYTES = 65_536
-_PROBES = frozenset({"/healthz", "/readyz"})
+# First components of the routes that slow pages must not hold up.
+_URGENT = frozenset({"hooks", "healthz", "readyz"})
 # Connections, files being sent over them, and what Python has open.
 _OPEN_FILES = 4096
 
@@ -55,7 +57,7 @@ class _Worker(Worker):
             self.sockets,
             WsgiRunner(self.cfg, self.wsgi),
             self.app.policy,
-            PeerLimits(),
+            self.app.peer_limits,
             urgent_threads=_URGENT_THREADS,
             other_threads=_OTHER_THREADS,
         )
@@ -73,7 +75,8 @@ class _Server(BaseApplication):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._deferred: DeferredQueue | None = None
-        self.policy = policy(config.sources, config.limits)
+        self.policy = policy(config)
+        self.peer_limits = PeerLimits(idle_seconds=config.keep_alive_seconds)
         super().__init__()
 
     def load_config(self) -> None:
@@ -114,17 +117,26 @@ class _Server(BaseApplication):
             self._deferred.close()
 
 
-def policy(sources: Mapping[str, SourceConfig], limits: Limits) -> RequestPolicy:
+def policy(config: Config) -> RequestPolicy:
     """Return what is decided of a request before its body is there."""
+    prefix = PathPrefix(config.public_url)
+    proxies = TrustedProxies(config.trusted_proxies)
+
+    def path_of(head: RequestHead) -> str:
+        return prefix.below(head.path, _URGENT)
 
     def body_bytes(head: RequestHead) -> int:
-        known = hooks.body_bytes(sources, limits, head)
+        path = path_of(head)
+        known = hooks.body_bytes(config.sources, config.limits, path, head.headers)
         return _PAGE_BODY_BYTES if known is None else known
 
     def is_urgent(head: RequestHead) -> bool:
-        return head.path.startswith("/hooks/") or head.path in _PROBES
+        return path_of(head).lstrip("/").partition("/")[0] in _URGENT
 
-    return RequestPolicy(body_bytes, is_urgent)
+    def client(peer: str, head: RequestHead) -> str:
+        return proxies.client(peer, head.headers.get("x-forwarded-for", ""))
+
+    return RequestPolicy(body_bytes, is_urgent, client)
 
 
 def run_server(config: Config) -> None:

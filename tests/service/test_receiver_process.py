@@ -39,8 +39,11 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     log = tmp_path / "server.log"
-    config = write_config(tmp_path, redis_server)
+    config = write_config(tmp_path, redis_server, "keep_alive_seconds: 1\n")
     with run_receiver_process(config, log) as port:
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
 
         def post(path: str, body: object, headers: dict[str, str]) -> int:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -81,6 +84,9 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
         json_type = {"Content-Type": "application/json"}
         assert post("/hooks/hub/s3cret", hub, json_type) == 202
         assert post("/hooks/hub/wr0ng-s3cret", hub, json_type) == 404
+        assert kept.sock
+        assert kept.sock.recv(1) == b"", "it is kept longer than the setting says"
+        kept.close()
     assert "s3cret" not in log.read_text()
 
 

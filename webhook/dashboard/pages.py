@@ -47,7 +47,7 @@ class Sources:
         requests: where the operator's "look again" goes.
         login: knows the operator.
         ttls: seconds, by repository.
-        public_url: how others reach us, without a trailing slash.
+        origin: scheme, host and port by which others reach us.
         site: whom to ask.
         problems: what everybody should know is wrong, one line each.
         clock: seconds since the epoch.
@@ -59,7 +59,7 @@ class Sources:
     requests: PublishRequests
     login: Login
     ttls: Mapping[str, int]
-    public_url: str
+    origin: str
     site: SiteConfig
     problems: Callable[[], Sequence[str]]
     clock: Callable[[], float] = time.time
@@ -187,8 +187,8 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
             lives=life_views(seen.lives(reference, HISTORY_LENGTH)),
             is_open=sources.audience.strangers.image(reference) is not None,
             badge_path=badge_path,
-            badge_url=f"{sources.public_url}{quote(badge_path, safe='/:@%')}",
-            page_url=f"{sources.public_url}{quote(page_path, safe='/:@%')}",
+            badge_url=f"{sources.origin}{quote(badge_path, safe='/:@%')}",
+            page_url=f"{sources.origin}{quote(page_path, safe='/:@%')}",
         )
 
     @pages.post("/images/<path:reference>")

@@ -1,10 +1,11 @@
 """The operator's form: a token in, a session out."""
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webhook.web.login import Login, local_path
 
+HOME = "dashboard.home"
 LONGEST_FORM = 4096
 STALE_FORM = (
     "The form was not one that this browser got from us, or it was too old."
@@ -17,7 +18,7 @@ def add_routes(pages: Blueprint, login: Login) -> None:
 
     @pages.get("/login")
     def login_form() -> ResponseReturnValue:
-        target = local_path(request.args.get("next", ""))
+        target = local_path(request.args.get("next", ""), url_for(HOME))
         if login.identity().is_operator:
             return redirect(target)
         return _form(login, target)
@@ -25,8 +26,8 @@ def add_routes(pages: Blueprint, login: Login) -> None:
     @pages.post("/login", endpoint="login")
     def log_in() -> ResponseReturnValue:
         if not form_is_ours(login):
-            return _form(login, "/", STALE_FORM), 403
-        target = local_path(request.form.get("next", ""))
+            return _form(login, url_for(HOME), STALE_FORM), 403
+        target = local_path(request.form.get("next", ""), url_for(HOME))
         token = request.form.get("token", "").strip()
         wait = login.try_token(token)
         if wait is None:
@@ -40,9 +41,9 @@ def add_routes(pages: Blueprint, login: Login) -> None:
     @pages.post("/logout")
     def logout() -> ResponseReturnValue:
         if not form_is_ours(login):
-            return _form(login, "/", STALE_FORM), 403
+            return _form(login, url_for(HOME), STALE_FORM), 403
         login.close_session()
-        return redirect("/", code=303)
+        return redirect(url_for(HOME), code=303)
 
 
 def form_is_ours(login: Login) -> bool:

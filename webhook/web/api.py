@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from webhook.intake.requests import NotLiveBefore, PublishRequests
@@ -82,7 +82,7 @@ def _add_list(pages: Blueprint, audience: Audience, ttls: Mapping[str, int]) -> 
         following = None
         if offset + limit < page.total:
             query = {**request.args, "offset": offset + limit, "limit": limit}
-            following = f"{request.path}?{urlencode(query)}"
+            following = f"{url_for('.images')}?{urlencode(query)}"
         return _revalidated(
             {
                 "total": page.total,

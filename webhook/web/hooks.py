@@ -29,7 +29,6 @@ from webhook.senders.notification import (
     read_notification,
 )
 from webhook.senders.sender import Reaction
-from webhook.wire import RequestHead
 from workers.config import Limits, SourceConfig
 from workers.ledger import Verdict
 
@@ -169,17 +168,19 @@ def _knock(
 
 
 def body_bytes(
-    sources: Mapping[str, SourceConfig], limits: Limits, head: RequestHead
+    sources: Mapping[str, SourceConfig],
+    limits: Limits,
+    path: str,
+    headers: Mapping[str, str],
 ) -> int | None:
     """Return how large a body of a request is worth waiting for.
 
     Nothing of what a stranger sends: the answer to them does not depend on it. None: it
     is no notification.
     """
-    if not head.path.startswith(_PREFIX):
+    if not path.startswith(_PREFIX):
         return None
-    rest = head.path.removeprefix(_PREFIX)
-    sender = _knock(sources, rest, head.headers).sender
+    sender = _knock(sources, path.removeprefix(_PREFIX), headers).sender
     return 0 if sender is None else largest_bytes(sender, limits)
 
 

@@ -55,6 +55,7 @@ class Login:
     Args:
         tokens: any of them is the operator's; none: nobody can log in.
         https: whether people reach us by https; cookies are then never sent without.
+        cookie_path: below which our pages are; others on the same host get no cookies.
         ended: which sessions were ended before their time.
         session_seconds: how long a login lasts.
         attempts: the book of wrong guesses.
@@ -65,6 +66,7 @@ class Login:
         tokens: Sequence[Secret],
         *,
         https: bool,
+        cookie_path: str = "/",
         ended: EndedSessions,
         session_seconds: int = SESSION_SECONDS,
         attempts: Attempts | None = None,
@@ -75,9 +77,12 @@ class Login:
         self._session_seconds = session_seconds
         self._attempts = attempts or Attempts(clock=time.monotonic)
         self._https = https
-        # Browsers accept a cookie of this prefix only over https, for one host, and
-        # with path /, so that no neighbouring host can plant one.
-        prefix = "__Host-" if https else ""
+        self._cookie_path = cookie_path
+        # Browsers accept a cookie with the first of these only over https, for one
+        # host, and with path /, so that no neighbouring host can plant one; with the
+        # second over https.
+        secure = "__Host-" if cookie_path == "/" else "__Secure-"
+        prefix = secure if https else ""
         self.session_cookie = f"{prefix}cvmfs_webhook_session"
         self.form_cookie = f"{prefix}cvmfs_webhook_form"
 
@@ -89,7 +94,7 @@ class Login:
             SECRET_KEY=key,
             SECRET_KEY_FALLBACKS=fallbacks,
             SESSION_COOKIE_NAME=self.session_cookie,
-            SESSION_COOKIE_PATH="/",
+            SESSION_COOKIE_PATH=self._cookie_path,
             SESSION_COOKIE_SECURE=self._https,
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Strict",
@@ -224,6 +229,7 @@ class Login:
             name,
             value,
             max_age=seconds,
+            path=self._cookie_path,
             httponly=True,
             samesite="Strict",
             secure=self._https or request.is_secure,
@@ -236,7 +242,7 @@ class Login:
             return None
         if request.method not in {"GET", "HEAD"}:
             return self._refusal(who)
-        here = request.full_path.rstrip("?")
+        here = request.script_root + request.full_path.rstrip("?")
         # redirect() is typed for Werkzeug's response, of which Flask's is a kind.
         return redirect(url_for(LOGIN_ENDPOINT, next=here))  # type: ignore[return-value]
 
@@ -267,7 +273,7 @@ class _Sessions(SecureCookieSessionInterface):
         return super().get_cookie_secure(app) or request.is_secure
 
 
-def local_path(target: str, default: str = "/") -> str:
+def local_path(target: str, default: str) -> str:
     """Return ``target`` if it leads to a page of ours, else ``default``.
 
     Browsers read ``//host``, the same with a backslash, and names with tabs in them as

@@ -226,7 +226,7 @@ def _page(template: str, tab: str, **values: object) -> Response:
             f"rq_dashboard/{template}",
             current_instance=0,
             instance_list=current_app.config["RQ_DASHBOARD_REDIS_URL"],
-            rq_url_prefix=f"{PREFIX}/",
+            rq_url_prefix=f"{request.script_root}{PREFIX}/",
             rq_dashboard_version=version("rq-dashboard"),
             rq_version=version("rq"),
             active_tab=tab,
@@ -335,9 +335,10 @@ def _dress(answer: Response) -> Response:
     nonce = secrets.token_urlsafe(16)
     text = answer.get_data(as_text=True)
     text = text.replace(_INLINE_SCRIPT, f'<script nonce="{nonce}">', 1)
-    style = f'<link rel="stylesheet" href="{PREFIX}/read-only.css"></head>'
+    ours = escape(request.script_root)
+    style = f'<link rel="stylesheet" href="{ours}{PREFIX}/read-only.css"></head>'
     text = text.replace("</head>", style, 1)
-    brand = '<a class="navbar-brand" href="/">← Images</a>'
+    brand = f'<a class="navbar-brand" href="{ours}/">← Images</a>'
     answer.set_data(text.replace(_BRAND, brand, 1))
     policy = _CONTENT_SECURITY_POLICY.format(nonce=nonce)
     answer.headers["Content-Security-Policy"] = policy

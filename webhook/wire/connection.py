@@ -25,6 +25,8 @@ class Connection:
 
     Attributes:
         peer: its address.
+        client: the address for which its present request counts; the peer's own while
+            it has not said whose it is.
         here: the address of ours to which it came.
         request: what it has sent.
         response: what it has not yet taken.
@@ -37,6 +39,7 @@ class Connection:
     """
 
     __slots__ = (
+        "client",
         "deadline",
         "drained",
         "here",
@@ -54,6 +57,7 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: Address) -> None:
         self.sock = sock
         self.peer = peer
+        self.client: str = peer[0]
         self.here: Address = sock.getsockname()
         self.request = RequestBuffer()
         self.response = ResponseBuffer()

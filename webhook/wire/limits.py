@@ -1,4 +1,6 @@
-"""What a peer may take: time, bytes and connections. Constants, not settings.
+"""What a peer may take: time, bytes and connections.
+
+Constants but for ``idle_seconds``, which has to suit what stands in front.
 
 Every time is a total: a peer that sends a byte now and then gains nothing by it.
 """
@@ -17,22 +19,24 @@ class PeerLimits:
         head_seconds: for request line and headers, from the first byte on, or from the
             beginning of a connection.
         body_seconds: for the body, from the end of the headers on.
-        idle_seconds: between two requests.
+        idle_seconds: between two requests. Longer than a balancer keeps a connection
+            that it does not use, or it sends a request into one that is closed already.
         linger_seconds: for a peer to take the end of the last answer.
         answer_seconds: for taking an answer, besides what its size takes at
         slowest_rate: bytes per second.
         connections: at once. When one more comes, the one that has waited longest of
             the address that has most is given up.
         slow_seconds: a request that is not there after this is a slow one.
-        slow_per_address: so many slow ones may one address have. Everybody behind one
-            proxy has one address, so those that are not slow do not count.
+        slow_per_address: so many slow ones may one client have. Everybody behind a
+            proxy that is not known has one address, so those that are not slow do not
+            count.
         bodies_bytes: of bodies that are waited for, all together.
         tick_seconds: how often all this is looked after.
     """
 
     head_seconds: float = 10.0
     body_seconds: float = 30.0
-    idle_seconds: float = 15.0
+    idle_seconds: float = 75.0
     linger_seconds: float = 2.0
     answer_seconds: float = 30.0
     slowest_rate: float = 16_384.0
@@ -47,7 +51,7 @@ class PeerLimits:
 class RequestPolicy:
     """What is decided of a request by its head, before its body is there.
 
-    Both are called in the thread that looks after all connections, so they must not
+    All are called in the thread that looks after all connections, so they must not
     wait for anything.
 
     Attributes:
@@ -55,7 +59,9 @@ class RequestPolicy:
             unwelcome peers, are not read: the application is given the request as it
             is, and answers without having asked for the body.
         is_urgent: whether it goes where slow pages cannot hold it up.
+        client: the address of who asks, of the peer's and what the head says of it.
     """
 
     body_bytes: Callable[[RequestHead], int]
     is_urgent: Callable[[RequestHead], bool]
+    client: Callable[[str, RequestHead], str] = lambda peer, _: peer

@@ -183,7 +183,7 @@ class HttpServer:
             data = b""
         if not data:
             if connection.request:
-                log.info("sender=%s broke off", connection.peer[0])
+                log.info("sender=%s broke off", connection.client)
             self._drop(connection)
             return
         if not connection.request:
@@ -204,6 +204,8 @@ class HttpServer:
         if head is None:
             self._listen(connection)
             return
+        if is_new:
+            connection.client = self._policy.client(connection.peer[0], head)
         largest = self._policy.body_bytes(head)
         try:
             is_whole = request.is_whole(largest)
@@ -311,6 +313,7 @@ class HttpServer:
             self._part(connection)
             return
         connection.since = time.monotonic()
+        connection.client = connection.peer[0]
         if connection.request:
             # The next request has come together with this one.
             connection.deadline = connection.since + self._limits.head_seconds
@@ -330,7 +333,7 @@ class HttpServer:
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer without having asked anybody, and end."""
-        log.warning("sender=%s status=%d %s", connection.peer[0], status, reason)
+        log.warning("sender=%s status=%d %s", connection.client, status, reason)
         connection.stays = connection.is_whole = False
         connection.response.sendall(refusal(status, reason))
         self._send(connection)
@@ -359,7 +362,7 @@ class HttpServer:
                 else:
                     self._drop(connection)
             elif self._is_slow(connection, now):
-                slow[connection.peer[0]].append(connection)
+                slow[connection.client].append(connection)
         for those in slow.values():
             those.sort(key=lambda each: each.since)
             for connection in those[: -self._limits.slow_per_address]:
@@ -384,8 +387,8 @@ class HttpServer:
         # Who keeps a connection for later is in nobody's way while there are others.
         now = time.monotonic()
         idle = [each for each in idle if self._is_slow(each, now)] or idle
-        held = Counter(each.peer[0] for each in idle)
-        victim = min(idle, key=lambda each: (-held[each.peer[0]], each.since))
+        held = Counter(each.client for each in idle)
+        victim = min(idle, key=lambda each: (-held[each.client], each.since))
         if victim.state is ConnectionState.WRITING:
             # It is the sender's, which will see it and drop it.
             with contextlib.suppress(OSError):

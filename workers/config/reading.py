@@ -59,6 +59,9 @@ class ConfigReader:
             listen=listen,
             public_url=url or f"http://{listen}",
             trusted_proxies=self._networks("trusted_proxies"),
+            keep_alive_seconds=self._top(
+                "keep_alive_seconds", default.keep_alive_seconds
+            ),
             queue=self._queue(),
             sources=self._entries("sources", self._source),
             registries=self._registries(),

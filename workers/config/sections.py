@@ -197,6 +197,7 @@ class Config:
         listen: ``host:port`` of the receiver.
         public_url: how senders reach us, without a trailing slash.
         trusted_proxies: networks of those whose word on who asks counts.
+        keep_alive_seconds: for which a connection stays open that nobody uses.
         queue: where Redis is.
         sources: by name.
         registries: by canonical host.
@@ -215,6 +216,7 @@ class Config:
     listen: str = "127.0.0.1:8080"
     public_url: str = "http://127.0.0.1:8080"
     trusted_proxies: tuple[Network, ...] = ()
+    keep_alive_seconds: int = 75
     queue: QueueConfig = field(default_factory=QueueConfig)
     sources: Mapping[str, SourceConfig] = field(default_factory=dict)
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)

@@ -95,6 +95,7 @@ def run_http_server(
     *,
     limits: PeerLimits | None = None,
     body_bytes: Callable[[RequestHead], int] = any_megabyte,
+    client: Callable[[str, RequestHead], str] = lambda peer, _: peer,
     threads: int = 2,
 ) -> Iterator[RunningHttpServer]:
     """Serve an application, with so many threads for each of the pools."""
@@ -102,7 +103,7 @@ def run_http_server(
         server = HttpServer(
             [listener],
             WsgiRunner(Config(), application),
-            RequestPolicy(body_bytes, is_hook),
+            RequestPolicy(body_bytes, is_hook, client),
             limits or PeerLimits(tick_seconds=TICK_SECONDS),
             urgent_threads=threads,
             other_threads=threads,

@@ -277,7 +277,7 @@ def test_a_session_goes_on_while_its_address_has_to_wait(web: WebApp) -> None:
     ],
 )
 def test_after_login_nobody_is_sent_to_another_site(target: str) -> None:
-    assert local_path(target) == "/"
+    assert local_path(target, "/") == "/"
 
 
 def test_the_token_is_in_no_page_and_no_log(

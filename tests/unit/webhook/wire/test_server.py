@@ -1,5 +1,7 @@
 """Peers that are slow, silent, greedy or odd keep nobody else waiting."""
 
+import select
+
 import pytest
 
 from tests.support.harness.http_server import (
@@ -95,6 +97,51 @@ def test_an_address_may_have_only_some_slow_requests(pages: Pages) -> None:
         assert [each.answer()[0] for each in drips[:2]] == [429, 429]
         drips[4].say("x\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         assert drips[4].answer()[0] == 202
+
+
+def behind_proxy(peer: str, head: RequestHead) -> str:
+    return head.headers.get("x-forwarded-for", peer)
+
+
+def half_a_body(client: str) -> str:
+    return (
+        f"POST /hooks/hub HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {client}\r\n"
+        "Content-Length: 4\r\n\r\nha"
+    )
+
+
+def test_slow_requests_through_one_proxy_count_for_their_clients(pages: Pages) -> None:
+    bounds = limits(slow_seconds=0.1, slow_per_address=2)
+    with run_http_server(pages.app, limits=bounds, client=behind_proxy) as server:
+        honest = [server.peer() for _ in range(3)]
+        for number, each in enumerate(honest):
+            each.say(half_a_body(f"192.0.2.{number}"))
+        greedy = [server.peer() for _ in range(3)]
+        # The second request over a connection is not the first one's client's.
+        assert greedy[0].ask("/", "X-Forwarded-For: 192.0.2.0")[0] == 200
+        for each in greedy:
+            each.say(half_a_body("198.51.100.1"))
+        by_sock = {each.sock: each for each in honest + greedy}
+        (refused,), _, _ = select.select(by_sock, [], [], 30)
+        one = by_sock.pop(refused)
+        assert one in greedy
+        assert one.answer()[0] == 429
+        for each in by_sock.values():
+            each.say("lf")
+            assert each.answer()[0] == 202
+
+
+def test_room_is_made_by_the_client_who_holds_most(pages: Pages) -> None:
+    bounds = limits(connections=6, slow_seconds=60)
+    with run_http_server(pages.app, limits=bounds, client=behind_proxy) as server:
+        peers = [server.peer() for _ in range(5)]
+        for number, each in enumerate(peers):
+            each.say(half_a_body("192.0.2.1" if number < 2 else "192.0.2.2"))
+        # It has been answered, so what was sent before it has come, too.
+        assert server.peer().ask()[0] == 200
+        assert hook(server) == 202
+        (refused,), _, _ = select.select([each.sock for each in peers], [], [], 30)
+        assert refused in {each.sock for each in peers[2:]}
 
 
 def test_when_all_places_are_taken_the_slowest_makes_room(pages: Pages) -> None:

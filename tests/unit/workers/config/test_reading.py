@@ -127,6 +127,7 @@ def test_named_hosts_may_be_private(contract: Config) -> None:
         ),
         ("trusted_proxies: [10.0.0.1/8]", "write 10.0.0.0/8, not '10.0.0.1/8'"),
         ("trusted_proxies: ['::ffff:10.0.0.0/104']", "is of IPv4: write it so"),
+        ("keep_alive_seconds: 0", "keep_alive_seconds: must be at least 1, not 0"),
         ("trusted_proxies: [10]", "trusted_proxies.0: must be text"),
         ("queue: {url: http://x}", "queue.url: must begin with redis://"),
         ("queue: {url: 'unix://run/redis'}", "queue.url: must be unix:///path"),
