@@ -189,11 +189,11 @@ class Intake:
     ) -> Iterator[Judgement]:
         for event in events:
             if event.action != "delete" or event.problem is not None:
-                yield judge(event, policy)
+                yield _judged(event, policy)
                 continue
             named = self._deleted(event, policy)
             for one in named:
-                judgement = judge(one, policy)
+                judgement = _judged(one, policy)
                 if judgement.verdict is Verdict.QUEUED and not self._is_live(one):
                     reason = "nothing is published under it"
                     judgement = Judgement(one, Verdict.IGNORED, reason)
@@ -257,6 +257,21 @@ class Intake:
             # It is kept and owed; the workers' sweep finds it within seconds.
             logger.warning("delivery=%s not queued yet: %s", delivery.id, exc)
         return accepted
+
+
+def _judged(event: PushEvent, policy: Policy) -> Judgement:
+    """Judge an event; where that fails it is refused.
+
+    Judging is pure: if the event came again it would fail again, and stop the others.
+    """
+    try:
+        return judge(event, policy)
+    except MemoryError:
+        raise
+    except Exception:
+        logger.exception("event not judged")
+        reason = "it cannot be judged for a fault of ours, which the log has"
+        return Judgement(event, Verdict.REFUSED, reason)
 
 
 def new_delivery_id() -> str:

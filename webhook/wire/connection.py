@@ -67,6 +67,11 @@ class Connection:
         self.stays = True
         self.promised = self.drained = 0
 
+    def is_slow(self, now: float, seconds: float) -> bool:
+        """Whether a request has begun and does not come to its end."""
+        is_coming = self.state is ConnectionState.READING and bool(self.request)
+        return is_coming and now - self.since > seconds
+
 
 class WorkerPool:
     """Threads that work on requests, in the order in which they came."""

@@ -361,19 +361,12 @@ class HttpServer:
                     self._refuse(connection, 408, "the request took too long")
                 else:
                     self._drop(connection)
-            elif self._is_slow(connection, now):
+            elif connection.is_slow(now, self._limits.slow_seconds):
                 slow[connection.client].append(connection)
         for those in slow.values():
             those.sort(key=lambda each: each.since)
             for connection in those[: -self._limits.slow_per_address]:
                 self._refuse(connection, 429, "too many slow requests at once")
-
-    def _is_slow(self, connection: Connection, now: float) -> bool:
-        """Whether a request has begun and does not come to its end."""
-        is_coming = connection.state is ConnectionState.READING and bool(
-            connection.request
-        )
-        return is_coming and now - connection.since > self._limits.slow_seconds
 
     def _give_up_somebody(self) -> bool:
         """Make room for one; False when everybody is being worked for."""
@@ -386,7 +379,8 @@ class HttpServer:
             return False
         # Who keeps a connection for later is in nobody's way while there are others.
         now = time.monotonic()
-        idle = [each for each in idle if self._is_slow(each, now)] or idle
+        seconds = self._limits.slow_seconds
+        idle = [each for each in idle if each.is_slow(now, seconds)] or idle
         held = Counter(each.client for each in idle)
         victim = min(idle, key=lambda each: (-held[each.client], each.since))
         if victim.state is ConnectionState.WRITING:

@@ -451,6 +451,23 @@ def test_a_fault_in_reading_stops_nobody(
     assert "RuntimeError: a fault" in caplog.text
 
 
+def test_a_fault_in_judging_stops_nobody(
+    web: WebApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webhook.intake.intake.judge", fault)
+        answer = push(web, event())
+    assert answer.status_code == 200
+    (image,) = answer.get_json()["images"]
+    assert image["decision"] == "refused"
+    assert "a fault of ours" in image["reason"]
+    assert "RuntimeError: a fault" in caplog.text
+    assert push(web, event()).status_code == 202
+
+
 @pytest.mark.parametrize(
     "headers",
     [
