@@ -90,6 +90,34 @@ def test_the_server_refuses_a_hundred_megabytes_and_goes_on(
     assert "s3cret" not in log.read_text()
 
 
+def test_large_notifications_leave_no_memory_behind(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, redis_server)
+    large = event(request={"useragent": "HERE"})
+    body = json.dumps({"events": [large]}).replace("HERE", "\\u003c" * 4_000_000)
+    with run_receiver_process(config, tmp_path / "log") as port:
+        url = f"http://127.0.0.1:{port}/hooks/local"
+        for _ in range(5):  # as many threads of each process have had one
+            assert requests.post(url, body, headers=BEARER, timeout=30).ok
+        held, most = memory_of(config, "VmRSS"), memory_of(config, "VmHWM")
+    assert len(held) == 3  # gunicorn's own and two that answer
+    assert max(held) < 200
+    assert max(most) < 300
+
+
+def memory_of(config: Path, which: str) -> list[int]:
+    """Return MiB of each process that was started with a configuration."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if str(config) in (process / "cmdline").read_text():
+                status = (process / "status").read_text()
+                size = status.partition(f"{which}:")[2].split()[0]
+                found.append(int(size) // 1024)
+    return found
+
+
 def test_no_event_of_a_real_registry_stops_the_push_behind_it(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

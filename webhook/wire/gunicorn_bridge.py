@@ -30,6 +30,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.ExpectationFailed, 417),
 )
 _RETRY_SECONDS = 5
+_PIECE_BYTES = 65_536
 # More than any application takes.
 _UNBOUNDED = str(2**62)
 
@@ -153,6 +154,9 @@ class WsgiRunner:
         finally:
             if hasattr(parts, "close"):
                 parts.close()
+            # Frameworks put the request in there, which has it: the body would stay
+            # until somebody looks for cycles.
+            environ.clear()
         return not response.should_close()
 
 
@@ -168,6 +172,8 @@ def _as_path(request: Any, environ: dict[str, Any]) -> None:
 
 
 def _source(request: bytes, is_whole: bool) -> Iterator[bytes]:  # noqa: FBT001
-    yield request
+    # In pieces, for the parser copies what it has read and not used yet.
+    for start in range(0, len(request), _PIECE_BYTES):
+        yield request[start : start + _PIECE_BYTES]
     if not is_whole:
         raise NotAllThere("the body was not waited for")
