@@ -2,15 +2,16 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 
 from workers.config import Config
 from workers.errors import TransientError
+from workers.jobqueue.healing import HealingConnection, HealingPool, PatientRetry
 
 # unix(7): sun_path has 108 bytes, the last of which is a zero.
 _LONGEST_SOCKET_NAME = 107
@@ -49,7 +50,7 @@ def connect(
 
     Args:
         config: names the queue.
-        patience_seconds: about how long a server that is away is asked again.
+        patience_seconds: how long a server that is away is asked again.
         timeout_seconds: for one answer.
     """
     return connect_url(
@@ -63,29 +64,34 @@ def connect_url(
     url: str, *, patience_seconds: float = 3.0, timeout_seconds: float = 5.0
 ) -> redis.Redis:
     """Return a client of the Redis at ``url``; see ``connect``."""
-    cap = 1.0
-    options = {
-        "socket_connect_timeout": 2.0,
-        "socket_timeout": timeout_seconds,
-        "health_check_interval": 30,
-        # The waits are random between 0 and the cap, so half of it on average.
-        "retry": Retry(
-            ExponentialWithJitterBackoff(cap=cap, base=0.05),
-            retries=max(1, round(2 * patience_seconds / cap)),
-        ),
-    }
-    if not url.startswith("unix://"):
-        return redis.Redis.from_url(url, socket_keepalive=True, **options)
-    pool = redis.ConnectionPool.from_url(
-        url, connection_class=_SocketConnection, **options
+    scheme = url.partition(":")[0]
+    pool = HealingPool.from_url(
+        url,
+        socket_connect_timeout=2.0,
+        socket_timeout=timeout_seconds,
+        health_check_interval=30,
+        retry=PatientRetry(patience_seconds),
     )
-    # The client takes names of files for UTF-8, which they need not be.
-    path = unquote_to_bytes(urlsplit(url).path)
-    pool.connection_kwargs["path"] = os.fsdecode(path)
+    # Asked for by the URL, the client would take its own kind.
+    pool.connection_class = _KINDS[scheme]
+    if scheme == "unix":
+        # The client takes names of files for UTF-8, which they need not be.
+        path = unquote_to_bytes(urlsplit(url).path)
+        pool.connection_kwargs["path"] = os.fsdecode(path)
+    else:
+        pool.connection_kwargs["socket_keepalive"] = True
     return redis.Redis.from_pool(pool)
 
 
-class _SocketConnection(redis.UnixDomainSocketConnection):
+class _TcpConnection(HealingConnection, redis.Connection):
+    """A connection over TCP."""
+
+
+class _TlsConnection(HealingConnection, redis.SSLConnection):
+    """A connection over TLS."""
+
+
+class _SocketConnection(HealingConnection, redis.UnixDomainSocketConnection):
     """A connection to a Unix socket, however long its path is."""
 
     def _connect(self) -> socket.socket:
@@ -109,3 +115,10 @@ class _SocketConnection(redis.UnixDomainSocketConnection):
             sock.close()
             raise
         return sock
+
+
+_KINDS: Mapping[str, Any] = {
+    "redis": _TcpConnection,
+    "rediss": _TlsConnection,
+    "unix": _SocketConnection,
+}

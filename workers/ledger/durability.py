@@ -1,5 +1,7 @@
 """Whether what a Redis accepts could be lost: the first promise hangs on it."""
 
+from typing import Any
+
 import redis
 
 from workers.ledger.reading import as_text
@@ -20,13 +22,11 @@ def durability_problem(connection: redis.Redis) -> str | None:
     Never raises: a Redis that cannot be asked is a problem too.
     """
     try:
-        # In one round trip: notifications wait for the answer.
-        with connection.pipeline(transaction=False) as pipeline:
-            pipeline.info("replication")
-            pipeline.info("persistence")
-            for name, _, _ in _SETTINGS:
-                pipeline.config_get(name)
-            replication, persistence, *replies = pipeline.execute()
+        replication, persistence, *replies = _said(connection)
+        if replication.get("role") != "master":
+            # It may have been the primary until now: such connections stay open.
+            connection.connection_pool.disconnect(inuse_connections=False)
+            replication, persistence, *replies = _said(connection)
     except redis.ResponseError as exc:
         return (
             f"Redis does not say how it keeps data ({exc}); allow it CONFIG GET and "
@@ -50,3 +50,13 @@ def durability_problem(connection: redis.Redis) -> str | None:
     if persistence.get("aof_last_write_status") != "ok":
         return "Redis could not write its append-only file; see its log and its disk"
     return None
+
+
+def _said(connection: redis.Redis) -> list[Any]:
+    # In one round trip: notifications wait for the answer.
+    with connection.pipeline(transaction=False) as pipeline:
+        pipeline.info("replication")
+        pipeline.info("persistence")
+        for name, _, _ in _SETTINGS:
+            pipeline.config_get(name)
+        return pipeline.execute()

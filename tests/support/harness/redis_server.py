@@ -8,6 +8,7 @@ them at any moment. Used as::
         server.kill(); server.start()
 """
 
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from urllib.parse import quote
 
 import redis
 
+from tests.support.registries.certificates import make_certificate
 from tests.support.tools.programs import free_port
 from workers.config import Config, QueueConfig, Secret
 from workers.jobqueue.connection import connect_url
@@ -26,13 +28,15 @@ from workers.jobqueue.embedded_server import EmbeddedServer
 from workers.jobqueue.parent_death import dies_with_parent
 
 Flavour = Literal["redis", "valkey"]
+Scheme = Literal["redis", "rediss", "unix"]
 DEADLINE_SECONDS = 30.0
 
 
 class RedisServer:
     """A server of our own, with its data in ``folder``.
 
-    Redis listens on a free loopback port, Valkey on a socket in its folder.
+    Redis listens as its ``scheme`` says: on a free loopback port, there with TLS by an
+    authority of its own, or on a socket in its folder, as Valkey does.
     """
 
     def __init__(
@@ -41,11 +45,14 @@ class RedisServer:
         flavour: Flavour = "redis",
         *settings: str,
         password: str = "",
+        scheme: Scheme = "redis",
     ) -> None:
         self._folder = folder
         self._flavour = flavour
         self._settings = settings
         self._login = f":{quote(password, safe='')}@" if password else ""
+        self._scheme = scheme
+        self._tls = make_certificate(folder / "tls") if scheme == "rediss" else None
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._embedded = EmbeddedServer(folder) if flavour == "valkey" else None
@@ -54,7 +61,14 @@ class RedisServer:
     def url(self) -> str:
         if self._embedded:
             return self._embedded.url
-        return f"redis://{self._login}127.0.0.1:{self._port}/0"
+        if self._scheme == "unix":
+            return f"unix://{self._login}{self._folder}/socket?db=0"
+        where = f"{self._scheme}://{self._login}127.0.0.1:{self._port}/0"
+        return f"{where}?ssl_ca_certs={self._tls.authority}" if self._tls else where
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self._port
 
     @property
     def pid(self) -> int:
@@ -76,7 +90,7 @@ class RedisServer:
         else:
             binary = shutil.which("redis-server")
             assert binary, "install redis-server"
-            command = [binary, "--port", str(self._port), "--bind", "127.0.0.1"]
+            command = [binary, "--bind", "127.0.0.1", *self._listening()]
             command += ["--appendonly", "yes", "--appendfsync", "always"]
             command += ["--save", "", "--logfile", "server.log", *self._settings]
             folder, inherited = self._folder, ()
@@ -101,6 +115,23 @@ class RedisServer:
                     time.sleep(0.02)
                 else:
                     return
+
+    def _listening(self) -> list[str]:
+        if self._scheme == "unix":
+            return ["--port", "0", "--unixsocket", "socket"]
+        if self._tls is None:
+            return ["--port", str(self._port)]
+        tls = ["--port", "0", "--tls-port", str(self._port), "--tls-auth-clients", "no"]
+        tls += ["--tls-cert-file", str(self._tls.certificate)]
+        tls += ["--tls-key-file", str(self._tls.key)]
+        return [*tls, "--tls-ca-cert-file", str(self._tls.authority)]
+
+    def freeze(self) -> None:
+        """Let it answer nothing and refuse nothing, until it thaws."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a power cut would."""

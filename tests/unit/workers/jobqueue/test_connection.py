@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.harness.redis_server import RedisServer
+from tests.support.harness.redis_server import RedisServer, Scheme
 from tests.support.tools.programs import free_port
 from workers.config import Config, QueueConfig, Secret, values
 from workers.jobqueue.connection import NoQueue, connect, connect_url, queue_url
@@ -76,6 +76,29 @@ def test_a_socket_may_be_named_with_database_and_password(tmp_path: Path) -> Non
             client.set("here", "yes")
         with connect_url(url.replace("db=3", "db=0")) as client:
             assert client.get("here") is None
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
+def test_each_kind_of_url_leads_to_its_server(tmp_path: Path, scheme: Scheme) -> None:
+    settings = ("--requirepass", "p/w@")
+    server = RedisServer(tmp_path, "redis", *settings, password="p/w@", scheme=scheme)
+    with server:
+        assert server.url.startswith(f"{scheme}://")
+        url = values.queue_url(server.url)
+        with connect(Config(queue=QueueConfig(url=url))) as client:
+            client.set("here", "yes")
+            server.restart()
+            assert client.get("here") == b"yes"
+
+
+def test_a_certificate_of_a_stranger_is_not_believed(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, scheme="rediss") as server:
+        url = server.url.partition("?")[0]
+        with (
+            connect_url(url, patience_seconds=0) as client,
+            pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"),
+        ):
+            client.ping()
 
 
 def test_what_is_said_of_a_socket_that_is_gone_holds_no_password(
