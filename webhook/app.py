@@ -16,6 +16,7 @@ from webhook.web import (
     health,
     hooks,
     metrics,
+    patience,
     proxies,
     queue_pages,
 )
@@ -133,6 +134,7 @@ def create_app(
         app.register_blueprint(blueprint)
     headers.init_app(app)
     prefix.init_app(app)
+    patience.init_app(app)
     proxies.init_app(app, proxies.TrustedProxies(config.trusted_proxies))
     return app
 

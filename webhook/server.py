@@ -39,7 +39,8 @@ _GRACE_SECONDS = 5
 # Of pages and steering verbs; each route has its own bound below this.
 _PAGE_BODY_BYTES = 65_536
 # First components of the routes that slow pages must not hold up.
-_URGENT = frozenset({"hooks", "healthz", "readyz"})
+_URGENT = frozenset({"hooks"})
+_PROBES = frozenset({"healthz", "readyz"})
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _LARGE_BLOCK_BYTES = 1024 * 1024
 # Connections, files being sent over them, and what Python has open.
@@ -140,7 +141,7 @@ def policy(config: Config) -> RequestPolicy:
     proxies = TrustedProxies(config.trusted_proxies)
 
     def path_of(head: RequestHead) -> str:
-        return prefix.below(head.path, _URGENT)
+        return prefix.below(head.path, _URGENT | _PROBES)
 
     def body_bytes(head: RequestHead) -> int:
         path = path_of(head)
@@ -150,10 +151,13 @@ def policy(config: Config) -> RequestPolicy:
     def is_urgent(head: RequestHead) -> bool:
         return path_of(head).lstrip("/").partition("/")[0] in _URGENT
 
+    def is_probe(head: RequestHead) -> bool:
+        return path_of(head).strip("/") in _PROBES
+
     def client(peer: str, head: RequestHead) -> str:
         return proxies.client(peer, head.headers.get("x-forwarded-for", ""))
 
-    return RequestPolicy(body_bytes, is_urgent, client)
+    return RequestPolicy(body_bytes, is_urgent, is_probe, client)
 
 
 def run_server(config: Config) -> None:

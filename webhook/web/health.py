@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify
 
-from workers.ledger import Ledger, LedgerUnavailable
+from workers.ledger import Ledger
 from workers.policy import PolicyFile
 
 
@@ -39,8 +39,10 @@ def blueprint(
     def readyz() -> Response:
         checks = {"redis": "ok", "durability": "ok", "policy": "ok"}
         is_ready = True
-        if not _answers(ledger):
-            checks |= {"redis": "does not answer", "durability": "not known"}
+        # What a notification needs is a write, which a server that answers may refuse.
+        refusal = ledger.write_problem()
+        if refusal is not None:
+            checks |= {"redis": refusal, "durability": "not known"}
             is_ready = False
         elif not is_durability_trusted:
             problem = ledger.durability_problem()
@@ -63,14 +65,6 @@ def blueprint(
         return _answer(content, 200 if is_ready else 503)
 
     return pages
-
-
-def _answers(ledger: Ledger) -> bool:
-    try:
-        ledger.counts()
-    except LedgerUnavailable:
-        return False
-    return True
 
 
 def _answer(content: Mapping[str, object], code: int) -> Response:

@@ -129,6 +129,7 @@ def blueprint(*, connection: redis.Redis, login: Login) -> Blueprint:
     pages.before_request(lambda: _guard(login))
     pages.after_request(_dress)
     pages.register_error_handler(NoSuchJobError, _missing)
+    pages.register_error_handler(redis.RedisError, _away)
     for kind in _ODD:
         pages.register_error_handler(kind, _unreadable)
     ours: dict[str, RouteCallable] = {
@@ -195,6 +196,11 @@ def _refuse(**_: object) -> ResponseReturnValue:
 
 def _missing(_: Exception) -> ResponseReturnValue:
     return jsonify(error="RQ has forgotten this job; its image's page knows more"), 404
+
+
+def _away(error: Exception) -> ResponseReturnValue:
+    log.error("queue server unavailable path=%r: %s", request.path, error)
+    return jsonify(error="the queue server does not answer; try again later"), 503
 
 
 def _unreadable(_: Exception) -> ResponseReturnValue:

@@ -59,9 +59,11 @@ class RequestPolicy:
             unwelcome peers, are not read: the application is given the request as it
             is, and answers without having asked for the body.
         is_urgent: whether it goes where slow pages cannot hold it up.
+        is_probe: whether it goes where nothing at all can.
         client: the address of who asks, of the peer's and what the head says of it.
     """
 
     body_bytes: Callable[[RequestHead], int]
     is_urgent: Callable[[RequestHead], bool]
+    is_probe: Callable[[RequestHead], bool] = lambda _: False
     client: Callable[[str, RequestHead], str] = lambda peer, _: peer

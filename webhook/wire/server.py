@@ -32,6 +32,8 @@ _ONCE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A body of up to this size is worth no account.
 _SMALL_BYTES = 65_536
+# One may wait for something that hangs while another is answered.
+_PROBE_THREADS = 2
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -74,6 +76,7 @@ class HttpServer:
         )
         self._urgent = WorkerPool("urgent", urgent_threads, self._work)
         self._others = WorkerPool("other", other_threads, self._work)
+        self._probes = WorkerPool("probe", _PROBE_THREADS, self._work)
 
     def run(
         self,
@@ -108,6 +111,7 @@ class HttpServer:
             self._look_at_deadlines()
         self._urgent.close()
         self._others.close()
+        self._probes.close()
         self._sender.close()
         for connection in list(self._there.values()):
             self._drop(connection)
@@ -241,8 +245,12 @@ class HttpServer:
     ) -> None:
         connection.is_whole = is_whole and head.is_plain
         connection.state = ConnectionState.WORKING
-        pool = self._urgent if self._policy.is_urgent(head) else self._others
-        pool.put(connection)
+        if self._policy.is_probe(head):
+            self._probes.put(connection)
+        elif self._policy.is_urgent(head):
+            self._urgent.put(connection)
+        else:
+            self._others.put(connection)
 
     def _listen(self, connection: Connection) -> None:
         """Wait for more; whoever calls this lets go of the connection."""

@@ -4,7 +4,9 @@ from typing import Any
 
 import redis
 
+from workers.ledger.odd import PREFIX
 from workers.ledger.reading import as_text
+from workers.ledger.unavailable import refusal
 
 # Setting, the only value that keeps the promise, and what another value means.
 # https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
@@ -14,6 +16,24 @@ _SETTINGS = (
     ("no-appendfsync-on-rewrite", "no", "it skips syncs while it rewrites its file"),
     ("maxmemory-policy", "noeviction", "it may throw records away"),
 )
+
+
+# Written to be seen to be written.
+_PROBE = f"{PREFIX}probe"
+
+
+def write_problem(connection: redis.Redis) -> str | None:
+    """Say in one line why Redis would not take a write; None when it takes one.
+
+    Never raises. It says no address, as everybody may read it.
+    """
+    try:
+        connection.set(_PROBE, "1")
+    except redis.ResponseError as exc:
+        return f"takes no writes: {refusal(exc) or 'see its log'}"
+    except redis.RedisError as exc:
+        return refusal(exc) or "does not answer"
+    return None
 
 
 def durability_problem(connection: redis.Redis) -> str | None:
@@ -33,7 +53,7 @@ def durability_problem(connection: redis.Redis) -> str | None:
             "INFO, or set queue.durability: trusted"
         )
     except redis.RedisError as exc:
-        return f"Redis does not answer: {exc}"
+        return f"Redis does not answer: {refusal(exc) or exc}"
     settings = {
         as_text(key): as_text(value)
         for reply in replies

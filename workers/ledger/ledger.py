@@ -253,6 +253,13 @@ class Ledger:
         """
         return durability.durability_problem(self._redis)
 
+    def write_problem(self) -> str | None:
+        """Say why Redis would not take a write, in one line; None when it takes one.
+
+        Never raises, and names no address.
+        """
+        return durability.write_problem(self._redis)
+
     # What a job says.
 
     def begin(self, reference: str, *, worker: str) -> Lease | None:

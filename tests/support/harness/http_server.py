@@ -27,6 +27,10 @@ def is_hook(head: RequestHead) -> bool:
     return head.path.startswith("/hooks/")
 
 
+def is_probe(head: RequestHead) -> bool:
+    return head.path == "/healthz"
+
+
 @dataclass
 class RawConnection:
     """One connection, read and written as bytes."""
@@ -103,7 +107,7 @@ def run_http_server(
         server = HttpServer(
             [listener],
             WsgiRunner(Config(), application),
-            RequestPolicy(body_bytes, is_hook, client),
+            RequestPolicy(body_bytes, is_hook, is_probe, client),
             limits or PeerLimits(tick_seconds=TICK_SECONDS),
             urgent_threads=threads,
             other_threads=threads,
@@ -178,6 +182,9 @@ class Pages:
             assert self.go_on.wait(30)
             return "slow"
 
+        app.add_url_rule("/healthz", "healthz", lambda: "well")
+        app.add_url_rule("/hooks/hanging", "hang", self._hang, methods=["POST"])
+
         @app.get("/fault")
         def fault() -> Response:
             return Response(parts(), headers={"Content-Length": "9"})
@@ -185,6 +192,10 @@ class Pages:
         def parts() -> Iterator[bytes]:
             yield b"half"
             raise RuntimeError("a fault")
+
+    def _hang(self) -> tuple[str, int]:
+        assert self.go_on.wait(30)
+        return "taken", 202
 
 
 def limits(**more: Any) -> PeerLimits:

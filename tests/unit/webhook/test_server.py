@@ -31,16 +31,18 @@ def test_a_hook_has_its_limit_and_threads_however_it_is_named(start: str) -> Non
     limits = Limits(body_bytes=99)
     url = "https://h/a/b"
     decide = policy(Config(public_url=url, sources=sources, limits=limits))
-    for path, body, is_urgent in (
-        ("/hooks/hub/s3cret", 99, True),
-        ("/hooks/hub/wrong", 0, True),
-        ("/readyz", 65_536, True),
-        ("/api/v1/images", 65_536, False),
+    for path, body, is_urgent, is_probe in (
+        ("/hooks/hub/s3cret", 99, True, False),
+        ("/hooks/hub/wrong", 0, True, False),
+        ("/readyz", 65_536, False, True),
+        ("/healthz", 65_536, False, True),
+        ("/api/v1/images", 65_536, False, False),
     ):
         line = f"POST {start}{path}?a=b HTTP/1.1"
         head = RequestHead.read(f"{line}\r\nHost: h\r\n\r\n".encode())
         assert decide.body_bytes(head) == body, path
         assert decide.is_urgent(head) is is_urgent, path
+        assert decide.is_probe(head) is is_probe, path
 
 
 def test_a_target_that_is_none_is_decided_about_too() -> None:

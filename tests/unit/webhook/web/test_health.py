@@ -1,11 +1,22 @@
 """Whether the receiver lives, and whether it can take notifications."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import redis
 
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import WebApp
+from tests.support.harness.web_app import (
+    OPERATOR,
+    WebApp,
+    create_web_app,
+    write_config,
+)
+from tests.support.tools.waiting import wait_until
+from webhook.web import patience
 
 
 @pytest.fixture
@@ -57,6 +68,94 @@ def test_it_is_not_ready_when_redis_may_forget(
     answer = web.client.get("/readyz")
     assert answer.status_code == 503
     assert setting in answer.get_json()["checks"]["durability"]
+
+
+def refuse_for_want_of_memory(connection: redis.Redis) -> None:
+    connection.config_set("maxmemory", 1)
+
+
+def refuse_for_want_of_replicas(connection: redis.Redis) -> None:
+    connection.config_set("min-replicas-to-write", 1)
+
+
+def refuse_for_a_failed_save(connection: redis.Redis) -> None:
+    folder = Path(str(connection.config_get("dir")["dir"])) / "dump.rdb"
+    folder.mkdir(exist_ok=True)  # where no file can be put
+    connection.config_set("save", "3600 1")
+    with suppress(redis.ResponseError):
+        connection.bgsave()
+    wait_until(
+        lambda: connection.info("persistence")["rdb_last_bgsave_status"] == "err",
+        "the save fails",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refuse", "told"),
+    [
+        (refuse_for_want_of_memory, "maxmemory"),
+        (refuse_for_want_of_replicas, "min-replicas-to-write"),
+        (refuse_for_a_failed_save, "cannot save its data"),
+    ],
+)
+@pytest.mark.parametrize("durability", ["strict", "trusted"])
+def test_it_is_not_ready_when_a_write_would_be_refused(
+    tmp_path: Path,
+    redis_server: RedisServer,
+    refuse: Callable[[redis.Redis], None],
+    told: str,
+    durability: str,
+) -> None:
+    path = write_config(tmp_path, redis_server)
+    text = path.read_text().replace("queue: {", f"queue: {{durability: {durability}, ")
+    path.write_text(text)
+    with create_web_app(path) as web:
+        assert web.client.get("/readyz").status_code == 200
+        refuse(web.connection)
+        answer = web.client.get("/readyz")
+        assert answer.status_code == 503
+        assert told in answer.get_json()["checks"]["redis"]
+        assert "127.0.0.1" not in answer.text
+        with web.connection.pipeline(transaction=False) as pipeline:
+            pipeline.config_set("maxmemory", 0)
+            pipeline.config_set("min-replicas-to-write", 0)
+            pipeline.config_set("save", "")
+            pipeline.config_set("stop-writes-on-bgsave-error", "no")
+            pipeline.execute()
+        assert web.client.get("/readyz").status_code == 200
+
+
+def test_it_is_not_ready_with_a_wrong_password(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    path = write_config(tmp_path, redis_server)
+    with redis_server.client() as connection:
+        connection.config_set("requirepass", "hunter2")
+        with create_web_app(path) as web:
+            answer = web.client.get("/readyz")
+            assert answer.status_code == 503
+            assert "password" in answer.get_json()["checks"]["redis"]
+
+
+def test_a_frozen_redis_is_told_within_a_second_and_stops_no_answer(
+    web: WebApp, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "REQUEST_SECONDS", 0.3)
+    redis_server.freeze()
+    try:
+        began = time.monotonic()
+        assert web.client.get("/healthz").status_code == 200
+        answer = web.client.get("/readyz")
+        assert time.monotonic() - began < 5  # of minutes, without a deadline
+        assert answer.status_code == 503
+        assert answer.get_json()["checks"]["redis"] == "does not answer"
+        for path in ("/", "/api/v1/images", "/queue/0/data/queues.json"):
+            assert web.client.get(path, headers=OPERATOR).status_code == 503, path
+        assert "redis_up 0" in web.client.get("/metrics", headers=OPERATOR).text
+        assert time.monotonic() - began < 10
+    finally:
+        redis_server.thaw()
+    assert web.client.get("/readyz").status_code == 200
 
 
 def test_a_policy_that_broke_is_told_and_turns_no_notification_away(

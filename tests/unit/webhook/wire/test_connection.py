@@ -18,6 +18,17 @@ def test_what_is_urgent_does_not_wait_for_slow_pages(
     assert {each.answer() for each in slow} == {(200, b"slow")}
 
 
+def test_a_probe_waits_for_nothing_at_all(
+    pages: Pages, server: RunningHttpServer
+) -> None:
+    hanging = [server.peer() for _ in range(10)]
+    for each in hanging:
+        each.say("POST /hooks/hanging HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+    assert server.peer().ask("/healthz") == (200, b"well")
+    pages.go_on.set()
+    assert {each.answer()[0] for each in hanging} == {202}
+
+
 def test_one_connection_serves_one_request_after_another(
     server: RunningHttpServer,
 ) -> None:
