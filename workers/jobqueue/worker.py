@@ -40,6 +40,8 @@ from workers.jobqueue.carrying import (
 from workers.jobqueue.last_word import LastWord, how_it_died
 from workers.jobqueue.memory_limit import limit_memory
 from workers.jobqueue.parent_death import dies_with_parent
+from workers.jobqueue.registration import stay_registered
+from workers.jobqueue.silence import Silence
 from workers.jobqueue.tidying import take_out_odd_entries, tidy
 from workers.ledger import Accepted, Ledger, LedgerUnavailable
 from workers.ledger.odd import say_once
@@ -129,6 +131,7 @@ class ImageWorker(rq.Worker):
         self._prepare = prepare
         self._memory_mib = memory_mib
         self._last_word: LastWord | None = None
+        self._silence = Silence()
         self._stop_by: float | None = None
         self._next_sweep = 0.0
         self._next_tidy = 0.0
@@ -203,12 +206,16 @@ class ImageWorker(rq.Worker):
             self._next_beat = time.monotonic() + _SWEEP_SECONDS
             self.set_state(WorkerStatus.IDLE)
             self.heartbeat()
+            stay_registered(self)
 
     def _sweep(self) -> None:
         """Put back into the queue what is owed and due, and nobody carries."""
         now = time.monotonic()
         due = self._ledger.next_due()
+        self._silence.note_answer()
         if now < self._next_sweep and (due is None or due > 0):
+            return
+        if not self._silence.is_over:
             return
         self._next_sweep = now + _SWEEP_SECONDS
         if not self._ledger.claim_sweep():
@@ -287,6 +294,7 @@ class ImageWorker(rq.Worker):
             if now >= self._next_beat:
                 self._next_beat = now + _SWEEP_SECONDS
                 super().maintain_heartbeats(job, execution)
+                stay_registered(self)
         except _AWAY as exc:
             log.warning("the job works on: %s", exc)
         except Exception as exc:  # noqa: BLE001 - else nobody looks after the horse

@@ -49,6 +49,10 @@ from workers.ledger.writing import one_line
 
 # After this many stops in a row a run completes, whatever is pushed meanwhile.
 _STOPS_ALLOWED = 2
+# A server that hangs for 45 s costs no lease: it was prolonged at most 3 s before
+# (run/heartbeat.py), and is again within some seconds after. And what a dead process
+# held is run again within a minute, with the second or two that a sweep takes.
+_LEASE_SECONDS = 52.0
 # What a commit needs from its last question to the manifest, and much more.
 _PUBLISH_SECONDS = 10.0
 # How a request may be meant, for ``accept.lua``.
@@ -66,7 +70,7 @@ class Ledger:
         connection: redis.Redis,
         *,
         clock: Callable[[], float] | None = None,
-        lease_seconds: float = 30.0,
+        lease_seconds: float = _LEASE_SECONDS,
     ) -> None:
         """Use ``connection``, whether it decodes replies or not.
 

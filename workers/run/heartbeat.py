@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _BEAT_SECONDS = 1.0
-# A lease is for 30 s; a few of these may get lost.
-_PROLONG_SECONDS = 5.0
+# Often, so that a lease outlives a server that hangs for nearly as long as it lasts.
+_PROLONG_SECONDS = 2.0
 # A queue server with much to read takes so long to start again.
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 1.0

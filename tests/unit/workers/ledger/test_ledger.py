@@ -575,7 +575,7 @@ def test_a_request_without_a_hint_forgets_the_one_that_was_answered(
 def test_a_lost_lease_changes_nothing(driver: LedgerDriver) -> None:
     driver.push()
     lost = driver.begin("w1")
-    driver.clock.passes(31)
+    driver.clock.passes(60)
     held = driver.begin("w2")
     before = driver.image()
     assert not driver.ledger.keep_alive(lost)
@@ -593,7 +593,7 @@ def test_who_published_with_a_lost_lease_is_checked_by_another_run(
 ) -> None:
     driver.push(D1)
     lost = driver.begin("w1")
-    driver.clock.passes(31)
+    driver.clock.passes(60)
     driver.publish(driver.begin("w2"), D2, revision=2)
     again = driver.publish(lost, D1, revision=3)
     assert again is not None

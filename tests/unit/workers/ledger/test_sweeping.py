@@ -139,7 +139,7 @@ def test_an_image_that_loses_its_worker_each_time_is_given_up(
     driver.push()
     for _ in range(5):
         driver.begin("w")
-        driver.clock.passes(32)
+        driver.clock.passes(60)
         driver.ledger.owed(set())
         driver.clock.passes(PROMISE_SECONDS)
     image = driver.image()

@@ -141,6 +141,27 @@ def test_a_queue_server_that_is_away_stops_nobody(
     assert (record.state, record.revision) == (State.LIVE, 7)
 
 
+def test_a_queue_server_that_hangs_for_nearly_a_lease_costs_nothing(
+    driver: LedgerDriver, redis_server: RedisServer, fast: None
+) -> None:
+    driver.push()
+    with Heartbeat(driver.ledger, driver.begin()) as beating:
+        redis_server.freeze()
+        try:
+            driver.clock.passes(45)
+            beating.tell(HALF)
+        finally:
+            redis_server.thaw()
+        # A sweeping worker may be the first one whom it answers.
+        assert driver.ledger.owed(set()) == []
+        beating.check()
+        driver.clock.passes(45)
+        assert driver.ledger.owed(set()) == []
+        done = RunResult(Outcome.PUBLISHED, D1, revision=7)
+        assert beating.finish(done) is None
+    assert [run.outcome for run in driver.ledger.runs(REFERENCE)] == ["published"]
+
+
 @pytest.mark.slow
 def test_patience_ends(
     driver: LedgerDriver, redis_server: RedisServer, fast: None
