@@ -24,11 +24,12 @@ from webhook.web.audience import Audience, PolicyMemory
 from webhook.web.login import Login
 from webhook.web.path_prefix import PathPrefix
 from workers.care.head_watch import HeadWatch
+from workers.care.queue_standing import QueueStanding
 from workers.care.whitelists import WhitelistWatch
 from workers.config import Config
-from workers.ledger import EndedSessions, Ledger, LedgerUnavailable, Looks, OpenImages
+from workers.ledger import EndedSessions, OpenImages
 from workers.policy import PolicyFile
-from workers.policy.watching import RECONCILER, overdue
+from workers.policy.watching import RECONCILER
 from workers.wiring import Front
 
 Problems = Callable[[], Sequence[str]]
@@ -73,7 +74,7 @@ def create_app(
     )
     login.init_app(app)
     requests = PublishRequests(policy_file, ledger, queue)
-    looks = Looks(front.connection, ledger.now)
+    standing = QueueStanding.of(config, front, policy_file)
     ttls = {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
     open_images = OpenImages(front.connection, PolicyMemory(policy_file).allowed)
     audience = Audience(ledger, open_images, login)
@@ -86,9 +87,7 @@ def create_app(
         ttls=ttls,
         origin=prefix.origin,
         site=config.site,
-        problems=_problems(
-            durability, whitelists, heads, lambda: _overdue(policy_file, looks, ledger)
-        ),
+        problems=_problems(durability, whitelists, heads, standing),
         clock=clock,
     )
     for blueprint in (
@@ -117,7 +116,7 @@ def create_app(
                 RECONCILER: RECONCILER,
                 **{name: source.kind for name, source in config.sources.items()},
             },
-            last_asked=looks.last_asked,
+            standing=standing,
             whitelists=whitelists.standings,
             heads=heads.standings,
             clock=clock,
@@ -126,6 +125,7 @@ def create_app(
             ledger=ledger,
             policy=policy_file,
             is_durability_trusted=is_trusted,
+            standing=standing,
             has_expired=whitelists.has_expired,
             went_back=lambda: bool(heads.warnings()),
         ),
@@ -143,7 +143,7 @@ def _problems(
     durability: Callable[[], str | None],
     whitelists: WhitelistWatch,
     heads: HeadWatch,
-    overdue: Callable[[], str | None],
+    standing: QueueStanding,
 ) -> Problems:
     """Return what says, at each look, what everybody should know is wrong.
 
@@ -153,17 +153,9 @@ def _problems(
         problem
         for problem in (
             durability(),
-            overdue(),
+            *standing.warnings().values(),
             *whitelists.warnings(),
             *heads.warnings(),
         )
         if problem
     ]
-
-
-def _overdue(policy_file: PolicyFile, looks: Looks, ledger: Ledger) -> str | None:
-    try:
-        last_asked, now = looks.last_asked(), ledger.now()
-    except LedgerUnavailable:
-        return None  # which others say
-    return overdue(policy_file.current(), last_asked, now=now)

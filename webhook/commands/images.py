@@ -10,6 +10,7 @@ import click
 from webhook.commands.frame import (
     DONE,
     FAILED,
+    LATER,
     REFUSED,
     config_option,
     json_option,
@@ -18,9 +19,11 @@ from webhook.commands.frame import (
     read_policy,
     reports_errors,
 )
+from webhook.intake.intake import NotKept
 from webhook.intake.requests import PublishRequests
 from webhook.reconcile.remaking import count_outdated
 from webhook.web.image_json import cvmfs_places, image_json, live_json, run_json
+from workers.care.queue_standing import NO_WORKER, QueueStanding, check_workers
 from workers.config import Config
 from workers.formats.formats import uses
 from workers.ledger import ImageRecord, Ledger, LiveRecord, State
@@ -41,12 +44,19 @@ _DIGEST_WIDTH = 19  # sha256: and twelve digits
 def publish(
     reference: str, *, wait: bool, force: bool, as_json: bool, config_path: Path | None
 ) -> int:
-    """Publish REFERENCE by hand, through the same policy and queue as a push."""
+    """Publish REFERENCE by hand, through the same policy and queue as a push.
+
+    Ends with 4 where it could be lost, or where no worker is alive to do it.
+    """
     config = read_config(config_path)
     parsed = Reference.parse(reference)
     with Front.open(config) as front:
         policy = read_policy(config)
         requests = PublishRequests(policy, front.ledger, front.queue)
+        standing = QueueStanding.of(config, front, policy)
+        problem = standing.problem()
+        if problem is not None:
+            raise NotKept(f"nothing was asked for: {problem}")
         before = front.ledger.image(str(parsed))
         decision = requests.submit(parsed, forced=force)
         if not decision.allowed:
@@ -61,12 +71,15 @@ def publish(
             else:
                 click.echo(f"refused: {decision.reason}", err=True)
             return REFUSED
+        is_alone = not front.queue.workers()
+        for line in (*(NO_WORKER,) * is_alone, *standing.warnings().values()):
+            click.echo(f"warning: {line}", err=True)
         if not wait:
             if as_json:
                 print_json({"reference": str(parsed), "decision": "queued"})
             else:
                 click.echo(f"queued: {parsed}")
-            return DONE
+            return LATER if is_alone else DONE
         return _wait(config, front.ledger, parsed, before, as_json=as_json)
 
 
@@ -102,6 +115,9 @@ def follow(
 
     Returns:
         The record then; None when it has been forgotten.
+
+    Raises:
+        NoWorker: nobody looks after it.
     """
     shown = None
     while True:
@@ -113,6 +129,8 @@ def follow(
             click.echo(_line(image))
         if image.done >= number and not image.is_running:
             return image
+        if not image.is_running:
+            check_workers(ledger)
         time.sleep(_POLL_SECONDS)
 
 

@@ -19,6 +19,7 @@ from webhook.commands.frame import (
     reports_errors,
     start_logging,
 )
+from webhook.commands.starting import say_start
 from webhook.intake.intake import Intake, durability_check
 from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
@@ -58,6 +59,7 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         looks = Looks(front.connection, front.ledger.now)
         looker = RegistryLook(front.ledger, looks, registry, intake, front.queue)
         reconciler = Reconciler(looker, policy)
+        say_start("reconcile", config)
         if once:
             return _once(reconciler, as_json=as_json)
         remaking = Remaking(front.ledger, front.queue, policy)

@@ -15,6 +15,7 @@ from webhook.commands.frame import (
     reports_errors,
     start_logging,
 )
+from webhook.commands.starting import say_start
 from webhook.machine.setup import setup_json, setup_lines
 from webhook.machine.up import up as run_everything
 from webhook.server import listening_on, run_server
@@ -72,6 +73,7 @@ def serve(*, listen: str | None, config_path: Path | None) -> int:
     """Run the receiver: notifications, API, dashboard and repository files."""
     config = listening_on(read_config(config_path), listen)
     start_logging(config)
+    say_start("serve", config)
     run_server(config)
     return DONE
 
@@ -102,6 +104,7 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
     config = read_config(config_path)
     start_logging(config)
     lead_jobs_to(config)
+    say_start("worker", config)
     with Front.open(config, **PATIENCE) as front:
         run_worker(
             front.connection,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify
 
+from workers.care.queue_standing import QueueStanding
 from workers.ledger import Ledger
 from workers.policy import PolicyFile
 
@@ -17,6 +18,7 @@ def blueprint(
     ledger: Ledger,
     policy: PolicyFile,
     is_durability_trusted: bool,
+    standing: QueueStanding,
     has_expired: Callable[[], bool] = lambda: False,
     went_back: Callable[[], bool] = lambda: False,
 ) -> Blueprint:
@@ -26,6 +28,7 @@ def blueprint(
         ledger: asked at each probe.
         policy: read again at each probe, if it has changed.
         is_durability_trusted: the operator answers for Redis (``queue.durability``).
+        standing: knows who is missed.
         has_expired: whether some whitelist has; what is accepted then waits.
         went_back: whether the head of some repository did; the same.
     """
@@ -61,7 +64,14 @@ def blueprint(
         elif policy.problem is not None:
             checks["policy"] = "cannot be used, so nothing is allowed"
             is_ready = False
-        content = {"status": "ready" if is_ready else "not ready", "checks": checks}
+        # Whatever is wrong although what is accepted is kept.
+        warnings = [f"{name}: {said}" for name, said in checks.items() if said != "ok"]
+        warnings += standing.warnings().values() if is_ready else ()
+        content = {
+            "status": "ready" if is_ready else "not ready",
+            "checks": checks,
+            "warnings": warnings if is_ready else [],
+        }
         return _answer(content, 200 if is_ready else 503)
 
     return pages

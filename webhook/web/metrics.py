@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from webhook.web.login import Login
 from workers.care.head_watch import HeadStanding
+from workers.care.queue_standing import RECONCILER, WORKER, QueueStanding
 from workers.care.whitelists import WhitelistStanding
 from workers.jobqueue import JobQueue
 from workers.ledger import (
@@ -42,7 +43,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
     kinds: Mapping[str, str] = MappingProxyType({}),
     whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
     heads: Callable[[], Sequence[HeadStanding]] = tuple,
-    last_asked: Callable[[], float | None] = lambda: None,
+    standing: QueueStanding,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
     """Return the route; it is the operator's (``authorization`` in a scrape config).
@@ -55,7 +56,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
         kinds: of the configured sources, by name; others count as ``other``.
         whitelists: what is known of those of the repositories.
         heads: what is known of the heads of the repositories.
-        last_asked: when the registries were asked last.
+        standing: knows who is missed, and when the registries were asked last.
         clock: seconds since the epoch.
     """
     pages = Blueprint("metrics", __name__)
@@ -67,7 +68,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
             policy,
             kinds,
             lambda: _of_repositories(whitelists(), heads()),
-            last_asked,
+            standing,
             clock,
         )
     )
@@ -92,7 +93,7 @@ class _Collector(Collector):
         policy: PolicyFile,
         kinds: Mapping[str, str],
         repositories: Callable[[], Iterable[Metric]],
-        last_asked: Callable[[], float | None],
+        standing: QueueStanding,
         clock: Callable[[], float],
     ) -> None:
         self._kinds = kinds
@@ -100,7 +101,7 @@ class _Collector(Collector):
         self._queue = queue
         self._policy = policy
         self._repositories = repositories
-        self._last_asked = last_asked
+        self._standing = standing
         self._clock = clock
 
     def describe(self) -> list[Metric]:
@@ -121,6 +122,8 @@ class _Collector(Collector):
         yield _gauge(
             "redis_durable", "1 when what Redis accepts is on disk.", is_durable
         )
+        takes_writes = self._ledger.write_problem() is None
+        yield _gauge("redis_takes_writes", "1 when Redis takes writes.", takes_writes)
         try:
             families = list(self._from_redis())
         except LedgerUnavailable:
@@ -142,8 +145,20 @@ class _Collector(Collector):
         yield _gauge(
             "registries_asked_timestamp_seconds",
             "When the registries were asked last for what is watched; 0: never.",
-            self._last_asked() or 0.0,
+            self._standing.looks.last_asked() or 0.0,
         )
+        missed = self._standing.warnings()
+        yield _gauge(
+            "reconciler_missing",
+            "1 while the policy watches registries, and nobody asks them.",
+            RECONCILER in missed,
+        )
+        yield _gauge(
+            "worker_missing",
+            "1 while work has waited for long, and no worker looks after it.",
+            WORKER in missed,
+        )
+        yield _gauge("workers", "Workers that are registered.", self._queue.workers())
         yield _gauge("queue_jobs", "Jobs that wait for a worker.", self._queue.depth())
         yield _gauge(
             "oldest_waiting_seconds",

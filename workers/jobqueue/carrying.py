@@ -80,6 +80,12 @@ class JobQueue:
         """Return how many jobs wait."""
         return self._ask(lambda: self._queue.count)
 
+    def workers(self) -> int:
+        """Return how many workers are alive, or died within the last minutes."""
+        with as_ledger_error():
+            keys = rq.Worker.all_keys(queue=self._queue)
+            return int(self.connection.exists(*keys)) if keys else 0
+
     def _ask(self, ask: Callable[[], T]) -> T:
         with as_ledger_error():
             try:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import redis
 
@@ -41,6 +41,22 @@ def queue_url(config: Config) -> str:
             f"no queue: {config.state} holds no embedded one; start cvmfs-webhook up, "
             "or set queue.url"
         ) from exc
+
+
+def shown_url(config: Config) -> str:
+    """Return the URL of the queue for people: without its password."""
+    if config.queue.url is None:
+        return f"embedded in {embedded_folder(config.state)}"
+    parts = urlsplit(config.queue.url.reveal())
+    login, at, place = parts.netloc.rpartition("@")
+    hidden = f"{login.partition(':')[0]}:***{at}{place}" if at else place
+    query = "&".join(
+        f"{name}=***" if name == "password" else f"{name}{equals}{value}"
+        for name, equals, value in (
+            each.partition("=") for each in parts.query.split("&")
+        )
+    )
+    return urlunsplit(parts._replace(netloc=hidden, query=query))
 
 
 def connect(

@@ -448,6 +448,17 @@ class Ledger:
 
     def next_due(self) -> float | None:
         """Return in how many seconds ``owed`` has something to look at, if ever."""
+        seconds = self._wait()
+        return None if seconds is None else max(0.0, seconds)
+
+    def neglected_seconds(self) -> float:
+        """Return for how long nobody has looked after what is owed and due.
+
+        Every worker that lives does so within seconds, also while it works.
+        """
+        return max(0.0, -(self._wait() or 0.0))
+
+    def _wait(self) -> float | None:
         seconds = as_text(self._call("wait"))
         return float(seconds) if seconds else None
 

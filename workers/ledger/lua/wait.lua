@@ -1,7 +1,8 @@
--- ARGV: clock. Returns in how many seconds something owed is due, '' for nothing.
+-- ARGV: clock. Returns in how many seconds something owed is due, '' for nothing; below
+-- zero: since when nobody has looked after it.
 
 local first = ask('ZRANGE', PREFIX .. 'owed', 0, 0, 'WITHSCORES')
 if #first == 0 then
   return ''
 end
-return stamp(math.max(0, tonumber(first[2]) - now))
+return stamp(tonumber(first[2]) - now)

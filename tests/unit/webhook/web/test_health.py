@@ -137,6 +137,7 @@ def test_it_is_not_ready_with_a_wrong_password(
             assert "password" in answer.get_json()["checks"]["redis"]
 
 
+@pytest.mark.slow
 def test_a_frozen_redis_is_told_within_a_second_and_stops_no_answer(
     web: WebApp, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +159,23 @@ def test_a_frozen_redis_is_told_within_a_second_and_stops_no_answer(
     assert web.client.get("/readyz").status_code == 200
 
 
+def test_who_is_missed_is_a_warning_and_no_reason_to_accept_nothing(
+    web: WebApp,
+) -> None:
+    assert web.client.get("/readyz").get_json()["warnings"] == []
+    web.driver.push()
+    web.driver.clock.passes(600)
+    answer = web.client.get("/readyz")
+    assert answer.status_code == 200
+    assert set(answer.get_json()["checks"].values()) == {"ok"}
+    (warning,) = answer.get_json()["warnings"]
+    assert "cvmfs-webhook worker" in warning
+    assert warning in web.client.get("/").text.replace("&#39;", "'")
+    text = web.client.get("/metrics", headers=OPERATOR).text
+    assert "worker_missing 1.0" in text
+    assert "redis_takes_writes 1.0" in text
+
+
 def test_a_policy_that_broke_is_told_and_turns_no_notification_away(
     web: WebApp,
 ) -> None:
@@ -166,6 +184,7 @@ def test_a_policy_that_broke_is_told_and_turns_no_notification_away(
     answer = web.client.get("/readyz")
     assert answer.status_code == 200
     assert answer.get_json()["checks"]["policy"] != "ok"
+    assert "policy: broken" in answer.get_json()["warnings"][0]
 
 
 def test_without_any_policy_it_is_not_ready(web: WebApp) -> None:

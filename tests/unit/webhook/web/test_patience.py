@@ -21,6 +21,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield running
 
 
+@pytest.mark.slow
 def test_a_notification_at_a_frozen_redis_is_answered_in_time_and_kept_later(
     tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
