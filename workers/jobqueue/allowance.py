@@ -56,16 +56,17 @@ def present_allowance() -> Allowance | None:
 
 
 @contextmanager
-def waiting_at_most(seconds: float) -> Iterator[None]:
+def waiting_at_most(seconds: float) -> Iterator[Allowance]:
     """Let this thread wait for Redis for so long in the block, all in all.
 
     A question after that raises redis.TimeoutError at once. In a block of a block the
-    shorter time counts.
+    shorter time counts. What is left can be seen in what is given.
     """
     outer = _ALLOWANCE.get()
     most = seconds if outer is None else min(seconds, outer.left)
-    token = _ALLOWANCE.set(Allowance(most))
+    allowance = Allowance(most)
+    token = _ALLOWANCE.set(allowance)
     try:
-        yield
+        yield allowance
     finally:
         _ALLOWANCE.reset(token)

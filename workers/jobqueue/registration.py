@@ -14,6 +14,8 @@ def stay_registered(worker: BaseWorker) -> None:
     connection, key = worker.connection, worker.key
     with connection.pipeline(transaction=False) as pipeline:
         pipeline.hexists(key, "queues")
+        # RQ itself may have written the rest again.
+        pipeline.hexists(key, "state")
         pipeline.sismember(worker.redis_workers_keys, key)
         if all(pipeline.execute()):
             return

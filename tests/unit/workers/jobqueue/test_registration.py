@@ -38,6 +38,13 @@ def test_an_entry_that_ran_out_while_a_job_runs_is_written_again(
     assert shown(worker) == ([QUEUE_NAME], "busy")
 
 
+def test_what_rq_writes_again_by_itself_is_completed(driver: LedgerDriver) -> None:
+    worker = born(driver)
+    driver.connection.hdel(worker.key, "state")
+    stay_registered(worker)
+    assert shown(worker) == ([QUEUE_NAME], "busy")
+
+
 def test_an_entry_that_is_there_is_left_alone(driver: LedgerDriver) -> None:
     worker = born(driver)
     driver.connection.hset(worker.key, "state", "suspended")
