@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.support.harness.jobs import JobRunner, PublisherWithHooks
+from tests.support.harness.ledger import D1
 from tests.support.harness.redis_server import RedisServer
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import tar_of
@@ -186,7 +187,7 @@ def test_a_job_that_cannot_be_queued_again_is_left_to_the_sweep(
 ) -> None:
     push(runner, FIRST)
     runner.want(NAME)
-    runner.when_registry_is_asked("/blobs/", lambda: runner.want(NAME))
+    runner.when_registry_is_asked("/blobs/", lambda: runner.want(NAME, D1))
 
     class Away(JobQueue):
         def enqueue_accepted(self, accepted: object) -> int:

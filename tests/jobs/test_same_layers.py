@@ -67,7 +67,7 @@ def test_one_name_in_two_registries_is_two_images(runner: JobRunner) -> None:
             other.push_image("atlas/analysis", "v1", layers["there"])
             for host in hosts:
                 reference = f"{host}/{NAME}"
-                hint = Hint(None, 0.0, "test", event_id=None, actor=None)
+                hint = Hint(None, "test", is_news=False)
                 runner.ledger.request(reference, source="test", hint=hint)
                 run_job(services, Reference.parse(reference))
     snapshot = runner.repository.read()

@@ -15,7 +15,7 @@ from tests.support.harness.redis_server import RedisServer
 from tests.support.images import tars
 from tests.support.images.oci import digest_of, tar_of
 from tests.support.tools.waiting import wait_until
-from workers.ledger import Outcome, RunRecord, State, orders
+from workers.ledger import Hint, Outcome, RunRecord, State, orders
 
 PROMISED_SECONDS = 5.0
 # What a machine adds that is busy with other tests.
@@ -93,7 +93,8 @@ def tell(workers: JobWorkers, runner: JobRunner, case: Case) -> float | None:
     elif case.way == "cancel":
         workers.ledger.cancel(reference, CANCELLED)
     elif case.way == "newer push":
-        workers.ledger.request(reference, source="test")
+        hint = Hint(f"sha256:{'f' * 64}", "test")
+        workers.ledger.request(reference, source="test", hint=hint)
     else:
         return None
     return workers.ledger.now()

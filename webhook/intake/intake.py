@@ -293,7 +293,7 @@ def _wanted(judgement: Judgement, delivery: Delivery) -> Wanted:
         hint=Hint(
             # What is deleted is not what to look for.
             digest=None if is_deletion else event.digest,
-            time=delivery.time if event.time is None else event.time,
+            sent=event.time,
             source=delivery.source,
             event_id=event.event_id,
             actor=event.actor,

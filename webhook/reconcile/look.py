@@ -128,7 +128,7 @@ class RegistryLook:
                 fresh.append(finding)
         self._tell(look, fresh, now)
         since, due = _surplus(look, records, policy, seen, now)
-        expired = [tag for tag in sorted(due) if self._expire(records[tag], now)]
+        expired = [tag for tag in sorted(due) if self._expire(records[tag])]
         memory = remembered(look.without(hidden), seen)
         self.looks.remember(name, replace(memory, told=told, surplus=since))
         return LookResult(
@@ -200,7 +200,7 @@ class RegistryLook:
                 # wanted, or somebody knows better.
                 self.intake.receive(RECONCILER, batch, if_idle=not is_return)
 
-    def _expire(self, record: ImageRecord, now: float) -> bool:
+    def _expire(self, record: ImageRecord) -> bool:
         """Have a tag looked after that is more than its rule keeps.
 
         Returns:
@@ -210,7 +210,7 @@ class RegistryLook:
             record.reference,
             source=RECONCILER,
             # What is live is what the job is told to expect, so it stays live to all.
-            hint=Hint(record.digest, now, RECONCILER),
+            hint=Hint(record.digest, RECONCILER, is_news=False),
             order=orders.EXPIRE,
             if_idle=True,
         )

@@ -102,8 +102,8 @@ class Remaking:
         accepted = self._ledger.request(
             record.reference,
             source=RECONCILER,
-            # No news: a registry that does not have it is not asked again and again.
-            hint=Hint(digest, record.since, RECONCILER),
+            # A registry that does not have it is not asked again and again.
+            hint=Hint(digest, RECONCILER, is_news=False),
             order=orders.restore(digest) if is_restored and digest else None,
             if_idle=True,
         )

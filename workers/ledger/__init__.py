@@ -19,6 +19,7 @@ from workers.ledger.looks import Looks, Seen, Told
 from workers.ledger.open_images import OpenImages
 from workers.ledger.rebuilding import Change, Published, Rebuilder
 from workers.ledger.records import (
+    STOPS_ALLOWED,
     Event,
     ImagePage,
     ImageRecord,
@@ -30,12 +31,14 @@ from workers.ledger.records import (
     Progress,
     RunRecord,
     RunResult,
+    Standing,
     State,
 )
 from workers.ledger.sweeping import put_off
 from workers.ledger.unavailable import LedgerUnavailable
 
 __all__ = [
+    "STOPS_ALLOWED",
     "Accepted",
     "Change",
     "Delivery",
@@ -62,6 +65,7 @@ __all__ = [
     "RunRecord",
     "RunResult",
     "Seen",
+    "Standing",
     "State",
     "Told",
     "Verdict",

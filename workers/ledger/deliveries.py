@@ -22,17 +22,21 @@ class Hint:
 
     Attributes:
         digest: the digest that the sender named.
-        time: when the sender says it happened, else when we heard of it.
+        sent: when it happened, by the clock of the sender, which may be any time; None:
+            it does not say. It orders events of one source, and nothing else.
         source: name of the source; ``operator``, ``cli`` … for what people ask.
         event_id: the sender's own id of the event.
         actor: who pushed, as the sender says.
+        is_news: False for what was known before, by our own records: the registry is
+            not waited for to have it.
     """
 
     digest: str | None
-    time: float
     source: str
+    sent: float | None = None
     event_id: str | None = None
     actor: str | None = None
+    is_news: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ the count it began with, and work is owed exactly while ``requested > done``. On
 a time holds the lease of a reference; at most one more waits in the queue.
 """
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,10 +16,8 @@ import redis
 from workers.ledger import (
     durability,
     lookups,
-    orders,
     reading,
     sweeping,
-    values,
     writing,
 )
 from workers.ledger.deliveries import (
@@ -41,20 +40,21 @@ from workers.ledger.records import (
     Progress,
     RunRecord,
     RunResult,
+    Standing,
     State,
 )
 from workers.ledger.scripts import Scripts
 from workers.ledger.unavailable import as_ledger_error
 from workers.ledger.writing import one_line
 
-# After this many stops in a row a run completes, whatever is pushed meanwhile.
-_STOPS_ALLOWED = 2
 # A server that hangs for 45 s costs no lease: it was prolonged at most 3 s before
 # (run/heartbeat.py), and is again within some seconds after. And what a dead process
 # held is run again within a minute, with the second or two that a sweep takes.
 _LEASE_SECONDS = 52.0
 # What a commit needs from its last question to the manifest, and much more.
 _PUBLISH_SECONDS = 10.0
+# How a run stands, as ``standing`` of ``prelude.lua`` says it.
+_WHY_STOP, _DOUBTED = frozenset({"lost", "overtaken"}), "doubted"
 # How a request may be meant, for ``accept.lua``.
 _FORCED, _IF_IDLE = "1", "idle"
 
@@ -281,17 +281,20 @@ class Ledger:
         reply = self._list("begin", reference, token, worker, self._lease_seconds)
         if not reply:
             return None
-        number, attempt, overtaken, hint, forced, order = reply
-        hints = [hint] if hint else []
+        number, attempt, overtaken, text, age, forced, order = reply
+        hints = readable("hint", reading.hint_from_json, [text] if text else [])
+        hint = next(hints, None)
+        is_news = hint is not None and hint.is_news and age
         return Lease(
             reference=reference,
             token=token,
             number=int(number),
             attempt=int(attempt),
             overtaken=int(overtaken),
-            hint=next(readable("hint", reading.hint_from_json, hints), None),
+            hint=hint,
             forced=forced == "1",
             order=order or None,
+            hint_age=max(0.0, float(age)) if is_news else math.inf,
         )
 
     def keep_alive(self, lease: Lease) -> bool:
@@ -328,41 +331,40 @@ class Ledger:
         said = writing.stage_to_json(None, None, progress)
         self._call("stage", lease.reference, lease.token, said)
 
-    def is_overtaken(self, lease: Lease) -> bool:
-        """Whether the run should stop before it publishes.
+    def standing(self, lease: Lease) -> Standing:
+        """Tell whether a run is wanted still.
 
-        True when the reference was pushed again, unless two runs in a row were stopped
-        so; when it is to be removed, however many were; and when the lease is lost.
+        It is overtaken by a push of another digest, by another order and by whoever
+        wants a rebuild, unless two runs in a row were stopped so; by a removal however
+        many were.
         """
-        key = f"{PREFIX}image:{lease.reference}"
-        with as_ledger_error():
-            token, requested, order = self._redis.hmget(
-                key, ["lease", "requested", "order"]
-            )
-        if token is None or as_text(token) != lease.token:
-            return True
-        counts = readable("count", values.count, map(as_text, [requested]))
-        is_newer = next(counts, 0) > lease.number
-        is_stoppable = lease.overtaken < _STOPS_ALLOWED
-        return is_newer and (is_stoppable or as_text(order or "") == orders.REMOVE)
+        why, requested = self._list("standing", lease.reference, lease.token)
+        doubted = int(requested) if why == _DOUBTED else None
+        return Standing(why in _WHY_STOP, doubted)
+
+    def is_overtaken(self, lease: Lease) -> bool:
+        """Whether the run should stop before it publishes; see ``standing``."""
+        return self.standing(lease).is_overtaken
+
+    def confirm(self, lease: Lease, number: int) -> bool:
+        """Let a run answer what was asked for since it began, up to a number.
+
+        To be called when the registry was asked after that, and has the digest that the
+        run works on.
+
+        Returns:
+            False: the lease is lost, or there is nothing to be answered.
+        """
+        return bool(self._call("confirm", lease.reference, lease.token, number))
 
     def may_publish(self, leases: Sequence[Lease]) -> list[bool]:
         """Tell of each run whether it may publish now; anybody may ask this.
 
-        True as long as its lease is not lost and no newer push should stop it, and then
-        the lease is held for some seconds more.
+        True as long as its lease is not lost and nothing should stop it, and then the
+        lease is held for some seconds more.
         """
-        args = [
-            arg
-            for lease in leases
-            for arg in (
-                lease.reference,
-                lease.token,
-                lease.number,
-                "1" if lease.overtaken >= _STOPS_ALLOWED else "",
-            )
-        ]
-        reply = self._list("fence", _PUBLISH_SECONDS, orders.REMOVE, *args)
+        args = [arg for lease in leases for arg in (lease.reference, lease.token)]
+        reply = self._list("fence", _PUBLISH_SECONDS, *args)
         return [not why for why in reply]
 
     def finish(self, lease: Lease, result: RunResult) -> Accepted | None:

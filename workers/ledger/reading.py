@@ -82,12 +82,14 @@ _NEEDED_OF_RUNS: Mapping[str, Callable[[str], Any]] = {
 def hint_from_json(text: str) -> Hint:
     """Decode what ``writing.hint_to_json`` made."""
     said = values.json_object(text)
+    sent = said.get("sent")
     return Hint(
         digest=values.some_text(said.get("digest")),
-        time=values.number(said["time"]),
+        sent=None if sent is None else values.number(sent),
         source=values.text(said["source"]),
         event_id=values.some_text(said.get("event_id")),
         actor=values.some_text(said.get("actor")),
+        is_news=said.get("is_news") is not False,
     )
 
 

@@ -8,11 +8,15 @@ Times are seconds since the epoch. References are canonical strings,
 ``registry/repository:tag``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from workers.ledger.deliveries import Hint, Verdict
+
+STOPS_ALLOWED = 2
+"""After so many stops in a row a run completes, whatever is pushed meanwhile."""
 
 
 class State(StrEnum):
@@ -281,6 +285,8 @@ class Lease:
         hint: what the newest event said when the run began.
         forced: rebuild even what is unchanged.
         order: as in ``Wanted``.
+        hint_age: seconds from when we took the hint to the begin of the run; infinite
+            for what is no news.
     """
 
     reference: str
@@ -291,3 +297,18 @@ class Lease:
     hint: Hint | None
     forced: bool
     order: str | None = None
+    hint_age: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a run is wanted still.
+
+    Attributes:
+        is_overtaken: it should stop before it publishes; also when its lease is lost.
+        doubted: the newest request, if that says no other digest, so that only the
+            registry knows whether what the run works on is what it asks for.
+    """
+
+    is_overtaken: bool
+    doubted: int | None = None

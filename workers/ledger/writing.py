@@ -34,10 +34,11 @@ def hint_to_json(hint: Hint) -> str:
     return json.dumps(
         {
             "digest": hint.digest,
-            "time": hint.time,
+            "sent": hint.sent,
             "source": hint.source,
             "event_id": hint.event_id and hint.event_id[:LONGEST_TEXT],
             "actor": hint.actor and hint.actor[:LONGEST_TEXT],
+            "is_news": hint.is_news,
         }
     )
 
@@ -111,7 +112,8 @@ def wanted_to_args(wanted: Wanted) -> tuple[str | float, ...]:
     order = wanted.order or ""
     if hint is None:
         return (*head, "", "", "", order)
-    return (*head, hint_to_json(hint), hint.digest or "", hint.time, order)
+    sent = "" if hint.sent is None else hint.sent
+    return (*head, hint_to_json(hint), hint.digest or "", sent, order)
 
 
 def delivery_to_json(delivery: Delivery, wanted: Sequence[Wanted]) -> str:

@@ -165,18 +165,17 @@ def count_set_aside(connection: redis.Redis, fqrn: str) -> int:
 
 def fence_token(lease: Lease) -> str:
     """Return what ``standing`` needs to know of a lease."""
-    return json.dumps([lease.reference, lease.token, lease.number, lease.overtaken])
+    return json.dumps([lease.reference, lease.token])
 
 
 def _lease(token: str) -> Lease:
     try:
-        reference, secret, number, overtaken = json.loads(token)
+        reference, secret, *_ = json.loads(token)
         if not all(isinstance(one, str) for one in (reference, secret)):
             raise UnknownFence(f"a fence of {reference!r:.40}")
-        numbers = int(number), int(overtaken)
     except (ValueError, TypeError) as error:
         raise UnknownFence(f"{token!r:.40} is no fence") from error
-    return Lease(reference, secret, numbers[0], 1, numbers[1], hint=None, forced=False)
+    return Lease(reference, secret, 0, 1, 0, hint=None, forced=False)
 
 
 def _text(value: bytes | str) -> str:

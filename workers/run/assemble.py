@@ -90,7 +90,7 @@ def assemble(
             elif known := flat_record(publisher.published(), image):
                 building.apart.update(known.apart)
         heartbeat.stage(State.PUBLISHING)
-        heartbeat.check()
+        heartbeat.check_newest()
         tree = publisher.published()
         cannot = lacking(rule.formats, building.apart)
         building.notes.extend(

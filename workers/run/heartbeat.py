@@ -13,12 +13,14 @@ from threading import Event, Thread
 from typing import Self, TypeVar
 
 from workers.ledger import (
+    STOPS_ALLOWED,
     Accepted,
     Lease,
     Ledger,
     LedgerUnavailable,
     Progress,
     RunResult,
+    Standing,
     State,
 )
 
@@ -32,6 +34,8 @@ _PROLONG_SECONDS = 2.0
 # A queue server with much to read takes so long to start again.
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 1.0
+# So long a registry is waited for that is to say whether the work is still the newest.
+_REGISTRY_SECONDS = 5.0
 
 
 class Overtaken(Exception):
@@ -64,6 +68,10 @@ class Heartbeat:
         self._patience_seconds = patience_seconds
         self._progress: Progress | None = None
         self._why_stop: type[Overtaken | LeaseLost] | None = None
+        self._is_current: Callable[[], bool] | None = None
+        self._looking: Thread | None = None
+        self._looked_for = 0
+        self._has_moved = False
         self._end = Event()
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -74,6 +82,18 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+
+    def watch(self, is_current: Callable[[], bool]) -> None:
+        """Have it found out whether the work is the newest when somebody asks for it.
+
+        Not every push says its digest, nor does who asks by hand. Then the registry has
+        to say whether this is still what is wanted; the work goes on meanwhile.
+
+        Args:
+            is_current: asks the registry; called in a thread of its own, once for what
+                was asked for. What it raises leaves the question to the next run.
+        """
+        self._is_current = is_current
 
     def tell(self, progress: Progress) -> None:
         """Say how far the work is; costs nothing, may be called from any thread.
@@ -99,6 +119,17 @@ class Heartbeat:
         self._why_stop = self._patiently(self._ask)
         if self._why_stop is not None:
             raise self._why_stop
+
+    def check_newest(self) -> None:
+        """Check as ``check`` does, and wait for the registry where it is in doubt.
+
+        Raises:
+            Overtaken, LeaseLost, LedgerUnavailable: as ``check``.
+        """
+        self.check()
+        if (looking := self._looking) is not None:
+            looking.join(_REGISTRY_SECONDS)
+            self.check()
 
     def stage(
         self,
@@ -131,7 +162,34 @@ class Heartbeat:
     def _ask(self) -> type[Overtaken | LeaseLost] | None:
         if not self._ledger.keep_alive(self._lease):
             return LeaseLost
-        return Overtaken if self._ledger.is_overtaken(self._lease) else None
+        return Overtaken if self._is_overtaken() else None
+
+    def _is_overtaken(self) -> bool:
+        standing = self._ledger.standing(self._lease)
+        self._see_to(standing)
+        return standing.is_overtaken or self._has_moved
+
+    def _see_to(self, standing: Standing) -> None:
+        """Have the registry asked, once for each request that leaves a doubt."""
+        number, is_current = standing.doubted, self._is_current
+        if number is None or is_current is None or number <= self._looked_for:
+            return
+        self._looked_for = number
+        arguments = is_current, number
+        self._looking = Thread(
+            target=self._look_again, args=arguments, name="look-again", daemon=True
+        )
+        self._looking.start()
+
+    def _look_again(self, is_current: Callable[[], bool], number: int) -> None:
+        reference = self._lease.reference
+        try:
+            if is_current():
+                self._ledger.confirm(self._lease, number)
+            else:
+                self._has_moved = self._lease.overtaken < STOPS_ALLOWED
+        except Exception as error:  # noqa: BLE001 - the run that follows asks, too
+            log.debug("reference=%s is looked at afterwards: %s", reference, error)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         deadline = time.monotonic() + self._patience_seconds
@@ -154,7 +212,7 @@ class Heartbeat:
                 if now - prolonged >= _PROLONG_SECONDS:
                     self._why_stop = self._ask()
                     prolonged = now
-                elif self._ledger.is_overtaken(self._lease):
+                elif self._is_overtaken():
                     self._why_stop = self._ask()
                 if progress is not None and progress != told:
                     self._ledger.progress(self._lease, progress)

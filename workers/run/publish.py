@@ -6,7 +6,8 @@ from workers.formats.documents import read_receipt
 from workers.formats.formats import noted, settle
 from workers.images.platforms import Platform
 from workers.ledger import RunResult, State
-from workers.registry import ImageNotFound
+from workers.reference import Reference
+from workers.registry import ImageNotFound, RegistryClient
 from workers.run.admitting import (
     check_labels,
     check_name,
@@ -39,11 +40,14 @@ def publish(run: Run) -> RunResult:
     # What came with an order is no sender's word on what the registry will have.
     hint = lease.hint if lease.order is None else None
     try:
-        descriptor = resolve_digest(client, reference, hint, heartbeat.look)
+        descriptor = resolve_digest(
+            client, reference, hint, heartbeat.look, age=lease.hint_age
+        )
     except ImageNotFound as error:
         return gone(run, rule, error)
     run.digest = descriptor.digest
     heartbeat.stage(State.FETCHING, digest=run.digest)
+    heartbeat.watch(lambda: _has_still(client, reference, descriptor.digest))
     platforms = [Platform.parse(platform) for platform in rule.platforms]
     live, outside = read_receipt(publisher.published(), reference), run.outside(fqrn)
     receipt = noted(receipt_for(run.digest, platforms, rule), live, outside)
@@ -63,7 +67,7 @@ def publish(run: Run) -> RunResult:
         check_labels(image, rule)
     # Of what will be published: the tag may have moved meanwhile.
     check_withheld(client, run.pinned, images, rule)
-    heartbeat.check()
+    heartbeat.check_newest()
     publication, receipt = assemble(run, rule, images, receipt, live)
     settled = settle(outside, receipt)
     # A layer on its own and as a part of the whole loses the same.
@@ -71,3 +75,11 @@ def publish(run: Run) -> RunResult:
     result = published(run, rule, publication, run.digest, told)
     # What stays outside the repository is named with what its registry says.
     return replace(result, is_reason_open=not settled)
+
+
+def _has_still(client: RegistryClient, reference: Reference, digest: str) -> bool:
+    """Tell whether a tag still leads to a digest; raises WorkerError."""
+    try:
+        return client.resolve(reference).digest == digest
+    except ImageNotFound:
+        return False

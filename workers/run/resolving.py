@@ -4,6 +4,7 @@ A notification is a hint. What the registry gives for the tag now decides, and f
 there on everything is named by digest.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +31,8 @@ from workers.registry import (
     RegistryClient,
 )
 
-# Distribution tells us of a push before it moves the tag.
+# Distribution tells us of a push before it moves the tag. Counted from when we took the
+# notification: what its sender's clock says has nothing to do with ours.
 _FRESH_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.5
 # Podman and skopeo read no larger one.
@@ -48,26 +50,26 @@ def resolve_digest(
     hint: Hint | None,
     check: Callable[[], None],
     *,
+    age: float = math.inf,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ManifestDescriptor:
     """Ask the registry what a tag means, until it agrees with a fresh hint.
 
     Args:
         client: with the credentials of the reference's registry, if it wants any.
         reference: with a tag.
-        hint: what the newest notification said; its time is the sender's word.
+        hint: what the newest notification said.
         check: called while waiting; raises when the work should stop.
+        age: seconds since we took that notification.
         sleep: takes seconds.
-        clock: returns seconds since the epoch.
+        clock: monotonic, in seconds.
 
     Raises:
         ImageNotFound: the registry does not have it, and no fresh hint says otherwise.
         WorkerError: what else the registry answers, or ``check`` raises.
     """
-    now = clock()
-    # A clock that runs ahead must not keep us waiting for as long.
-    until = min(hint.time, now) + _FRESH_SECONDS if hint is not None else now
+    until = clock() + (_FRESH_SECONDS - age if hint is not None else 0.0)
     wait = 0.05
     while True:
         is_fresh = clock() < until

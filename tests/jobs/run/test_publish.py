@@ -1,10 +1,12 @@
 """A push is published, or found to be live already."""
 
 import json
+from itertools import cycle
 
 import pytest
 
 from tests.support.harness.jobs import FQRN, JobRunner
+from tests.support.harness.ledger import D1, D2
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
 from webhook.web.image_json import image_json
@@ -142,11 +144,53 @@ def test_a_run_that_is_overtaken_stops_before_it_publishes(runner: JobRunner) ->
 def test_a_run_completes_after_two_that_were_overtaken(runner: JobRunner) -> None:
     push(runner, FIRST)
     runner.want(NAME)
-    runner.when_registry_is_asked("/blobs/", lambda: runner.want(NAME), times=None)
+    digests = cycle([D1, D2])
+    runner.when_registry_is_asked(
+        "/blobs/", lambda: runner.want(NAME, next(digests)), times=None
+    )
     outcomes = [runner.run(NAME).outcome for _ in range(3)]
     assert outcomes == [Outcome.SUPERSEDED, Outcome.SUPERSEDED, Outcome.PUBLISHED]
     assert runner.file(NAME, "etc/motd") == b"first"
     assert runner.run(NAME).outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize("is_said", [True, False], ids=["digest", "no digest"])
+def test_who_asks_again_for_what_is_being_converted_joins_that_run(
+    runner: JobRunner, *, is_said: bool
+) -> None:
+    image = push(runner, FIRST)
+    runner.want(NAME)
+    digest = image.digest if is_said else None
+    runner.when_registry_is_asked("/blobs/", lambda: runner.want(NAME, digest))
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    record = runner.image(NAME)
+    assert (record.state, record.requested, record.done) == (State.LIVE, 2, 2)
+    assert runner.services.front.queue.depth() == 0
+
+
+def test_what_is_asked_for_without_a_digest_is_looked_at_afterwards_if_need_be(
+    runner: JobRunner,
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+
+    def ask() -> None:
+        runner.registry.fail("HEAD", "/manifests/v1", status=502)
+        runner.want(NAME)
+
+    runner.when_registry_is_asked("/blobs/", ask)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert runner.image(NAME).is_owed
+
+
+def test_who_wants_a_rebuild_stops_what_is_under_way(runner: JobRunner) -> None:
+    image = push(runner, FIRST)
+    runner.want(NAME)
+    runner.when_registry_is_asked(
+        "/blobs/", lambda: runner.want(NAME, image.digest, forced=True)
+    )
+    assert runner.run(NAME).outcome is Outcome.SUPERSEDED
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
 
 def test_a_tag_that_has_not_moved_yet_is_waited_for(runner: JobRunner) -> None:

@@ -95,11 +95,17 @@ class JobRunner:
         age: float = 3600.0,
         forced: bool = False,
     ) -> Accepted:
-        """Push a reference, as a sender does: with a hint that is so old."""
-        hint = Hint(digest, time.time() - age, "test", event_id=None, actor=None)
-        return self.ledger.request(
-            self.reference(name), source="test", forced=forced, hint=hint
-        )
+        """Push a reference, as a sender does whose notification we took so long ago."""
+        self.clock.passes(-age)
+        try:
+            return self.ledger.request(
+                self.reference(name),
+                source="test",
+                forced=forced,
+                hint=Hint(digest, "test"),
+            )
+        finally:
+            self.clock.passes(age)
 
     def run(self, name: str) -> RunRecord:
         """Work off a reference; return the record of that run."""

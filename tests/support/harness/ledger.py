@@ -60,10 +60,10 @@ class LedgerDriver:
         source: str = "hub",
         time: float | None = None,
     ) -> Accepted:
-        """Accept a delivery with one push in it."""
+        """Accept a delivery with one push in it; ``time`` is the sender's."""
         self.deliveries += 1
-        at = self.clock() if time is None else time
-        hint = Hint(digest, at, source, event_id=unique_id, actor="ana")
+        sent = self.clock() if time is None else time
+        hint = Hint(digest, source, sent, event_id=unique_id, actor="ana")
         wanted = Wanted(
             reference, Verdict.QUEUED, "rule 1 allows it", hint, unique_id=unique_id
         )

@@ -1,8 +1,8 @@
 -- ARGV: clock, delivery id, its time, its JSON ('' for a request without a delivery),
 -- source, '1' where it forces a rebuild or 'idle' where it is only for what nothing is
 -- owed to,
--- then for each event: reference, verdict, reason, unique id, hint JSON, digest, time,
--- order or ''.
+-- then for each event: reference, verdict, reason, unique id, hint JSON, digest, when it
+-- was sent by its sender's clock or '', order or ''.
 -- Returns for each event: verdict, job to enqueue or '', number.
 
 local delivery, delivery_time, json = ARGV[2], ARGV[3], ARGV[4]
@@ -53,7 +53,7 @@ for i = 7, #ARGV, 8 do
     local record = image(reference)
     local hint = nil
     if ARGV[i + 4] ~= '' then
-      hint = {json = ARGV[i + 4], digest = ARGV[i + 5], time = ARGV[i + 6]}
+      hint = {json = ARGV[i + 4], digest = ARGV[i + 5], sent = ARGV[i + 6]}
     end
     job = want(record, source, hint, forced, ARGV[i + 7])
     requested = number(record, 'requested')

@@ -1,6 +1,6 @@
 -- ARGV: clock, reference, token, worker, lease seconds.
--- Returns nothing, or: number, attempt, overtaken, hint JSON or '', '1' if forced, order
--- or ''.
+-- Returns nothing, or: number, attempt, overtaken, hint JSON or '', its age in seconds or
+-- '', '1' if forced, order or ''.
 
 local reference, token, worker = ARGV[2], ARGV[3], ARGV[4]
 local lease_seconds = tonumber(ARGV[5])
@@ -9,8 +9,9 @@ local fields = record.fields
 
 local function lease()
   local forced = number(record, 'forced') > number(record, 'done')
+  local age = finite(fields.hint_taken) and stamp(now - number(record, 'hint_taken'))
   return {number(record, 'lease_number'), number(record, 'attempts'),
-    number(record, 'overtaken'), fields.hint or '', forced and '1' or '',
+    number(record, 'overtaken'), fields.hint or '', age or '', forced and '1' or '',
     fields.order or ''}
 end
 
@@ -52,6 +53,8 @@ put(record, 'lease_worker', worker)
 put(record, 'run_started', stamp(now))
 put(record, 'run_source', fields.source)
 put(record, 'run_digest', nil)
+put(record, 'run_hint', fields.hint_digest)
+put(record, 'run_order', fields.order)
 put(record, 'stage', 'resolving')
 put(record, 'stage_since', stamp(now))
 look_after(record, now + lease_seconds + 1)

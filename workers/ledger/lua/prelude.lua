@@ -10,15 +10,20 @@
 --   moved_since  when the name began to lead to live_digest; publishing that anew leaves it
 --   deaths       runs in a row, for the same number, whose process died
 --   forced       the highest number that asked for a rebuild
---   hint hint_digest hint_time source    of the newest request; hint is opaque JSON
+--   source       of the newest request
+--   hint hint_digest hint_source    of the newest request that had one; opaque JSON
+--   hint_sent    when that happened by the clock of its sender, if he says it; compared
+--                with nothing but the same of another event of the same source
+--   hint_taken hint_number    when we took it, and the request that it came with
 --   order        what the newest request wants done, where it is not a look at the
---                registry; opaque here
+--                registry
 --   held         the digest that the registry had when another was restored in its place
 --   gone_since   when the registry was first found not to have it any more
 --   is_public was_live is_reason_open    1 or absent; see ImageRecord
 --   cancelled    whose run was, until the next request
 --   job          id of the job that waits in the queue
 --   lease lease_until lease_number lease_worker    token, and so on, of the running job
+--   run_hint run_order    hint_digest and order when the run began
 --   run_started run_digest run_source stage stage_since seconds:<stage> progress
 --   last_run     the newest finished run, JSON
 --
@@ -31,6 +36,8 @@
 local PREFIX = 'cvmfs-webhook:'
 -- What is said of what is live, by the publication that made it so; goes with it.
 local LIVE_FIELDS = {'revision', 'repository', 'places', 'size', 'notes', 'converter'}
+local HINT_FIELDS = {'hint', 'hint_digest', 'hint_source', 'hint_sent', 'hint_taken',
+  'hint_number'}
 local EVENTS_KEPT = 10000
 local RUNS_KEPT = 50
 local LIVES_KEPT = 100
@@ -42,6 +49,11 @@ local UNIQUE_SECONDS = 86400
 -- it there adds to that (sweeping.py); who died before is made good for by the sweep.
 local CARRY_SECONDS = 1
 local DEATHS_ALLOWED = 5
+-- After so many stops in a row a run completes, whatever is pushed meanwhile; as in
+-- records.py.
+local STOPS_ALLOWED = 2
+-- Orders of orders.py that mean something here. A look is what is done without an order.
+local REMOVE, LOOK = 'remove', 'look'
 -- From the second death in a row on, each waits this much longer than the one before.
 local DEATH_PAUSE_SECONDS = 10
 
@@ -297,29 +309,84 @@ local function carry(record)
   return job
 end
 
--- One more request. hint: {json, digest, time} or nil. Returns the job to enqueue or ''.
+-- What an order leads to; nil: what the registry has is to be live.
+local function aim(order)
+  if order ~= '' and order ~= LOOK then
+    return order
+  end
+end
+
+-- Whether a run that is under way answers a request as if it had begun after it: it has
+-- that digest from the registry, and nothing else has been asked for since.
+local function joins(record, hint, forced, order)
+  local fields = record.fields
+  return is_leased(record) and hint ~= nil and hint.digest ~= '' and not forced
+    and hint.digest == fields.run_digest
+    and not aim(order) and not aim(fields.run_order)
+    and number(record, 'requested') == number(record, 'lease_number')
+end
+
+-- The run answers everything up to a request.
+local function answer_up_to(record, requested)
+  put(record, 'lease_number', requested)
+  put(record, 'started', requested)
+end
+
+-- How the run stands that holds a lease: '' when it is all that is wanted, 'lost',
+-- 'overtaken', or 'doubted' when only the registry knows whether its digest is still
+-- the newest. It is overtaken by another digest, another order or a forced request, and
+-- not by one that says no digest.
+local function standing(record, token)
+  local fields = record.fields
+  local begun = number(record, 'lease_number')
+  if fields.lease ~= token then
+    return 'lost'
+  elseif number(record, 'requested') <= begun then
+    return ''
+  end
+  local target = fields.run_digest or fields.run_hint
+  local newest = number(record, 'hint_number') > begun and fields.hint_digest or nil
+  if aim(fields.order) ~= aim(fields.run_order)
+    or number(record, 'forced') > begun
+    or (not aim(fields.order) and newest and newest ~= target) then
+    local may_stop = number(record, 'overtaken') < STOPS_ALLOWED
+    return (may_stop or fields.order == REMOVE) and 'overtaken' or ''
+  end
+  return fields.run_digest and not aim(fields.order) and 'doubted' or ''
+end
+
+-- One more request. hint: {json, digest, sent} or nil. Returns the job to enqueue or ''.
 local function want(record, source, hint, forced, order)
   local fields = record.fields
   local was_owed = is_owed(record)
+  local is_joining = joins(record, hint, forced, order)
   -- More than what was ever answered, even if the count itself is lost.
   put(record, 'requested',
     math.max(number(record, 'requested'), number(record, 'done')) + 1)
   if not fields.done then
     put(record, 'done', 0)
   end
+  if is_joining then
+    answer_up_to(record, number(record, 'requested'))
+  end
   if hint then
     -- Deliveries are repeated and overtake each other; what an old one says is no news.
-    local is_late = was_owed and fields.hint and fields.source == source
-      and tonumber(hint.time) < number(record, 'hint_time')
+    -- Clocks of two senders say nothing of each other, nor of ours.
+    local sent, before = finite(hint.sent), finite(fields.hint_sent)
+    local is_late = was_owed and fields.hint_source == source
+      and sent and before and sent < before
     if not is_late then
       put(record, 'hint', hint.json)
       put(record, 'hint_digest', hint.digest)
-      put(record, 'hint_time', hint.time)
+      put(record, 'hint_source', source)
+      put(record, 'hint_sent', hint.sent)
+      put(record, 'hint_taken', stamp(now))
+      put(record, 'hint_number', number(record, 'requested'))
     end
   elseif not was_owed then
-    put(record, 'hint', nil)
-    put(record, 'hint_digest', nil)
-    put(record, 'hint_time', nil)
+    for _, name in ipairs(HINT_FIELDS) do
+      put(record, name, nil)
+    end
   end
   put(record, 'source', source)
   put(record, 'order', order)
@@ -380,7 +447,8 @@ local function end_run(record, outcome, reason, is_open, next_try)
   ask('LPUSH', runs, run)
   ask('LTRIM', runs, 0, RUNS_KEPT - 1)
   for _, name in ipairs({'lease', 'lease_until', 'lease_number', 'lease_worker',
-    'run_started', 'run_source', 'stage', 'stage_since', 'progress'}) do
+    'run_started', 'run_source', 'run_hint', 'run_order', 'stage', 'stage_since',
+    'progress'}) do
     put(record, name, nil)
   end
 end

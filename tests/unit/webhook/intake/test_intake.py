@@ -90,17 +90,17 @@ def test_a_delivery_is_on_record_with_all_its_images(parts: IntakeParts) -> None
     assert re.fullmatch("[0-9a-f]{24}", answer.id)
 
 
-def test_a_hint_has_the_senders_time_or_else_ours(parts: IntakeParts) -> None:
-    def hinted(reference: str) -> float:
+def test_a_hint_has_the_senders_time_if_there_is_one(parts: IntakeParts) -> None:
+    def sent(reference: str) -> float | None:
         image = parts.ledger.image(reference)
         assert image is not None
         assert image.hint is not None
-        return image.hint.time
+        return image.hint.sent
 
     told = event("team/told", time=NOW - 5.0)
     parts.intake.receive("local", [event("team/untold"), told])
-    assert hinted("a.b/team/untold:1") == NOW
-    assert hinted("a.b/team/told:1") == NOW - 5
+    assert sent("a.b/team/untold:1") is None
+    assert sent("a.b/team/told:1") == NOW - 5
 
 
 def test_an_id_counts_as_seen_only_where_it_is_unique(parts: IntakeParts) -> None:

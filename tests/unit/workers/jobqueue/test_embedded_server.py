@@ -159,7 +159,7 @@ def test_a_burst_cut_off_by_a_kill_loses_nothing_that_was_accepted(
         def push(pusher: int) -> None:
             for i in range(PUSHES):
                 reference = f"docker.io/atlas/burst:{pusher}-{i}"
-                hint = Hint(None, 1.0, "hub")
+                hint = Hint(None, "hub")
                 wanted = Wanted(reference, Verdict.QUEUED, "allowed", hint)
                 delivery = Delivery(f"{pusher}-{i}", "hub", 1_800_000_000.0)
                 try:

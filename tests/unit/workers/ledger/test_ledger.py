@@ -1,5 +1,6 @@
 """The ledger: what is accepted, what runs, what is live, as one reference's story."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
@@ -51,7 +52,7 @@ def test_a_first_push_is_queued_and_wants_a_job(driver: LedgerDriver) -> None:
     image = driver.image()
     assert image.state is State.QUEUED
     assert image.since == driver.clock()
-    assert image.hint == Hint(D1, driver.clock(), "hub", None, "ana")
+    assert image.hint == Hint(D1, "hub", driver.clock(), None, "ana")
     assert (image.requested, image.done) == (1, 0)
 
 
@@ -117,7 +118,7 @@ def test_events_without_an_id_are_never_taken_for_duplicates(
 def test_one_delivery_may_name_many_references_and_one_of_them_twice(
     driver: LedgerDriver,
 ) -> None:
-    hint = Hint(D1, driver.clock(), "hub")
+    hint = Hint(D1, "hub")
     accepted = driver.ledger.accept(
         Delivery("d", "hub", driver.clock()),
         [
@@ -315,7 +316,7 @@ def test_work_is_overtaken_by_a_newer_push_twice_and_then_completes(
         lease = driver.begin()
         assert lease.overtaken == stops
         assert not driver.ledger.is_overtaken(lease)
-        driver.push(D2)
+        driver.push((D2, D1)[stops])
         assert driver.ledger.is_overtaken(lease)
         assert driver.ledger.finish(lease, RunResult(Outcome.SUPERSEDED)) is not None
     lease = driver.begin()
@@ -330,9 +331,9 @@ def test_a_removal_stops_a_run_however_many_were_stopped_before(
     driver: LedgerDriver,
 ) -> None:
     driver.push()
-    for _ in range(2):
+    for digest in (D2, D1):
         lease = driver.begin()
-        driver.push(D2)
+        driver.push(digest)
         driver.ledger.finish(lease, RunResult(Outcome.SUPERSEDED))
     lease = driver.begin()
     driver.push(D3)
@@ -349,7 +350,7 @@ def test_a_lease_is_known_to_who_knows_its_holder(driver: LedgerDriver) -> None:
     lease = driver.begin("w1")
     assert driver.ledger.held(REFERENCE, worker="w2") is None
     found = driver.ledger.held(REFERENCE, worker="w1")
-    assert found == replace(lease, hint=None)
+    assert found == replace(lease, hint=None, hint_age=math.inf)
     driver.publish(lease)
     assert driver.ledger.held(REFERENCE, worker="w1") is None
 

@@ -1,9 +1,13 @@
 """The ledger against a model that fits on a page.
 
-The model knows only this: how often each reference was asked for, and which number each
-run began with. Whatever is lost, killed or late, every request must in the end be
-answered by a run that began after it, and no two runs may hold one reference.
+The model knows only this: how often each reference was asked for, which number each run
+began with, and what was said to a run of digests. Whatever is lost, killed or late,
+every request must in the end be answered by a run that began after it, or that had the
+digest from the registry that it named; no two runs may hold one reference, and only
+another digest, a rebuild or an order may stop one.
 """
+
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,7 +23,16 @@ from hypothesis.stateful import (
 
 from tests.support.harness.ledger import D1, D2, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
-from workers.ledger import Accepted, Lease, Outcome, RunResult, State
+from workers.ledger import (
+    STOPS_ALLOWED,
+    Accepted,
+    Hint,
+    Lease,
+    Outcome,
+    RunResult,
+    State,
+    orders,
+)
 from workers.ledger.reading import as_text
 
 NAMES = ("docker.io/atlas/a:1", "docker.io/atlas/b:1")
@@ -28,6 +41,23 @@ names = st.sampled_from(NAMES)
 digests = st.sampled_from([D1, D2, None])
 ages = st.integers(0, 2)
 OWED = "cvmfs-webhook:owed"
+
+
+@dataclass
+class Heard:
+    """What a run that holds a lease was told.
+
+    Attributes:
+        told: the digest that it was to look for.
+        found: the registry's.
+        newest: the digest that was said last since it began.
+        is_stopped: a rebuild or an order was wanted, which the run is not about.
+    """
+
+    told: str | None
+    found: str | None = None
+    newest: str | None = None
+    is_stopped: bool = False
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -48,6 +78,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         # Who may still work: the lease, and until when.
         self.holders: dict[str, tuple[Lease, float]] = {}
+        self.heard: dict[str, Heard] = {}
 
     def teardown(self) -> None:
         self.drain()
@@ -76,13 +107,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert lease.number >= self.asked[name]
             self.begun[name] = lease.number
             self.holders[name] = (lease, self.driver.clock() + 30)
+            self.heard[name] = Heard(lease.hint.digest if lease.hint else None)
         return lease
+
+    def hear(self, name: str, number: int, digest: str | None) -> None:
+        """Note what was asked for, and whether a run answers it that is under way."""
+        if self.is_held(name):
+            heard = self.heard[name]
+            is_alone = self.begun[name] == self.asked[name]
+            if digest and digest == heard.found and is_alone and not heard.is_stopped:
+                self.begun[name] = number
+            heard.newest = digest
+        self.asked[name] = number
 
     @rule(name=names, digest=digests, is_lost=st.sampled_from([False, False, True]))
     def push(self, name: str, digest: str | None, is_lost: bool) -> None:  # noqa: FBT001
         is_carried = name in self.queue.values() or name in self.lost
         accepted = self.driver.push(digest, name)
-        self.asked[name] = accepted.number
+        self.hear(name, accepted.number, digest)
         if self.is_held(name):
             assert accepted.job_id is None
         elif not is_carried:
@@ -158,6 +200,40 @@ class LedgerMachine(RuleBasedStateMachine):
     def stage(self, stage: State, digest: str | None, age: int) -> None:
         lease = self.leases[-1 - age % len(self.leases)]
         self.ledger.stage(lease, stage, digest=digest)
+        if digest and self.holders.get(lease.reference, (None, 0))[0] == lease:
+            self.heard[lease.reference].found = digest
+
+    @rule(name=names, digest=st.sampled_from([D1, D2]))
+    def rebuild(self, name: str, digest: str) -> None:
+        """Want a rebuild by hand, as of what is there."""
+        accepted = self.ledger.request(
+            name, source="operator", forced=True, hint=Hint(digest, "operator")
+        )
+        if self.is_held(name):
+            self.heard[name].is_stopped = True
+        self.hear(name, accepted.number, digest)
+        self.enqueue(accepted)
+
+    @rule(name=names)
+    def look(self, name: str) -> None:
+        """Want the registry to be asked, as after a deletion."""
+        accepted = self.ledger.request(
+            name, source="hub", hint=Hint(None, "hub"), order=orders.LOOK
+        )
+        self.hear(name, accepted.number, None)
+        self.enqueue(accepted)
+
+    @precondition(lambda self: self.holders)
+    @rule()
+    def the_registry_has_what_it_had(self) -> None:
+        """Let runs find that their digests are the newest, if that is in doubt."""
+        for name, (lease, _) in self.holders.items():
+            if not self.is_held(name):
+                continue
+            doubted = self.ledger.standing(lease).doubted
+            if doubted is not None:
+                assert self.ledger.confirm(lease, doubted)
+                self.begun[name] = doubted
 
     @rule(seconds=st.sampled_from([1, 14, 16, 29, 32, 61]))
     def time_passes(self, seconds: float) -> None:
@@ -190,6 +266,21 @@ class LedgerMachine(RuleBasedStateMachine):
             record = self.ledger.image(name)
             is_owed = record is not None and record.requested > record.done
             assert is_owed == (name in owed)
+
+    @invariant()
+    def only_what_is_other_stops_a_run(self) -> None:
+        for name, (lease, _) in self.holders.items():
+            if not self.is_held(name):
+                continue  # it may be another's by now
+            heard = self.heard[name]
+            is_newer = self.asked[name] > self.begun[name]
+            target = heard.found or heard.told
+            is_other = heard.newest is not None and heard.newest != target
+            assert self.ledger.is_overtaken(lease) == (
+                is_newer
+                and lease.overtaken < STOPS_ALLOWED
+                and (is_other or heard.is_stopped)
+            )
 
     @invariant()
     def at_most_one_waits(self) -> None:

@@ -33,10 +33,11 @@ SHORT = st.text(min_size=1, max_size=LONGEST_TEXT)
 HINTS = st.builds(
     Hint,
     digest=st.none() | WORDS,
-    time=TIMES,
+    sent=st.none() | TIMES,
     source=WORDS,
     event_id=st.none() | SHORT,
     actor=st.none() | SHORT,
+    is_news=st.booleans(),
 )
 NUMBERS = st.integers(0, 2**62)
 FEWEST = {"state": "queued", "since": "5.5"}
@@ -48,7 +49,7 @@ def test_a_hint_is_read_back(hint: Hint) -> None:
 
 
 def test_foreign_texts_of_any_length_are_cut() -> None:
-    hint = Hint(None, 1.0, "hub", event_id="e" * 9999, actor="a" * 9999)
+    hint = Hint(None, "hub", event_id="e" * 9999, actor="a" * 9999)
     read = hint_from_json(hint_to_json(hint))
     assert read.event_id == "e" * LONGEST_TEXT
     assert read.actor == "a" * LONGEST_TEXT

@@ -28,7 +28,7 @@ def redis_server(
 
 def test_what_a_sender_writes_breaks_out_of_nothing(driver: LedgerDriver) -> None:
     nasty = 'x\n"},\ud800\x1b[2J\0 ' + "a" * 10_000
-    hint = Hint(D1, driver.clock(), "hub", event_id=nasty, actor=nasty)
+    hint = Hint(D1, "hub", event_id=nasty, actor=nasty)
     wanted = Wanted(REFERENCE, Verdict.QUEUED, nasty, hint, unique_id=nasty)
     delivered = Delivery("d", "hub", driver.clock())
     accepted = driver.ledger.accept(delivered, [wanted, wanted])

@@ -268,7 +268,7 @@ def test_who_lost_the_lease_while_waiting_is_left_out(site: Site) -> None:
         }
         wait_until(lambda: site.waiting() == 3, "all in the queue")
         site.ledger.abandon("lost", worker="worker", how="killed")
-        site.ledger.request("overtaken", source="test")
+        site.ledger.request("overtaken", source="test", forced=True)
     assert children["kept"].outcome().revision == 2
     for name in ("lost", "overtaken"):
         with pytest.raises(LeaseGone):

@@ -4,10 +4,17 @@ from threading import Thread
 
 import pytest
 
-from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver
+from tests.support.harness.ledger import D1, D2, REFERENCE, LedgerDriver
 from tests.support.harness.redis_server import RedisServer
 from tests.support.tools.waiting import wait_until
-from workers.ledger import LedgerUnavailable, Outcome, Progress, RunResult, State
+from workers.ledger import (
+    Lease,
+    LedgerUnavailable,
+    Outcome,
+    Progress,
+    RunResult,
+    State,
+)
 from workers.run import heartbeat
 from workers.run.heartbeat import Heartbeat, LeaseLost, Overtaken
 
@@ -74,7 +81,7 @@ def test_a_newer_push_stops_those_who_only_tell(
     driver.push()
     with Heartbeat(driver.ledger, driver.begin()) as beating:
         beating.look()
-        driver.push()
+        driver.push(D2)
 
         def is_stopped() -> bool:
             try:
@@ -92,7 +99,7 @@ def test_who_asks_is_told_at_once(driver: LedgerDriver) -> None:
     driver.push()
     with Heartbeat(driver.ledger, driver.begin()) as beating:
         beating.check()
-        driver.push()
+        driver.push(D2)
         with pytest.raises(Overtaken):
             beating.check()
         take_over(driver)
@@ -189,3 +196,66 @@ def test_the_end_says_what_is_wanted_next(driver: LedgerDriver) -> None:
     assert again is not None
     assert again.reference == REFERENCE
     assert again.job_id
+
+
+def fetching(driver: LedgerDriver) -> Lease:
+    """Begin a run that has its digest from the registry."""
+    driver.push(D1)
+    lease = driver.begin()
+    driver.ledger.stage(lease, State.FETCHING, digest=D1)
+    return lease
+
+
+def test_who_asks_without_a_digest_is_answered_by_the_run_if_the_registry_agrees(
+    driver: LedgerDriver, fast: None
+) -> None:
+    asked: list[int] = []
+    with Heartbeat(driver.ledger, fetching(driver)) as beating:
+
+        def is_current() -> bool:
+            asked.append(driver.image().requested)
+            return True
+
+        beating.watch(is_current)
+        beating.check_newest()
+        assert not asked
+        driver.push(None)
+        wait_until(lambda: driver.image().started == 2, "the run answers it")
+        beating.check_newest()
+        done = RunResult(Outcome.PUBLISHED, D1, revision=7)
+        assert beating.finish(done) is None
+    assert asked == [2]
+    assert not driver.image().is_owed
+
+
+def test_a_run_stops_when_the_registry_has_another_digest(driver: LedgerDriver) -> None:
+    with Heartbeat(driver.ledger, fetching(driver)) as beating:
+        beating.watch(lambda: False)
+        driver.push(None)
+        with pytest.raises(Overtaken):
+            beating.check_newest()
+        with pytest.raises(Overtaken):
+            beating.check()
+
+
+def test_a_run_goes_on_when_the_registry_does_not_say(driver: LedgerDriver) -> None:
+    def away() -> bool:
+        raise LedgerUnavailable("or a registry")
+
+    with Heartbeat(driver.ledger, fetching(driver)) as beating:
+        beating.watch(away)
+        driver.push(None)
+        beating.check_newest()
+        assert beating.finish(RunResult(Outcome.PUBLISHED, D1)) is not None
+
+
+def test_a_run_that_must_not_be_stopped_any_more_is_not_stopped_by_a_moved_tag(
+    driver: LedgerDriver,
+) -> None:
+    for _ in range(2):
+        driver.push()
+        driver.ledger.finish(driver.begin(), RunResult(Outcome.SUPERSEDED))
+    with Heartbeat(driver.ledger, fetching(driver)) as beating:
+        beating.watch(lambda: False)
+        driver.push(None)
+        beating.check_newest()
