@@ -1,4 +1,4 @@
-"""``cancel``, ``remove`` and ``restore``: the operator's word on a name."""
+"""``retry``, ``cancel``, ``remove`` and ``restore``: the operator's word on a name."""
 
 from pathlib import Path
 
@@ -19,12 +19,78 @@ from webhook.commands.frame import (
 from webhook.commands.images import follow, ttls
 from webhook.intake.requests import PublishRequests
 from webhook.web.image_json import image_json
-from workers.ledger import Outcome, State
+from workers.ledger import Outcome, State, Verdict
 from workers.policy import PolicyFile
-from workers.reference import Reference
+from workers.reference import Reference, parse_registry
 from workers.wiring import Front
 
 _wait_option = click.option("--wait", is_flag=True, help="Return when it is done.")
+
+
+@click.command()
+@click.argument("reference", required=False)
+@click.option("--failed", is_flag=True, help="All that failed, instead of REFERENCE.")
+@click.option("--registry", metavar="HOST", help="Only what is of this registry.")
+@_wait_option
+@json_option
+@config_option
+@reports_errors
+def retry(
+    reference: str | None,
+    *,
+    failed: bool,
+    registry: str | None,
+    wait: bool,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
+    """Try again at once what failed or was refused: REFERENCE, or all that failed.
+
+    What was cancelled is tried again only by its name.
+    """
+    if (reference is None) != failed:
+        click.echo("error: give either REFERENCE or --failed", err=True)
+        return USAGE
+    if (registry and not failed) or (wait and failed):
+        click.echo("error: --registry goes with --failed, --wait does not", err=True)
+        return USAGE
+    config = read_config(config_path)
+    with Front.open(config) as front:
+        requests = PublishRequests(read_policy(config), front.ledger, front.queue)
+        if reference is None:
+            host = None if registry is None else parse_registry(registry)
+            return _say_retried(requests.retry_failed(host), as_json=as_json)
+        parsed = Reference.parse(reference)
+        wish = requests.retry(parsed)
+        if wish.verdict is Verdict.REFUSED:
+            click.echo(f"refused: {wish.reason}", err=True)
+            return REFUSED
+        if wish.verdict is Verdict.IGNORED:
+            if as_json:
+                print_json({"reference": str(parsed), "decision": wish.verdict})
+            else:
+                click.echo(wish.reason)
+            return DONE
+        if not wait:
+            _say_queued(parsed, "retry", as_json=as_json)
+            return DONE
+        image = follow(front.ledger, parsed, wish.number, as_json=as_json)
+    if as_json:
+        forgotten = {"reference": str(parsed), "state": None}
+        print_json(forgotten if image is None else image_json(image, ttls(config)))
+    if image is None or image.state in {State.LIVE, State.REMOVED}:
+        return DONE
+    return REFUSED if image.state is State.REFUSED else FAILED
+
+
+def _say_retried(names: list[str], *, as_json: bool) -> int:
+    if as_json:
+        print_json({"queued": names})
+    for name in () if as_json else names:
+        click.echo(f"queued: retry {name}")
+    if not names and not as_json:
+        click.echo("nothing to retry: nothing has failed that is allowed")
+    return DONE
 
 
 @click.command()

@@ -5,17 +5,26 @@ Removing and restoring go the same way, so the newest word wins, whoever says it
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from workers.errors import PermanentError, WorkerError
 from workers.jobqueue import JobQueue
-from workers.ledger import Accepted, Ledger, LiveRecord, orders
+from workers.ledger import Accepted, Ledger, LiveRecord, State, Verdict, orders
 from workers.policy import Decision, PolicyFile
 from workers.reference import InvalidReference, Reference, parse_digest
 
 log = logging.getLogger(__name__)
 
 _CANCELLED = "cancelled by the operator; the next push or `publish` asks for it again"
+
+
+# Records that are read, and requests that are one step, at a time.
+_AT_ONCE = 200
+
+
+class NeverAskedFor(PermanentError):
+    """A name of which nothing is known."""
 
 
 class NotLiveBefore(PermanentError):
@@ -35,6 +44,35 @@ class Restoration:
     decision: Decision
     digest: str
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What became of a wish to try again.
+
+    Attributes:
+        decision: the policy's, without which nothing is tried.
+        number: of the request; 0 where there was none.
+        state: of the image before; only what failed or was refused is tried again.
+    """
+
+    decision: Decision
+    number: int
+    state: State
+
+    @property
+    def verdict(self) -> Verdict:
+        """QUEUED, REFUSED, or IGNORED where there is nothing to try again."""
+        if not self.decision.allowed:
+            return Verdict.REFUSED
+        return Verdict.QUEUED if self.number else Verdict.IGNORED
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        if self.verdict is Verdict.IGNORED:
+            return f"nothing to retry: {self.decision.reference} is {self.state}"
+        return self.decision.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +105,70 @@ class PublishRequests:
         if decision.allowed:
             self._request(reference, None, forced=forced)
         return decision
+
+    def retry(self, reference: Reference) -> Retry:
+        """Have what failed or was refused tried again at once, as it was asked for.
+
+        Raises:
+            InvalidReference: it has no tag.
+            NeverAskedFor: nothing is known of it.
+            LedgerUnavailable: nothing was asked for.
+        """
+        _check_name(reference)
+        image = self.ledger.image(str(reference))
+        if image is None:
+            raise NeverAskedFor(f"{reference} was never pushed or asked for")
+        decision = self.policy.current().decide(reference)
+        if not decision.allowed:
+            return Retry(decision, 0, image.state)
+        (accepted,) = self._again([str(reference)])
+        return Retry(decision, accepted.number, image.state)
+
+    def retry_failed(self, registry: str | None = None) -> list[str]:
+        """Have all that failed tried again at once; return their names.
+
+        What the operator has cancelled, or the policy refuses, is left alone.
+
+        Args:
+            registry: canonical; None: of all of them.
+
+        Raises:
+            LedgerUnavailable: the rest stays as it is; ask again.
+        """
+        policy = self.policy.current()
+        failed = [name for name in self._failed() if policy.decide(name).allowed]
+        names = [
+            str(name)
+            for name in failed
+            if registry is None or name.registry == registry
+        ]
+        queued: list[str] = []
+        for begin in range(0, len(names), _AT_ONCE):
+            queued.extend(
+                accepted.reference
+                for accepted in self._again(names[begin : begin + _AT_ONCE])
+                if accepted.verdict is Verdict.QUEUED and accepted.reference
+            )
+        return queued
+
+    def _failed(self) -> list[Reference]:
+        """Return what failed, before any of it is asked for, which moves the list."""
+        found: list[Reference] = []
+        seen = 0
+        while True:
+            page = self.ledger.images(seen, _AT_ONCE, state=State.FAILED)
+            seen += len(page.images)
+            for image in page.images:
+                if image.reason != _CANCELLED:
+                    with suppress(InvalidReference):
+                        found.append(Reference.parse(image.reference))
+            if not page.images or seen >= page.total:
+                return found
+
+    def _again(self, names: Sequence[str]) -> list[Accepted]:
+        accepted = self.ledger.retry(names, source="operator")
+        self._enqueue(accepted)
+        return accepted
 
     def remove(self, reference: Reference) -> Accepted:
         """Have nothing published under a reference; the policy need not allow it.
@@ -117,12 +219,16 @@ class PublishRequests:
         accepted = self.ledger.request(
             str(reference), source="operator", forced=forced, order=order
         )
+        self._enqueue([accepted])
+        return accepted
+
+    def _enqueue(self, accepted: Sequence[Accepted]) -> None:
         try:
-            self.queue.enqueue_accepted([accepted])
+            self.queue.enqueue_accepted(accepted)
         except WorkerError as error:
             # It is kept and owed; the workers' sweep finds it within seconds.
-            log.warning("reference=%s not queued yet: %s", reference, error)
-        return accepted
+            names = ", ".join(str(one.reference) for one in accepted)
+            log.warning("reference=%s not queued yet: %s", names, error)
 
 
 def earlier_digest(

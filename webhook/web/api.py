@@ -5,7 +5,6 @@ about all of them. Deliveries, events and asking for an image are the operator's
 are ``{"error": "one line"}`` with the code that fits.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -14,12 +13,14 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from webhook.intake.requests import NotLiveBefore, PublishRequests
+from webhook.intake.requests import NeverAskedFor, NotLiveBefore, PublishRequests
 from webhook.web import not_shown
 from webhook.web.audience import Audience
 from webhook.web.badge import badge_svg
 from webhook.web.image_json import Json, event_json, image_json, live_json, run_json
+from webhook.web.json_answers import check_session, error_answer, fresh, json_body
 from webhook.web.login import Login
+from webhook.web.steering import add_steering
 from workers.config import SiteConfig
 from workers.documents.quantities import iso_time
 from workers.ledger import DeliveryRecord, Ledger, LedgerUnavailable, State
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 PAGE_LENGTH = 50
 LONGEST_PAGE = 500
 LONGEST_SEARCH = 300
-LONGEST_BODY = 16_384
 LATEST_RUNS = 20
 LATEST_LIVES = 20
 _CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
@@ -65,7 +65,7 @@ def blueprint(
     _add_image(pages, audience, policy, ttls, not_shown.contact(site))
     _add_badge(pages, audience)
     _add_operators(pages, ledger, requests, login)
-    _add_steering(pages, requests, login)
+    add_steering(pages, requests, login)
     _add_errors(pages)
     return pages
 
@@ -114,7 +114,7 @@ def _add_image(
             if not audience.is_operator:
                 return _not_shown(parsed, contact)
             error = f"nobody has pushed {parsed} since we listen"
-            answer = _fresh({"error": error, "policy": decided})
+            answer = fresh({"error": error, "policy": decided})
             answer.status_code = 404
             return answer
         runs = seen.runs(str(parsed), LATEST_RUNS)
@@ -132,7 +132,7 @@ def _add_image(
 
 def _not_shown(reference: Reference, contact: str) -> Response:
     """Answer strangers about an image that they are not shown, whatever it is."""
-    answer = _fresh(
+    answer = fresh(
         {
             "error": f"there is nothing to show of {reference}",
             "explanation": not_shown.EXPLANATION,
@@ -167,7 +167,7 @@ def _add_operators(
     @pages.get("/api/v1/deliveries")
     def deliveries() -> Response:
         found = ledger.deliveries(_number("limit", PAGE_LENGTH, 1, LONGEST_PAGE))
-        return _fresh({"deliveries": [_delivery_json(each) for each in found]})
+        return fresh({"deliveries": [_delivery_json(each) for each in found]})
 
     @pages.get("/api/v1/events")
     def events() -> Response:
@@ -176,7 +176,7 @@ def _add_operators(
             abort(400, "after is the cursor of an earlier answer")
         limit = _number("limit", PAGE_LENGTH, 1, LONGEST_PAGE)
         found = ledger.events(after, limit)
-        return _fresh(
+        return fresh(
             {
                 "events": [event_json(each) for each in found],
                 # Hand it back as ``after``; it stays where it is when nothing is new.
@@ -186,7 +186,7 @@ def _add_operators(
 
     @pages.post("/api/v1/images")
     def ask() -> Response:
-        _check_session(login)
+        check_session(login)
         reference, forced = _asked()
         decision = requests.submit(reference, forced=forced)
         content: Json = {
@@ -196,7 +196,7 @@ def _add_operators(
         }
         if not decision.allowed:
             content["error"] = decision.reason
-        answer = _fresh(content)
+        answer = fresh(content)
         answer.status_code = 202 if decision.allowed else 403
         return answer
 
@@ -205,86 +205,31 @@ def _add_operators(
         return None if request.endpoint in OPEN_TO_ALL else login.guard_json()
 
 
-def _add_steering(pages: Blueprint, requests: PublishRequests, login: Login) -> None:
-    @pages.delete("/api/v1/images/<path:reference>")
-    def remove(reference: str) -> Response:
-        _check_session(login)
-        parsed = Reference.parse(reference)
-        requests.remove(parsed)
-        answer = _fresh({"reference": str(parsed), "decision": "queued"})
-        answer.status_code = 202
-        return answer
-
-    @pages.post("/api/v1/images/<path:reference>/cancel")
-    def cancel(reference: str) -> Response:
-        _check_session(login)
-        parsed = Reference.parse(reference)
-        was_owed = requests.cancel(parsed)
-        return _fresh({"reference": str(parsed), "cancelled": was_owed})
-
-    @pages.post("/api/v1/images/<path:reference>/restore")
-    def restore(reference: str) -> Response:
-        _check_session(login)
-        content = _json_body('send {"digest": "sha256:…"}, or {} for the one before')
-        digest = content.pop("digest", None)
-        if content or not isinstance(digest, str | None):
-            abort(400, "send a digest, a text, or nothing for the one before")
-        wish = requests.restore(Reference.parse(reference), digest)
-        is_allowed = wish.decision.allowed
-        answer = _fresh(
-            {
-                "reference": wish.decision.reference,
-                "decision": "queued" if is_allowed else "refused",
-                "reason": wish.decision.reason,
-                "digest": wish.digest,
-            }
-        )
-        answer.status_code = 202 if is_allowed else 403
-        return answer
-
-
-def _check_session(login: Login) -> None:
-    if not login.check_form(request.headers.get("X-CSRF-Token", "")):
-        abort(403, "a session needs the X-CSRF-Token of one of its pages")
-
-
 def _add_errors(pages: Blueprint) -> None:
     @pages.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        return _error(error.code or 500, error.description or error.name)
+        return error_answer(error.code or 500, error.description or error.name)
 
     @pages.errorhandler(InvalidReference)
     def misnamed(error: InvalidReference) -> Response:
-        return _error(400, str(error))
+        return error_answer(400, str(error))
 
+    @pages.errorhandler(NeverAskedFor)
     @pages.errorhandler(NotLiveBefore)
-    def unknown(error: NotLiveBefore) -> Response:
-        return _error(404, str(error))
+    def unknown(error: NeverAskedFor | NotLiveBefore) -> Response:
+        return error_answer(404, str(error))
 
     @pages.errorhandler(LedgerUnavailable)
     def unavailable(error: LedgerUnavailable) -> Response:
         log.error("ledger unavailable path=%r: %s", request.path, error)
-        answer = _error(503, "the queue server does not answer; try again later")
+        answer = error_answer(503, "the queue server does not answer; try again later")
         answer.headers["Retry-After"] = "5"
         return answer
 
     @pages.route("/api/", defaults={"rest": ""})
     @pages.route("/api/<path:rest>")
     def nothing_here(rest: str) -> Response:
-        return _error(404, f"there is nothing at /api/{rest[:100]}")
-
-
-def _error(code: int, line: str) -> Response:
-    answer = jsonify(error=" ".join(line.split()))
-    answer.status_code = code
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
-
-
-def _fresh(content: Json) -> Response:
-    answer = jsonify(content)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+        return error_answer(404, f"there is nothing at /api/{rest[:100]}")
 
 
 def _revalidated(content: Json, audience: Audience) -> Response:
@@ -327,23 +272,9 @@ def _state() -> State | None:
         abort(400, f"state is one of {', '.join(State)}")
 
 
-def _json_body(mend: str) -> Json:
-    """Read the body, a JSON object; ``mend`` says what to send."""
-    if request.mimetype != "application/json":
-        abort(415, "send application/json")
-    request.max_content_length = LONGEST_BODY
-    try:
-        content = json.loads(request.get_data())
-    except (ValueError, RecursionError):
-        abort(400, f"the body is not JSON; {mend}")
-    if not isinstance(content, dict):
-        abort(400, mend)
-    return content
-
-
 def _asked() -> tuple[Reference, bool]:
     """Read the body of a request for an image: ``{"reference": …, "force": false}``."""
-    content = _json_body('send {"reference": "registry/name:tag"}')
+    content = json_body('send {"reference": "registry/name:tag"}')
     reference = content.pop("reference", None)
     forced = content.pop("force", False)
     if content:

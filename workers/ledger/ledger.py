@@ -56,7 +56,7 @@ _PUBLISH_SECONDS = 10.0
 # How a run stands, as ``standing`` of ``prelude.lua`` says it.
 _WHY_STOP, _DOUBTED = frozenset({"lost", "overtaken"}), "doubted"
 # How a request may be meant, for ``accept.lua``.
-_FORCED, _IF_IDLE = "1", "idle"
+_FORCED, _IF_IDLE, _AGAIN = "1", "idle", "again"
 
 
 class Ledger:
@@ -136,6 +136,16 @@ class Ledger:
         reason = f"asked for by {source}"
         wanted = Wanted(reference, Verdict.QUEUED, reason, hint, order=order)
         return self._accept(head, [wanted])[0]
+
+    def retry(self, references: Sequence[str], *, source: str) -> list[Accepted]:
+        """Want again at once what failed or was refused, an order as well as a push.
+
+        Returns:
+            For each of them what became of it: IGNORED where there is nothing to retry.
+        """
+        reason = f"asked for again by {source}"
+        wanted = [Wanted(name, Verdict.QUEUED, reason) for name in references]
+        return self._accept(("", "", "", source, _AGAIN), wanted)
 
     def cancel(self, reference: str, why: str) -> bool:
         """Let nothing be owed to a reference any more; what is live stays.

@@ -6,6 +6,7 @@ from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
 from tests.support.harness.web_app import OPERATOR, WebApp
+from tests.support.images.oci import tar_of
 from workers.ledger import Outcome, RunResult, State
 
 
@@ -127,6 +128,94 @@ def test_what_the_policy_refuses_is_not_restored(runner: JobRunner) -> None:
     result = command(runner, "restore", runner.reference(NAME), D1)
     assert result.exit_code == 3
     assert not runner.ledger.next_due()
+
+
+def fail(runner: JobRunner, name: str = NAME) -> str:
+    """Let a run come to nothing; return the whole name."""
+    runner.want(name)
+    runner.run(name)
+    assert runner.image(name).state is State.FAILED
+    return runner.reference(name)
+
+
+def test_what_failed_is_tried_again_at_once(runner: JobRunner, at_work: None) -> None:
+    name = fail(runner)
+    assert command(runner, "retry", name).output == f"queued: retry {name}\n"
+    again = command(runner, "retry", name)
+    assert (again.exit_code, again.output) == (
+        0,
+        f"nothing to retry: {name} is queued\n",
+    )
+    runner.run(NAME)
+    assert command(runner, "retry", name, "--wait").exit_code == 1
+    publish(runner, b"first")
+    assert ask(runner, "retry", name) == {"reference": name, "decision": "ignored"}
+
+
+def test_who_waits_for_a_retry_is_told_how_it_ended(
+    runner: JobRunner, at_work: None
+) -> None:
+    name = fail(runner)
+    repository, _, tag = NAME.partition(":")
+    runner.registry.push_image(repository, tag, [tar_of({"motd": b"at last"})])
+    answer = ask(runner, "retry", name, "--wait")
+    assert (answer["state"], answer["last_run"]["source"]) == ("live", "operator")
+
+
+def test_a_removal_that_failed_is_tried_again_as_a_removal(runner: JobRunner) -> None:
+    publish(runner, b"first")
+    name = runner.reference(NAME)
+    command(runner, "remove", name)
+    lease = runner.ledger.begin(name, worker="w")
+    assert lease is not None
+    runner.ledger.finish(lease, RunResult(Outcome.FAILED, D2, reason="disk full"))
+    assert command(runner, "retry", name).exit_code == 0
+    assert runner.run(NAME).outcome is Outcome.REMOVED
+
+
+def test_all_that_failed_is_tried_again_but_what_was_cancelled(
+    runner: JobRunner,
+) -> None:
+    names = [fail(runner, f"atlas/analysis:v{number}") for number in (1, 2, 3)]
+    publish(runner, b"first")
+    runner.want("atlas/live:v1")
+    command(runner, "cancel", runner.reference("atlas/live:v1"))
+    elsewhere = ask(runner, "retry", "--failed", "--registry", "docker.io")
+    assert elsewhere == {"queued": []}
+    found = ask(runner, "retry", "--failed", "--registry", runner.registry.host)
+    assert sorted(found["queued"]) == names[1:]
+    none = command(runner, "retry", "--failed")
+    assert none.output == "nothing to retry: nothing has failed that is allowed\n"
+    runner.run("atlas/analysis:v2")
+    assert command(runner, "retry", "--failed").output == f"queued: retry {names[1]}\n"
+
+
+def test_a_policy_that_refuses_what_failed_is_heard(runner: JobRunner) -> None:
+    name = fail(runner)
+    runner.write_policy(f"version: 1\nrules:\n  - deny: {runner.registry.host}/**\n")
+    refused = command(runner, "retry", name)
+    assert (refused.exit_code, refused.stderr[:9]) == (3, "refused: ")
+    assert ask(runner, "retry", "--failed") == {"queued": []}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 2, "either REFERENCE or --failed"),
+        (["a.b/c:d", "--failed"], 2, "either REFERENCE or --failed"),
+        (["a.b/c:d", "--registry", "a.b"], 2, "--registry goes with --failed"),
+        (["--failed", "--wait"], 2, "--registry goes with --failed"),
+        (["--failed", "--registry", "here"], 2, "give a full host name"),
+        (["a.b/c:d"], 1, "was never pushed or asked for"),
+    ],
+)
+def test_a_retry_of_nothing_in_particular_is_an_error(
+    runner: JobRunner, words: list[str], code: int, told: str
+) -> None:
+    runner.write_policy("version: 1\nrules:\n  - allow: a.b/**\n")
+    result = command(runner, "retry", *words)
+    assert (result.exit_code, told in result.stderr) == (code, True)
+    assert result.stderr.count("\n") == 1
 
 
 # Over HTTP.

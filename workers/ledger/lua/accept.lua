@@ -1,12 +1,13 @@
 -- ARGV: clock, delivery id, its time, its JSON ('' for a request without a delivery),
--- source, '1' where it forces a rebuild or 'idle' where it is only for what nothing is
--- owed to,
+-- source, '1' where it forces a rebuild, 'idle' where it is only for what nothing is owed
+-- to, 'again' where it is what was asked for before, only for what came to nothing,
 -- then for each event: reference, verdict, reason, unique id, hint JSON, digest, when it
 -- was sent by its sender's clock or '', order or ''.
 -- Returns for each event: verdict, job to enqueue or '', number.
 
 local delivery, delivery_time, json = ARGV[2], ARGV[3], ARGV[4]
 local source, forced, is_for_idle = ARGV[5], ARGV[6] == '1', ARGV[6] == 'idle'
+local is_again = ARGV[6] == 'again'
 local answers, verdicts = {}, {}
 
 -- Names that nobody may publish cost a sender nothing, so their number is bounded.
@@ -49,13 +50,20 @@ for i = 7, #ARGV, 8 do
   if verdict == 'queued' and is_for_idle and is_owed(image(reference)) then
     verdict = 'ignored'
   end
+  if verdict == 'queued' and is_again then
+    local state = image(reference).fields.state
+    if state ~= 'failed' and state ~= 'refused' then
+      verdict = 'ignored'
+    end
+  end
   if verdict == 'queued' then
     local record = image(reference)
+    local order = is_again and record.fields.order or ARGV[i + 7]
     local hint = nil
     if ARGV[i + 4] ~= '' then
       hint = {json = ARGV[i + 4], digest = ARGV[i + 5], sent = ARGV[i + 6]}
     end
-    job = want(record, source, hint, forced, ARGV[i + 7])
+    job = want(record, source, hint, forced, order)
     requested = number(record, 'requested')
     save(record)
   elseif verdict == 'refused' and reference ~= '' then
