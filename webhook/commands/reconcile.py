@@ -23,10 +23,11 @@ from webhook.commands.starting import say_start
 from webhook.intake.intake import Intake, durability_check
 from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
+from webhook.reconcile.redeciding import Redeciding
 from webhook.reconcile.remaking import Remaking
 from workers.config import Config
 from workers.errors import TransientError
-from workers.ledger import Looks
+from workers.ledger import Looks, TurnedAway
 from workers.policy import PolicyFile
 from workers.wiring import Front, open_registry
 
@@ -60,34 +61,47 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         looker = RegistryLook(front.ledger, looks, registry, intake, front.queue)
         reconciler = Reconciler(looker, policy)
         say_start("reconcile", config)
+        turned_away = TurnedAway(front.connection)
+        redeciding = Redeciding(front.ledger, turned_away, front.queue, policy)
         if once:
-            return _once(reconciler, as_json=as_json)
+            return _once(reconciler, redeciding, as_json=as_json)
         remaking = Remaking(front.ledger, front.queue, policy)
-        _keep_on(reconciler, remaking, config)
+        _keep_on(reconciler, redeciding, remaking, config)
     return DONE
 
 
-def _once(reconciler: Reconciler, *, as_json: bool) -> int:
+def _once(reconciler: Reconciler, redeciding: Redeciding, *, as_json: bool) -> int:
+    allowed = redeciding.round(everything=True)
+    if not as_json:
+        for name in allowed:
+            click.echo(f"{name}: refused before, allowed now; queued")
     found = []
     for look in reconciler.round(everything=True):
         found.append(look)
         if not as_json:
             click.echo(_line(look))
     if as_json:
-        print_json({"repositories": [_json(look) for look in found]})
-    elif not found:
+        looks = [_json(look) for look in found]
+        print_json({"repositories": looks, "allowed_now": allowed})
+    elif not found and not allowed:
         click.echo("nothing to look at: no rule of the policy has `watch:` or `keep:`")
     return LATER if any(look.problem is not None for look in found) else DONE
 
 
-def _keep_on(reconciler: Reconciler, remaking: Remaking, config: Config) -> None:
-    """Look at what is due until a signal says to end, and at what is outdated."""
+def _keep_on(
+    reconciler: Reconciler, redeciding: Redeciding, remaking: Remaking, config: Config
+) -> None:
+    """Look at what is due until a signal says to end, and at what is outdated.
+
+    What a changed policy allows comes first: somebody waits for it.
+    """
     start_logging(config)
     ending = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     while not ending.is_set():
         try:
+            redeciding.round()
             for _ in reconciler.round():
                 if ending.is_set():
                     break

@@ -19,6 +19,7 @@ from webhook.intake.requests import PublishRequests
 from webhook.web import not_shown
 from webhook.web.audience import Audience, Images
 from webhook.web.login import Login
+from webhook.web.present_reason import with_present_reason
 from workers.config import SiteConfig
 from workers.documents.quantities import iso_time
 from workers.ledger import Ledger, LedgerUnavailable, State
@@ -174,7 +175,8 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
         }
         if found is None and not sources.audience.is_operator:
             return _not_shown(sources, parsed, common)
-        common["decision"] = sources.policy.current().decide(parsed)
+        decision = sources.policy.current().decide(parsed)
+        common["decision"] = decision
         if found is None:
             return render_template("dashboard/unknown.html", **common), 404
         badge_path = url_for("api.badge", reference=reference)
@@ -182,7 +184,7 @@ def _add_image(pages: Blueprint, sources: Sources) -> None:
         return render_template(
             "dashboard/image.html",
             **common,
-            view=image_view(found, sources.ttls),
+            view=image_view(with_present_reason(found, decision), sources.ttls),
             runs=[run_view(run) for run in seen.runs(reference, HISTORY_LENGTH)],
             lives=life_views(seen.lives(reference, HISTORY_LENGTH)),
             is_open=sources.audience.strangers.image(reference) is not None,

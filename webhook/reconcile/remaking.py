@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from webhook.intake.intake import Carrier
+from webhook.reconcile.pacing import Pacing
 from workers.formats.receipt import CONVERTER
 from workers.ledger import Hint, ImageRecord, Ledger, State, orders
 from workers.policy import PolicyFile
@@ -60,7 +61,7 @@ class Remaking:
         self._ledger = ledger
         self._carrier = carrier
         self._policy_file = policy_file
-        self._asked: set[str] = set()
+        self._pacing = Pacing(ledger, _AT_ONCE)
         self._waiting: Iterator[str] | None = None
 
     def round(self) -> list[str]:
@@ -73,13 +74,14 @@ class Remaking:
             return []
         if self._waiting is None:
             self._waiting = iter(self._outdated())
-        owed = self._ledger.records(sorted(self._asked))
-        self._asked = {record.reference for record in owed if record.is_owed}
-        room = max(0, _AT_ONCE - len(self._asked))
-        names = list(islice(self._waiting, room))
-        asked = [record for record in self._ledger.records(names) if self._ask(record)]
-        self._asked.update(record.reference for record in asked)
-        return [record.reference for record in asked]
+        names = list(islice(self._waiting, self._pacing.room()))
+        asked = [
+            record.reference
+            for record in self._ledger.records(names)
+            if self._ask(record)
+        ]
+        self._pacing.add(asked)
+        return asked
 
     def _outdated(self) -> list[str]:
         records = list(self._records())

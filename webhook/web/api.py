@@ -20,6 +20,7 @@ from webhook.web.badge import badge_svg
 from webhook.web.image_json import Json, event_json, image_json, live_json, run_json
 from webhook.web.json_answers import check_session, error_answer, fresh, json_body
 from webhook.web.login import Login
+from webhook.web.present_reason import with_present_reason
 from webhook.web.steering import add_steering
 from workers.config import SiteConfig
 from workers.documents.quantities import iso_time
@@ -121,7 +122,7 @@ def _add_image(
         lives = seen.lives(str(parsed), LATEST_LIVES)
         return _revalidated(
             {
-                **image_json(found, ttls),
+                **image_json(with_present_reason(found, decision), ttls),
                 "policy": decided,
                 "runs": [run_json(run) for run in runs],
                 "lives": [live_json(live) for live in lives],

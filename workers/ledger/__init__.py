@@ -35,6 +35,7 @@ from workers.ledger.records import (
     State,
 )
 from workers.ledger.sweeping import put_off
+from workers.ledger.turned_away import TurnedAway
 from workers.ledger.unavailable import LedgerUnavailable
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Standing",
     "State",
     "Told",
+    "TurnedAway",
     "Verdict",
     "Wanted",
     "put_off",

@@ -230,6 +230,21 @@ class ImageRecord:
         """Whether a run for it is under way, waits, or will be tried again."""
         return self.requested > self.done
 
+    @property
+    def is_turned_away(self) -> bool:
+        """Whether it is refused by its name alone, before its registry was asked.
+
+        Its reason is then what the policy of that time said.
+        """
+        run = self.last_run
+        is_by_run = (
+            run is not None
+            and run.outcome is Outcome.REFUSED
+            and run.digest is not None
+            and run.reason == self.reason
+        )
+        return self.state is State.REFUSED and not is_by_run
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePage:

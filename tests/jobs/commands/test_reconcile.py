@@ -33,7 +33,8 @@ def test_once_says_what_it_found(runner: JobRunner, watch: ReconcilerDriver) -> 
                 "not_kept_for_long": [],
                 "problem": None,
             }
-        ]
+        ],
+        "allowed_now": [],
     }
 
 

@@ -27,6 +27,7 @@ end
 
 local function refuse(reference, reason)
   local record = image(reference)
+  turn_away(record)
   if record.fields.live_digest or is_owed(record) or is_leased(record) then
     return
   end

@@ -89,6 +89,9 @@ elseif is_final then
   put(record, 'done', lease_number)
 end
 
+if outcome == 'refused' and not fields.run_digest then
+  turn_away(record)
+end
 local job = ''
 if outcome ~= 'superseded' then
   enter_ended(record, is_good and 'live' or outcome, reason, is_open)

@@ -30,6 +30,9 @@
 -- Work is owed exactly while requested > done, and then, and only then, the reference is
 -- in the sorted set "owed", whose score is the time at which a sweep looks after it.
 --
+-- The sorted set "turned-away" has the references whose newest word was refused for the
+-- name alone, by the time of that, until they are asked for again.
+--
 -- What strangers may see has listings of its own, "open" and "open:<state>"; the set
 -- "unlived" has those of them that are there only because is_public says so.
 
@@ -276,6 +279,7 @@ local function forget(reference, state)
     PREFIX .. 'lives:' .. reference)
   ask('ZREM', PREFIX .. 'images', reference)
   ask('ZREM', PREFIX .. 'owed', reference)
+  ask('ZREM', PREFIX .. 'turned-away', reference)
   ask('ZREM', PREFIX .. 'state:' .. state, reference)
   unlist(reference, state)
 end
@@ -388,6 +392,7 @@ local function want(record, source, hint, forced, order)
       put(record, name, nil)
     end
   end
+  ask('ZREM', PREFIX .. 'turned-away', record.reference)
   put(record, 'source', source)
   put(record, 'order', order)
   if forced then
@@ -451,6 +456,11 @@ local function end_run(record, outcome, reason, is_open, next_try)
     'progress'}) do
     put(record, name, nil)
   end
+end
+
+-- Another policy may decide otherwise.
+local function turn_away(record)
+  ask('ZADD', PREFIX .. 'turned-away', stamp(now), record.reference)
 end
 
 -- Live if what the registry has is live, else as the run ended. A run that never
