@@ -17,7 +17,7 @@ from webhook.commands.repository.look import repository
 from webhook.commands.repository.prune import prune
 from webhook.commands.repository.tags import resign_command, rollback, tag
 from webhook.commands.service import serve, show_setup, up, worker
-from webhook.commands.steering import cancel, remove, restore, retry
+from webhook.commands.steering import cancel, remove, replay, restore, retry
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +35,7 @@ for command in (
     publish,
     status,
     retry,
+    replay,
     cancel,
     remove,
     restore,

@@ -1,5 +1,6 @@
 """``publish`` and ``status``: ask for an image, see how it stands."""
 
+import json
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -136,16 +137,33 @@ def follow(
 
 @click.command()
 @click.argument("reference", required=False)
+@click.option(
+    "--state",
+    "state_name",
+    type=click.Choice([state.value for state in State]),
+    help="Only those in this state.",
+)
+@click.option("--watch", is_flag=True, help="Then say each change, until Ctrl-C.")
 @json_option
 @config_option
 @reports_errors
-def status(reference: str | None, *, as_json: bool, config_path: Path | None) -> int:
+def status(
+    reference: str | None,
+    *,
+    state_name: str | None,
+    watch: bool,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
     """Show how all images stand, or one REFERENCE with its history."""
+    state = None if state_name is None else State(state_name)
     config = read_config(config_path)
     with Front.open(config) as front:
-        if reference is None:
-            return _show_all(config, front.ledger, as_json=as_json)
-        name = str(Reference.parse(reference))
+        name = None if reference is None else str(Reference.parse(reference))
+        if watch:
+            return _watch(config, front.ledger, name, state, as_json=as_json)
+        if name is None:
+            return _show_all(config, front.ledger, state, as_json=as_json)
         image = front.ledger.image(name)
         if image is None:
             click.echo(f"error: {name} was never pushed or asked for", err=True)
@@ -197,13 +215,48 @@ def _lives_lines(lives: list[LiveRecord]) -> Iterator[str]:
         until = since
 
 
-def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
+def _watch(
+    config: Config,
+    ledger: Ledger,
+    name: str | None,
+    state: State | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Say how images stand, and then each change of one, as a line."""
+    last = ledger.events(limit=1)
+    after = last[-1].id if last else "0-0"
+    now = _all(ledger, state) if name is None else ledger.records([name])
+    shown: dict[str, str] = {}
+    while True:
+        for image in now:
+            line = _line(image)
+            if state in {None, image.state} and shown.get(image.reference) != line:
+                said = json.dumps(image_json(image, ttls(config)), ensure_ascii=False)
+                click.echo(said if as_json else line)
+            shown[image.reference] = line
+        time.sleep(_POLL_SECONDS)
+        events = ledger.events(after)
+        after = events[-1].id if events else after
+        changed = {
+            event.reference for event in events if name in {None, event.reference}
+        }
+        now = ledger.records(sorted(changed))
+
+
+def _all(ledger: Ledger, state: State | None) -> list[ImageRecord]:
     images: list[ImageRecord] = []
     while True:
-        page = ledger.images(len(images), 500)
+        page = ledger.images(len(images), 500, state=state)
         images += page.images
         if len(images) >= page.total or not page.images:
-            break
+            return images
+
+
+def _show_all(
+    config: Config, ledger: Ledger, state: State | None, *, as_json: bool
+) -> int:
+    images = _all(ledger, state)
     if as_json:
         print_json([image_json(image, ttls(config)) for image in images])
         return DONE
@@ -212,7 +265,8 @@ def _show_all(config: Config, ledger: Ledger, *, as_json: bool) -> int:
     if (outdated := count_outdated(images)) is not None:
         click.echo(outdated)
     if not images:
-        click.echo("No image was pushed yet.")
+        none = "No image was pushed yet." if state is None else f"No image is {state}."
+        click.echo(none)
     return DONE
 
 

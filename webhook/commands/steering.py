@@ -1,5 +1,6 @@
-"""``retry``, ``cancel``, ``remove`` and ``restore``: the operator's word on a name."""
+"""``retry``, ``replay``, ``cancel``, ``remove``, ``restore``: the operator's word."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from webhook.commands.frame import (
     reports_errors,
 )
 from webhook.commands.images import follow, ttls
+from webhook.intake.intake import Intake, durability_check
 from webhook.intake.requests import PublishRequests
 from webhook.web.image_json import image_json
 from workers.ledger import Outcome, State, Verdict
@@ -91,6 +93,41 @@ def _say_retried(names: list[str], *, as_json: bool) -> int:
     if not names and not as_json:
         click.echo("nothing to retry: nothing has failed that is allowed")
     return DONE
+
+
+@click.command()
+@click.argument("delivery")
+@json_option
+@config_option
+@reports_errors
+def replay(delivery: str, *, as_json: bool, config_path: Path | None) -> int:
+    """Decide again about the images of DELIVERY, by the policy as it is now.
+
+    What the registry has now is looked at, which may be newer than what was told then.
+    """
+    config = read_config(config_path)
+    with Front.open(config) as front:
+        found = front.ledger.delivery(delivery)
+        if found is None:
+            click.echo(f"error: no delivery {delivery!r} is kept", err=True)
+            return FAILED
+        is_trusted = config.queue.durability == "trusted"
+        intake = Intake(
+            front.ledger,
+            front.queue,
+            read_policy(config),
+            durability=durability_check(front.ledger, is_trusted=is_trusted),
+        )
+        answer = intake.replay(found)
+    images = [asdict(image) for image in answer.images]
+    if as_json:
+        print_json({"delivery": answer.id, "images": images})
+    for image in () if as_json else answer.images:
+        click.echo(f"{image.decision}: {image.reference}: {image.reason}")
+    if not images and not as_json:
+        click.echo(f"delivery {delivery} names no image with a tag")
+    decisions = {image.decision for image in answer.images}
+    return REFUSED if decisions == {Verdict.REFUSED} else DONE
 
 
 @click.command()

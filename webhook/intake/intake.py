@@ -19,6 +19,7 @@ from workers.errors import TransientError, WorkerError
 from workers.ledger import (
     Accepted,
     Delivery,
+    DeliveryRecord,
     Hint,
     Ledger,
     LedgerUnavailable,
@@ -27,7 +28,7 @@ from workers.ledger import (
     orders,
 )
 from workers.policy import Policy, PolicyFile
-from workers.reference import Reference
+from workers.reference import InvalidReference, Reference
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +185,29 @@ class Intake:
             ),
         )
 
+    def replay(self, delivery: DeliveryRecord) -> DeliveryAnswer:
+        """Decide again about what a delivery spoke of that is kept, by today's policy.
+
+        What its registry has now is looked at: what the delivery said of digests is as
+        old as it is. It becomes a delivery of its own.
+
+        Raises:
+            NotKept: nothing is promised of any of them.
+        """
+        events = [
+            PushEvent(
+                name.registry,
+                name.repository,
+                name.tag,
+                action=event.action,
+                event_id=event.event_id,
+                actor=event.actor,
+            )
+            for event in delivery.events
+            if (name := _tagged(event.reference)) is not None
+        ]
+        return self.receive(delivery.source, events, sender=delivery.sender)
+
     def _judged(
         self, events: Sequence[PushEvent], policy: Policy
     ) -> Iterator[Judgement]:
@@ -272,6 +296,13 @@ def _judged(event: PushEvent, policy: Policy) -> Judgement:
         logger.exception("event not judged")
         reason = "it cannot be judged for a fault of ours, which the log has"
         return Judgement(event, Verdict.REFUSED, reason)
+
+
+def _tagged(reference: str | None) -> Reference | None:
+    try:
+        return None if reference is None else Reference.parse(reference)
+    except InvalidReference:
+        return None  # refused under a name that no registry could have given
 
 
 def new_delivery_id() -> str:

@@ -1,9 +1,12 @@
 """``publish`` tells how to use an image, ``status`` its history."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import FQRN, JobRunner
+from tests.support.harness.ledger import D1
 
 
 def test_the_status_tells_which_digest_was_live_when(
@@ -38,3 +41,43 @@ def test_publish_ends_with_the_usual_way_to_use_the_image(
     result = command(runner, "publish", name, "--wait")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == told.format(fqrn=FQRN, name=name)
+
+
+def test_the_status_can_be_narrowed_to_a_state(runner: JobRunner) -> None:
+    publish(runner, b"first")
+    runner.want("atlas/absent:v1")
+    runner.run("atlas/absent:v1")
+    (failed,) = ask(runner, "status", "--state", "failed")
+    assert failed["reference"] == runner.reference("atlas/absent:v1")
+    assert command(runner, "status", "--state", "live").output.startswith("live ")
+    assert command(runner, "status", "--state", "queued").output == (
+        "No image is queued.\n"
+    )
+    assert command(runner, "status", "--state", "lost").exit_code == 2
+
+
+@pytest.mark.parametrize("one", [True, False], ids=["one image", "all"])
+def test_who_watches_is_told_of_each_change(
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch, *, one: bool
+) -> None:
+    publish(runner, b"first")
+    other = "atlas/absent:v1"
+    happens: list[Callable[[], object]] = [
+        lambda: runner.want(other),
+        lambda: None,
+        lambda: (runner.run(other), runner.want(NAME, D1)),
+    ]
+
+    def wait(_seconds: float) -> None:
+        if not happens:
+            raise KeyboardInterrupt
+        happens.pop(0)()
+
+    monkeypatch.setattr("webhook.commands.images.time.sleep", wait)
+    words = ["status", "--watch", *([runner.reference(NAME)] if one else [])]
+    lines = command(runner, *words).output.splitlines()
+    told = [line.split()[:2] for line in lines if runner.registry.host in line]
+    mine, others = runner.reference(NAME), runner.reference(other)
+    changes = [["live", mine], ["queued", others], ["failed", others], ["queued", mine]]
+    expected = [change for change in changes if change[1] == mine or not one]
+    assert sorted(told) == sorted(expected)

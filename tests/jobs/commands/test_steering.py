@@ -6,8 +6,16 @@ from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.ledger import D1, D2, D3, REFERENCE
 from tests.support.harness.web_app import OPERATOR, WebApp
-from tests.support.images.oci import tar_of
-from workers.ledger import Outcome, RunResult, State
+from tests.support.images.oci import Image, tar_of
+from workers.ledger import (
+    Delivery,
+    Hint,
+    Outcome,
+    RunResult,
+    State,
+    Verdict,
+    Wanted,
+)
 
 
 def test_a_name_is_removed_and_that_is_waited_for(
@@ -130,6 +138,12 @@ def test_what_the_policy_refuses_is_not_restored(runner: JobRunner) -> None:
     assert not runner.ledger.next_due()
 
 
+def push(runner: JobRunner) -> Image:
+    """Put an image into the registry; nobody is told."""
+    repository, _, tag = NAME.partition(":")
+    return runner.registry.push_image(repository, tag, [tar_of({"motd": b"at last"})])
+
+
 def fail(runner: JobRunner, name: str = NAME) -> str:
     """Let a run come to nothing; return the whole name."""
     runner.want(name)
@@ -156,8 +170,7 @@ def test_who_waits_for_a_retry_is_told_how_it_ended(
     runner: JobRunner, at_work: None
 ) -> None:
     name = fail(runner)
-    repository, _, tag = NAME.partition(":")
-    runner.registry.push_image(repository, tag, [tar_of({"motd": b"at last"})])
+    push(runner)
     answer = ask(runner, "retry", name, "--wait")
     assert (answer["state"], answer["last_run"]["source"]) == ("live", "operator")
 
@@ -216,6 +229,33 @@ def test_a_retry_of_nothing_in_particular_is_an_error(
     result = command(runner, "retry", *words)
     assert (result.exit_code, told in result.stderr) == (code, True)
     assert result.stderr.count("\n") == 1
+
+
+def test_a_delivery_is_decided_again(runner: JobRunner) -> None:
+    name = runner.reference(NAME)
+    runner.write_policy("version: 1\nrules: []\n")
+    refused = [
+        Wanted(name, Verdict.REFUSED, "no rule", Hint(D1, "local", event_id="1")),
+        Wanted(None, Verdict.IGNORED, "names no tag", action="delete"),
+        Wanted("not a name", Verdict.REFUSED, "what is that"),
+    ]
+    runner.ledger.accept(Delivery("d1", "local", runner.clock()), refused)
+    again = command(runner, "replay", "d1")
+    assert (again.exit_code, again.output[:9]) == (3, "refused: ")
+    runner.allow()
+    image = push(runner)
+    (answer,) = ask(runner, "replay", "d1")["images"]
+    assert (answer["reference"], answer["decision"]) == (name, "queued")
+    assert runner.run(NAME).source == "local"
+    assert runner.image(NAME).live_digest == image.digest
+    assert command(runner, "replay", "d1").exit_code == 0
+    unknown = command(runner, "replay", "d2")
+    assert (unknown.exit_code, unknown.stderr) == (
+        1,
+        "error: no delivery 'd2' is kept\n",
+    )
+    runner.ledger.accept(Delivery("d3", "local", runner.clock()), refused[1:])
+    assert "names no image" in command(runner, "replay", "d3").output
 
 
 # Over HTTP.
