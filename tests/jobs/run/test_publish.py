@@ -9,6 +9,8 @@ from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.ledger import D1, D2
 from tests.support.harness.steering import NAME, push
 from tests.support.images.oci import build_image, tar_of
+from webhook.intake.intake import Intake
+from webhook.senders.event import PushEvent
 from webhook.web.image_json import image_json
 from workers.formats import flat, flat_record, receipt
 from workers.formats.documents import RECEIPT
@@ -197,6 +199,29 @@ def test_a_tag_that_has_not_moved_yet_is_waited_for(runner: JobRunner) -> None:
     push(runner, FIRST)
     second = build_image(SECOND)
     runner.want(NAME, second.digest, age=0)
+
+    def move() -> None:
+        runner.registry.hold_image("atlas/analysis", "v1", second)
+
+    runner.when_registry_is_asked("/manifests/v1", move, method="HEAD")
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert runner.image(NAME).live_digest == second.digest
+
+
+@pytest.mark.parametrize("hours", [-0.01, 9])
+def test_a_registry_whose_clock_is_wrong_is_waited_for_like_any_other(
+    runner: JobRunner, hours: float
+) -> None:
+    push(runner, FIRST)
+    second = build_image(SECOND)
+    services = runner.services
+    intake = Intake(
+        runner.ledger, services.front.queue, services.policy, durability=lambda: None
+    )
+    sent = runner.clock() + hours * 3600
+    host = runner.registry.host
+    event = PushEvent(host, "atlas/analysis", "v1", second.digest, time=sent)
+    assert intake.receive("local", [event]).is_queued
 
     def move() -> None:
         runner.registry.hold_image("atlas/analysis", "v1", second)

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
-from tests.support.harness.ledger import D1, REFERENCE, LedgerDriver, StoppedClock
+from tests.support.harness.ledger import D1, D2, REFERENCE, LedgerDriver, StoppedClock
 from tests.support.harness.redis_server import RedisServer
 from workers.jobqueue.last_word import LastWord, how_it_died, out_of_time
-from workers.ledger import Lease, Outcome, RunRecord, RunResult, State, orders
+from workers.ledger import Hint, Lease, Outcome, RunRecord, RunResult, State, orders
 
 WORKER = "machine-7"
 LIMIT_SECONDS = 100.0
@@ -78,7 +78,7 @@ def test_a_run_that_has_not_begun_is_left_alone(
 ) -> None:
     driver.push()
     driver.begin("another")
-    driver.push()
+    driver.push(D2)
     for _ in range(20):
         assert not word.speak()
         clock.passes(1)
@@ -93,7 +93,8 @@ def test_a_run_that_is_not_wanted_has_some_time_to_end(
     order: str | None,
 ) -> None:
     assert not word.speak()
-    driver.ledger.request(REFERENCE, source="test", order=order)
+    hint = Hint(D2, "test")
+    driver.ledger.request(REFERENCE, source="test", order=order, hint=hint)
     assert not word.speak()
     clock.passes(2)
     assert not word.speak()
