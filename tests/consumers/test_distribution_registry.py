@@ -214,3 +214,15 @@ def test_a_registry_that_deletes_nothing_says_so(tmp_path: Path) -> None:
         with pytest.raises(DeletionRefused, match=r"405 \(UNSUPPORTED.*enable deletes"):
             client.delete(reference, IMAGE.digest)
         assert client.resolve(reference).digest == IMAGE.digest
+
+
+def test_a_catalog_is_listed_whatever_a_page_of_it_may_have(tmp_path: Path) -> None:
+    names = [f"atlas/image{number}" for number in range(5)]
+    with distribution_registry(tmp_path, most_names=2) as host:
+        access = RegistryAccess(host, plain_http=True)
+        with RegistryClient({host: access}, internal_hosts=frozenset({host})) as client:
+            for name in names:
+                reference = Reference.parse(f"{host}/{name}:v1")
+                image = build_image([tar_of({"etc/motd": name.encode()})])
+                client.push(reference, image.blobs, image.manifest, image.media_type)
+            assert list(client.repositories(host, None)) == names

@@ -42,6 +42,7 @@ def distribution_registry(
     htpasswd: str | None = None,
     deletes: bool = True,
     references: bool = False,
+    most_names: int = 1000,
 ) -> Iterator[str]:
     """Run a registry that stores in ``folder`` and yield its host:port.
 
@@ -54,6 +55,7 @@ def distribution_registry(
         htpasswd: lines of ``user:bcrypt``; None: everybody may do everything.
         deletes: whether manifests can be deleted, which is not the default.
         references: whether a notification tells of all that a manifest refers to.
+        most_names: that a page of its catalog may be asked for.
     """
     program = require_program("docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +64,7 @@ def distribution_registry(
     configuration = _configuration(folder, host, endpoints, deletes=deletes)
     if references:
         configuration["notifications"]["events"] = {"includereferences": True}
+    configuration["catalog"] = {"maxentries": most_names}
     if htpasswd is not None:
         (folder / "htpasswd").write_text(htpasswd)
         basic = {"realm": "registry", "path": str(folder / "htpasswd")}

@@ -1,20 +1,23 @@
 """Lists of tags and of repositories, page by page.
 
 Pure. A list decides what is watched and what may be removed, so it is complete or it is
-an error: nothing unreadable is passed over.
+an error. Only what no reference can name is passed over, as none of ours has such a
+name, and that is said.
 
 Source: distribution-spec "Listing Tags"; Docker Registry HTTP API V2, "Catalog", which
 has the same form; RFC 8288 3 (Link).
 """
 
 import json
+import logging
 import re
-from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from workers.reference import InvalidReference, parse_repository, parse_tag
-from workers.registry.transport.answers import RegistryProtocolError
-from workers.registry.transport.origin import InvalidUrl, Origin
+from workers.registry.transport.answers import RegistryProtocolError, sanitised
+
+log = logging.getLogger(__name__)
 
 # Registries that know no pages give all tags at once.
 LARGEST_PAGE_BYTES = 16 * 1024 * 1024
@@ -57,35 +60,48 @@ def _parse_page(
         return []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RegistryProtocolError(f"{subject}: the answer is no list of {key}")
-    try:
-        return [parse(name) for name in names]
-    except InvalidReference as error:
-        raise RegistryProtocolError(
-            f"{subject}: in the list of {key}, {error}"
-        ) from error
+    return nameable(names, parse, subject)
 
 
-def next_page(link: str | None, url: str, subject: str) -> str | None:
-    """Return the path and query of the page after ``url``; None: it was the last.
+def nameable(
+    names: Sequence[str], parse: Callable[[str], str], subject: str
+) -> list[str]:
+    """Return those of some names that can be a reference's, and say what others are.
 
-    Raises:
-        RegistryProtocolError: it is at another host, or no page of a registry.
+    Args:
+        names: as a registry gives them.
+        parse: raises InvalidReference.
+        subject: of the message.
+    """
+    named: list[str] = []
+    unnameable: list[str] = []
+    for name in names:
+        try:
+            named.append(parse(name))
+        except InvalidReference:
+            unnameable.append(sanitised(name))
+    if unnameable:
+        log.warning(
+            "%s: %d of the list cannot be named and are passed over, such as %r",
+            *(subject, len(unnameable), unnameable[0]),
+        )
+    return named
+
+
+def next_page(link: str | None, path: str) -> str | None:
+    """Return the path and query of the page after ``path``; None: it was the last.
+
+    Of the link the query counts, on the path that was asked. Behind a proxy, and in
+    front of several repositories of a product, a registry believes to be elsewhere
+    (Nexus, Artifactory); and no link leads to the list of another repository.
     """
     for target, parameters in _LINK.findall(link or ""):
         if not _NEXT.search(parameters):
             continue
         try:
-            following = urljoin(url, target)
-            # The host only: a registry behind a proxy may believe in another scheme.
-            host = Origin.of(following).host
-        except (ValueError, InvalidUrl) as error:
-            raise RegistryProtocolError(
-                f"{subject}: the next page is no web address"
-            ) from error
-        parts = urlsplit(following)
-        if host != Origin.of(url).host or not parts.path.startswith("/v2/"):
-            raise RegistryProtocolError(
-                f"{subject}: the next page is at {host}, outside the registry"
-            )
-        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+            query = urlsplit(target).query
+        except ValueError:
+            query = ""
+        asked = urlsplit(path).path
+        return f"{asked}?{query}" if query else asked
     return None

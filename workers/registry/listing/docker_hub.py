@@ -8,7 +8,8 @@ namespace".
 
 import json
 
-from workers.reference import InvalidReference, parse_repository
+from workers.reference import parse_repository
+from workers.registry.listing.answers import nameable
 from workers.registry.transport.answers import RegistryProtocolError
 
 HUB_HOST = "hub.docker.com"
@@ -32,13 +33,11 @@ def parse_namespace(
     try:
         document = json.loads(body)
         names = [
-            parse_repository("/".join((namespace, result["name"])))
-            for result in document["results"]
+            "/".join((namespace, result["name"])) for result in document["results"]
         ]
-        return names, document["next"] is not None
+        is_more = document["next"] is not None
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise RegistryProtocolError(
             f"{subject}: the answer is no list of repositories"
         ) from error
-    except InvalidReference as error:
-        raise RegistryProtocolError(f"{subject}: in its list, {error}") from error
+    return nameable(names, parse_repository, subject), is_more

@@ -21,7 +21,7 @@ from workers.registry.transport.answers import (
 )
 from workers.registry.transport.session import RegistrySession, Request
 
-_OK = 200
+_OK, _BAD_REQUEST = 200, 400
 _PAGE_NAMES = 1000
 _MOST_PAGES = 10_000
 _LISTING_SECONDS = 600.0
@@ -65,7 +65,8 @@ def list_namespace(session: RegistrySession, namespace: str) -> Iterator[str]:
 def _pages(
     session: RegistrySession, path: str, repository: str, wanted: str
 ) -> Iterator[bytes]:
-    path = f"{path}?n={_PAGE_NAMES}"
+    most = _PAGE_NAMES
+    path = f"{path}?n={most}"
     seen: set[str] = set()
     until = time.monotonic() + _LISTING_SECONDS
     while path not in seen and len(seen) < _MOST_PAGES:
@@ -73,13 +74,22 @@ def _pages(
             raise RegistryUnavailable(
                 f"{wanted}: not listed within {_LISTING_SECONDS:.0f} s"
             )
-        seen.add(path)
         request = Request("GET", path, repository, wanted, {})
-        with session.send(request, accept={_OK}) as answer:
+        # Once there is nothing to ask less of, 400 is the answer.
+        accept = {_OK, _BAD_REQUEST} if most and path.endswith(f"n={most}") else {_OK}
+        with session.send(request, accept=accept) as answer:
+            if answer.status == _BAD_REQUEST:
+                # More than one page of it may have; its error does not say how much.
+                # Source: distribution, ``catalog.maxentries`` and ``tags.maxtags``.
+                path = path.removesuffix(f"n={most}")
+                most //= 2
+                path = f"{path}n={most}" if most else path.rstrip("?&")
+                continue
             body = answer.body(LARGEST_PAGE_BYTES, wanted)
             link = answer.headers.get("Link")
+        seen.add(path)
         yield body
-        following = next_page(link, f"{session.base_url}{path}", wanted)
+        following = next_page(link, path)
         if following is None:
             return
         path = following

@@ -1,5 +1,3 @@
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 from workers.registry.listing.answers import next_page, parse_repositories, parse_tags
 from workers.registry.transport.answers import RegistryProtocolError
 
-URL = "https://r.example/v2/a/b/tags/list?n=2"
+ASKED = "/v2/a/b/tags/list"
 
 
 def test_a_page_lists_its_tags_in_order() -> None:
@@ -21,8 +19,16 @@ def test_a_repository_may_have_no_tags(body: bytes) -> None:
 
 def test_a_catalog_lists_repositories() -> None:
     assert parse_repositories(b'{"repositories": ["a/b", "c"]}', "s") == ["a/b", "c"]
-    with pytest.raises(RegistryProtocolError, match="repository name"):
-        parse_repositories(b'{"repositories": ["../etc"]}', "s")
+
+
+def test_what_cannot_be_named_is_passed_over_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = b'{"repositories": ["../etc", "a/b", "", "A/b"]}'
+    assert parse_repositories(body, "s") == ["a/b"]
+    assert "s: 3 of the list cannot be named" in caplog.text
+    assert "'../etc'" in caplog.text
+    assert parse_tags(b'{"tags": ["v1\\n", "v1"]}', "s") == ["v1"]
 
 
 @pytest.mark.parametrize(
@@ -35,8 +41,6 @@ def test_a_catalog_lists_repositories() -> None:
         b'{"name": "a"}',
         b'{"tags": "v1"}',
         b'{"tags": ["v1", 2]}',
-        b'{"tags": ["v1", "../../etc"]}',
-        b'{"tags": ["v1\\n"]}',
     ],
 )
 def test_a_list_that_cannot_be_read_whole_is_refused(body: bytes) -> None:
@@ -50,38 +54,27 @@ def test_a_list_that_cannot_be_read_whole_is_refused(body: bytes) -> None:
         (None, None),
         ("", None),
         ('</v2/a/b/tags/list?last=v2>; rel="prev"', None),
-        ('</v2/a/b/tags/list?last=v2>; rel="next"', "/v2/a/b/tags/list?last=v2"),
-        ("</v2/a/b/tags/list?last=v2>; rel=next", "/v2/a/b/tags/list?last=v2"),
-        ('<?last=v2>; title="x"; rel="next"', "/v2/a/b/tags/list?last=v2"),
-        ("<https://r.example/v2/x>; rel=next", "/v2/x"),
-        # Behind a proxy that ends TLS.
-        ("<http://r.example/v2/x?n=1>; rel=next", "/v2/x?n=1"),
-        ('</v2/p>; rel="prev", </v2/n>; rel="next"', "/v2/n"),
+        ('</v2/a/b/tags/list?last=v2>; rel="next"', f"{ASKED}?last=v2"),
+        ("</v2/a/b/tags/list?last=v2>; rel=next", f"{ASKED}?last=v2"),
+        ('<?last=v2>; title="x"; rel="next"', f"{ASKED}?last=v2"),
+        # Behind a proxy that ends TLS, that has another name, or shows a part.
+        ("<http://r.example/v2/a/b/tags/list?n=1>; rel=next", f"{ASKED}?n=1"),
+        ("<https://inside.example/v2/a/b/tags/list?n=1>; rel=next", f"{ASKED}?n=1"),
+        ("</repository/docker/v2/a/b/tags/list?n=1>; rel=next", f"{ASKED}?n=1"),
+        ("</v2/another/tags/list?last=v2&n=2>; rel=next", f"{ASKED}?last=v2&n=2"),
+        ("<file:///etc/passwd?n=3>; rel=next", f"{ASKED}?n=3"),
+        ("<https://[/v2/?n=3>; rel=next", ASKED),
+        ("</v2/a/b/tags/list>; rel=next", ASKED),
+        ('</v2/p?n=1>; rel="prev", </v2/n?n=2>; rel="next"', f"{ASKED}?n=2"),
     ],
 )
-def test_the_next_page_is_the_one_linked_as_next(
+def test_of_the_page_that_is_linked_as_next_the_query_counts(
     link: str | None, path: str | None
 ) -> None:
-    assert next_page(link, URL, "s") == path
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        "<https://evil.example/v2/a/b/tags/list>; rel=next",
-        "<//evil.example/v2/x>; rel=next",
-        "</admin>; rel=next",
-        "<https://[/v2/>; rel=next",
-        "<file:///v2/x>; rel=next",
-    ],
-)
-def test_a_next_page_elsewhere_is_refused(link: str) -> None:
-    with pytest.raises(RegistryProtocolError):
-        next_page(link, URL, "s")
+    assert next_page(link, f"{ASKED}?n=2") == path
 
 
 @given(st.text() | st.builds("<{}>; rel=next".format, st.text()))
-def test_any_link_is_followed_within_the_registry_or_not_at_all(link: str) -> None:
-    with contextlib.suppress(RegistryProtocolError):
-        path = next_page(link, URL, "s")
-        assert path is None or path.startswith("/v2/")
+def test_any_link_stays_with_the_list_that_was_asked_for(link: str) -> None:
+    path = next_page(link, f"{ASKED}?n=2")
+    assert path is None or path.partition("?")[0] == ASKED

@@ -31,7 +31,7 @@ def test_a_namespace_of_docker_hub_is_listed_to_its_last_page(
         return Reply(200, {}, json.dumps(listed).encode())
 
     registry.spoil("GET", "/v2/namespaces/atlas/repositories", page, times=None)
-    session = client._session(reference.registry)
+    session = client._sessions.session(reference.registry)
     listed = list(list_namespace(session, "atlas"))
     assert listed == ["atlas/image1", "atlas/image2", "atlas/image3"]
     registry.fail("GET", "page=2", status=500)
@@ -63,7 +63,6 @@ def test_docker_hub_lists_a_namespace_page_by_page() -> None:
         b"<html>",
         b"[]",
         b'{"results": null, "next": null}',
-        b'{"results": [{"name": "../../x"}], "next": null}',
         b'{"results": [{"name": 1}], "next": null}',
         b'{"results": [{}], "next": null}',
         b'{"results": []}',

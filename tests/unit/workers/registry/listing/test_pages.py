@@ -1,5 +1,7 @@
 """Lists come page by page, and come to an end."""
 
+import re
+
 import pytest
 
 from tests.support.registries.fake_registry import FakeRegistry
@@ -46,8 +48,13 @@ def test_pages_without_end_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("workers.registry.listing.pages._MOST_PAGES", 3)
-    link = {"Link": f'</v2/{NAME}/tags/list?n=1>; rel="next"'}
-    registry.change_headers("GET", "/tags/", link)
+    numbers = iter(range(100))
+
+    def more(_path: str, reply: Reply) -> Reply:
+        link = f'</v2/{NAME}/tags/list?n=1&last={next(numbers)}>; rel="next"'
+        return Reply(200, {**reply.headers, "Link": link}, reply.body)
+
+    registry.spoil("GET", "/tags/", more)
     with pytest.raises(RegistryProtocolError, match="more than 3 pages"):
         list(client.tags(reference))
 
@@ -79,3 +86,37 @@ def test_a_registry_may_list_its_repositories(
     registry.has_catalog = True
     listed = list(client.repositories(reference.registry, None))
     assert listed == [reference.repository]
+
+
+@pytest.mark.parametrize("most", [100, 1, 0])
+def test_a_registry_that_gives_less_at_a_time_is_asked_for_less(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference, most: int
+) -> None:
+    for tag in ("v2", "v3"):
+        registry.hold_image(NAME, tag, IMAGE)
+
+    def refuse(path: str, reply: Reply) -> Reply:
+        asked = re.search(r"[?&]n=([0-9]+)", path)
+        return Reply(400) if asked and int(asked[1]) > most else reply
+
+    registry.spoil("GET", "/tags/list", refuse)
+    assert list(client.tags(reference)) == ["v1", "v2", "v3"]
+
+
+def test_a_registry_that_refuses_any_list_is_not_asked_for_ever(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference
+) -> None:
+    registry.fail("GET", "/tags/list", status=400, body=b'{"details": "not here"}')
+    with pytest.raises(RegistryProtocolError, match=r"answered 400 \(not here"):
+        list(client.tags(reference))
+    assert len(registry.seen("GET", "/tags/list")) == 11
+
+
+def test_a_link_to_the_list_of_another_repository_is_not_followed_there(
+    client: RegistryClient, registry: FakeRegistry, reference: Reference
+) -> None:
+    registry.hold_image("cms/other", "theirs", IMAGE)
+    link = {"Link": '</v2/cms/other/tags/list?last=w>; rel="next"'}
+    registry.change_headers("GET", "/tags/", link, times=1)
+    assert list(client.tags(reference)) == ["v1"]
+    assert registry.seen("GET", "cms/other") == []
