@@ -9,6 +9,7 @@ import logging
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,7 +22,12 @@ from workers.config import (
     S3Config,
     allowed_hosts,
 )
-from workers.config.values import storage_bucket, storage_folder
+from workers.config.values import (
+    BadValue,
+    password_from_file,
+    storage_bucket,
+    storage_folder,
+)
 from workers.cvmfs import (
     AutoTags,
     BucketAccess,
@@ -321,11 +327,28 @@ def _plain_storage(repository: RepositoryConfig) -> LocalStorage | S3Storage:
 
 
 def _access(registry: RegistryConfig) -> RegistryAccess:
+    path = registry.password_file
+    renewed = None if path is None else partial(_password, path, registry)
     return RegistryAccess(
         registry.host,
         plain_http=registry.plain_http,
         username=registry.username,
         password=registry.password.reveal() if registry.password else None,
+        read_password=renewed,
         ca_file=registry.ca_file,
         token_hosts=registry.token_hosts,
     )
+
+
+def _password(path: Path, registry: RegistryConfig) -> str:
+    """Return what the file of a registry's password holds now.
+
+    Passwords of some registries live for hours, and so less than a process.
+    """
+    try:
+        return password_from_file(path).reveal()
+    except BadValue as error:
+        log.warning(
+            "registry=%s its password is that of before: %s", registry.host, error
+        )
+        return registry.password.reveal() if registry.password else ""

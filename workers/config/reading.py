@@ -137,6 +137,9 @@ class ConfigReader:
             host=host or "",
             **_given(raw, "plain_http", "username"),
             password=passwords[0] if passwords else None,
+            password_file=self._folder / raw["password_file"]
+            if "password_file" in raw
+            else None,
             ca_file=ca_file,
             token_hosts=tuple(host for host in hosts if host is not None),
         )

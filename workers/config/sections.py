@@ -53,6 +53,7 @@ class RegistryConfig:
         plain_http: no TLS.
         username: with ``password``, what we log in as.
         password: see ``username``.
+        password_file: where the password comes from, and its successors will.
         ca_file: PEM certificates to trust besides the system's.
         token_hosts: hosts that may be its token server, besides itself.
     """
@@ -61,6 +62,7 @@ class RegistryConfig:
     plain_http: bool = False
     username: str | None = None
     password: Secret | None = None
+    password_file: Path | None = None
     ca_file: Path | None = None
     token_hosts: tuple[str, ...] = ()
 

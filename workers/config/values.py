@@ -91,6 +91,11 @@ def secret_from_file(path: Path) -> str:
         raise BadValue(f"{str(path)!r} is not UTF-8 text") from exc
 
 
+def password_from_file(path: Path) -> Secret:
+    """Return the password that a file holds at this moment."""
+    return password(secret_from_file(path))
+
+
 def credential(text: str) -> Secret:
     """Return a secret that senders or operators prove themselves with."""
     if len(text) < _SHORTEST_SECRET:

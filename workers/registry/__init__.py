@@ -25,6 +25,7 @@ from workers.registry.transport.answers import (
     ImageNotFound,
     RegistryProtocolError,
     RegistryUnavailable,
+    Throttled,
 )
 from workers.registry.transport.connections import UntrustedCertificate
 from workers.registry.transport.transport import Timeouts
@@ -46,6 +47,7 @@ __all__ = [
     "RegistryClient",
     "RegistryProtocolError",
     "RegistryUnavailable",
+    "Throttled",
     "Timeouts",
     "UnsupportedManifest",
     "UntrustedCertificate",

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workers.registry.digests import Verifier
-from workers.registry.transport.answers import RegistryUnavailable
+from workers.registry.transport.answers import (
+    RegistryProtocolError,
+    RegistryUnavailable,
+    content_length,
+    is_page,
+    unwished_encoding,
+)
 from workers.registry.transport.transport import Answer
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
@@ -222,9 +228,19 @@ class BlobStream(io.RawIOBase):
         )
 
     def _check_length(self, answer: Answer) -> None:
-        length = answer.headers.get("Content-Length")
-        if length is not None and length != str(self._verifier.size):
-            self._verifier.refuse_size(length)
+        encoding = unwished_encoding(answer.headers)
+        if encoding is not None:
+            # No error as such: some storages say it of bytes that are the right ones.
+            self._verifier.remark = (
+                f"; {answer.origin} sends it with Content-Encoding {encoding}, which"
+                " was not asked for: let its proxy leave blobs alone"
+            )
+        length = content_length(answer.headers)
+        if length is None or length == self._verifier.size:
+            return
+        if is_page(answer.headers):
+            raise RegistryProtocolError(f"{answer.origin} sends a web page for a blob")
+        self._verifier.refuse_size(length)
 
     def _pause(self, error: RegistryUnavailable) -> None:
         """Wait before another connection, or raise ``error`` when it was enough."""

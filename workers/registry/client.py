@@ -1,8 +1,6 @@
 """The registry as the rest of the core sees it: names in, verified bytes out."""
 
 import contextlib
-import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +15,6 @@ from workers.reference import (
 )
 from workers.registry.anonymous import withheld_blob
 from workers.registry.auth.access import RegistryAccess
-from workers.registry.auth.tokens import Authenticator, TokenCache
 from workers.registry.blob import BlobStream, Patience
 from workers.registry.digests import Verifier
 from workers.registry.listing.docker_hub import HUB_HOST
@@ -30,14 +27,16 @@ from workers.registry.manifests import (
     media_type_of,
     verified_manifest,
 )
+from workers.registry.sessions import Sessions, internal_places
 from workers.registry.transport.addresses import AddressGuard, LookUp, look_up
 from workers.registry.transport.answers import (
     AccessDenied,
     ImageNotFound,
+    StorageRefused,
+    content_length,
 )
-from workers.registry.transport.origin import DEFAULT_PORTS, host_and_port
 from workers.registry.transport.session import RegistrySession, Request
-from workers.registry.transport.transport import Answer, Timeouts, Transport
+from workers.registry.transport.transport import Answer, Timeouts
 from workers.registry.writing.delete import delete
 from workers.registry.writing.push import push
 
@@ -46,8 +45,6 @@ _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 # What registries and proxies say that only know GET.
 _HEAD_REFUSED = frozenset({400, 405, 501})
-
-_DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class RegistryClient:
@@ -75,20 +72,14 @@ class RegistryClient:
                 port, those of http and https.
             timeouts: for every connection.
             patience: with blobs whose connection breaks.
-            sleep: waits before a blob's connection is made anew.
+            sleep: waits before a blob's connection is made anew, and for tokens.
             look_up: resolves names.
         """
-        self._accesses = accesses
-        self._guard = AddressGuard(
-            _internal_places(accesses, internal_hosts), look_up=look_up
-        )
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
         self._sleep = sleep
-        self._tokens = TokenCache()
-        self._transports: dict[str, Transport] = {}
-        self._sessions: dict[str, RegistrySession] = {}
-        self._lock = threading.Lock()
+        guard = AddressGuard(internal_places(accesses, internal_hosts), look_up=look_up)
+        self._sessions = Sessions(accesses, guard, self._timeouts, sleep)
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +89,7 @@ class RegistryClient:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        for transport in self._transports.values():
-            transport.close()
+        self._sessions.close()
 
     def resolve(self, reference: Reference) -> ManifestDescriptor:
         """Return what ``reference`` means now: a HEAD, which costs no rate limit.
@@ -114,7 +104,7 @@ class RegistryClient:
             DigestMismatch: a manifest that had to be fetched is another.
             PermanentError: what else ``RegistrySession.send`` names.
         """
-        return self._resolve(self._session(reference.registry), reference)
+        return self._resolve(self._sessions.session(reference.registry), reference)
 
     def manifest(
         self,
@@ -133,7 +123,7 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``.
         """
-        session = self._session(reference.registry)
+        session = self._sessions.session(reference.registry)
         return self._manifest(session, reference, digest, size)
 
     @contextlib.contextmanager
@@ -154,7 +144,7 @@ class RegistryClient:
             DigestMismatch: here or from ``read``: it is another blob.
             WorkerError: as ``resolve``, here or from ``read``.
         """
-        session = self._session(reference.registry)
+        session = self._sessions.session(reference.registry)
         wanted = f"blob {digest} of {reference.name}"
         path = f"/v2/{reference.repository}/blobs/{parse_digest(digest)}"
 
@@ -185,7 +175,7 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``.
         """
-        return list_tags(self._session(reference.registry), reference)
+        return list_tags(self._sessions.session(reference.registry), reference)
 
     def repositories(self, registry: str, namespace: str | None) -> Iterator[str]:
         """Yield the names of the repositories that a registry shows us.
@@ -202,10 +192,10 @@ class RegistryClient:
             WorkerError: as ``resolve``.
         """
         if registry != DOCKER_HUB:
-            return list_repositories(self._session(registry), registry)
+            return list_repositories(self._sessions.session(registry), registry)
         if namespace is None:
             raise PermanentError(f"{DOCKER_HUB} lists one namespace at a time: name it")
-        return list_namespace(self._session(HUB_HOST), namespace)
+        return list_namespace(self._sessions.session(HUB_HOST), namespace)
 
     def push(
         self,
@@ -225,7 +215,7 @@ class RegistryClient:
         Raises:
             WorkerError: as ``resolve``; nothing then has changed what the tag means.
         """
-        session = self._session(reference.registry)
+        session = self._sessions.session(reference.registry)
         push(session, reference, blobs, manifest, media_type)
 
     def delete(self, reference: Reference, digest: str) -> None:
@@ -242,7 +232,7 @@ class RegistryClient:
             AccessDenied: it does not let us.
             WorkerError: as ``resolve``.
         """
-        session = self._session(reference.registry)
+        session = self._sessions.session(reference.registry)
         delete(session, reference, digest, resolve=self.resolve, tags=self.tags)
 
     def is_public(self, reference: Reference) -> bool:
@@ -251,7 +241,7 @@ class RegistryClient:
         Raises:
             WorkerError: the registry does not say; as ``resolve``.
         """
-        return self._may_resolve(self._nobody(reference.registry), reference)
+        return self._may_resolve(self._sessions.nobody(reference.registry), reference)
 
     def withheld(
         self, reference: Reference, manifests: Iterable[str], blobs: Iterable[str]
@@ -266,26 +256,16 @@ class RegistryClient:
         Raises:
             WorkerError: the registry does not say; as ``resolve``.
         """
-        nobody = self._nobody(reference.registry)
+        nobody = self._sessions.nobody(reference.registry)
         if not self._may_resolve(nobody, reference):
             return reference.digest
-        if self._access(reference.registry).credentials is None:
+        if not self._sessions.has_credentials(reference.registry):
             return None
         for digest in dict.fromkeys(manifests):
             child = replace(reference, tag=None, digest=digest)
             if digest != reference.digest and not self._may_resolve(nobody, child):
                 return digest
         return withheld_blob(nobody, reference, blobs)
-
-    def _nobody(self, host: str) -> RegistrySession:
-        """Return a session without credentials, and without a token from before.
-
-        A repository that has become private since would still take that.
-        """
-        access = self._access(host)
-        transport = self._transport(access)
-        nobody = Authenticator(access, None, transport, TokenCache())
-        return RegistrySession(access, transport, nobody)
 
     def _may_resolve(self, session: RegistrySession, reference: Reference) -> bool:
         try:
@@ -299,22 +279,27 @@ class RegistryClient:
     ) -> ManifestDescriptor:
         wanted = str(reference)
         request = _manifest_request("HEAD", reference, reference.digest)
-        with session.send(request, accept={_OK, *_HEAD_REFUSED}) as answer:
+        headers: Mapping[str, str] = {}
+        # A storage may take what a registry signed for one method only.
+        with (
+            contextlib.suppress(StorageRefused),
+            session.send(request, accept={_OK, *_HEAD_REFUSED}) as answer,
+        ):
             headers = answer.headers if answer.status == _OK else {}
         media_type = media_type_of(headers.get("Content-Type"), wanted)
         digest = _claimed_digest(headers)
-        size = headers.get("Content-Length", "")
+        size = content_length(headers)
         if (
             media_type is None
             or digest is None
-            or not _DECIMAL.fullmatch(size)
+            or size is None
             or reference.digest not in {None, digest}
         ):
             fetched = self._manifest(session, reference, None, None)
             return ManifestDescriptor(
                 fetched.media_type, fetched.digest, len(fetched.raw)
             )
-        return ManifestDescriptor(media_type, digest, int(size))
+        return ManifestDescriptor(media_type, digest, size)
 
     def _manifest(
         self,
@@ -334,31 +319,6 @@ class RegistryClient:
                 size=size,
             )
 
-    def _access(self, host: str) -> RegistryAccess:
-        return self._accesses.get(host) or RegistryAccess(host)
-
-    def _transport(self, access: RegistryAccess) -> Transport:
-        with self._lock:
-            transport = self._transports.get(access.host)
-            if transport is None:
-                transport = self._transports[access.host] = Transport(
-                    self._guard, ca_file=access.ca_file, timeouts=self._timeouts
-                )
-            return transport
-
-    def _session(self, host: str) -> RegistrySession:
-        access = self._access(host)
-        transport = self._transport(access)
-        with self._lock:
-            session = self._sessions.get(host)
-            if session is None:
-                ours = Authenticator(
-                    access, access.credentials, transport, self._tokens
-                )
-                session = RegistrySession(access, transport, ours)
-                self._sessions[host] = session
-            return session
-
 
 def _manifest_request(method: str, reference: Reference, digest: str | None) -> Request:
     which = reference.tag if digest is None else parse_digest(digest)
@@ -377,22 +337,3 @@ def _claimed_digest(headers: Mapping[str, str]) -> str | None:
         return parse_digest(headers.get("Docker-Content-Digest", ""))
     except InvalidReference:
         return None
-
-
-def _internal_places(
-    accesses: Mapping[str, RegistryAccess], internal_hosts: frozenset[str]
-) -> frozenset[tuple[str, int]]:
-    """Return host and port of all that the operator vouched for.
-
-    The token servers of an internal registry were named by the operator as well.
-    """
-    named = set(internal_hosts)
-    for host in internal_hosts:
-        access = accesses.get(host) or RegistryAccess(host)
-        named |= {access.api_host, *access.token_hosts}
-    places = set()
-    for text in named:
-        host, port = host_and_port(text)
-        ports = DEFAULT_PORTS.values() if port is None else (port,)
-        places |= {(host, p) for p in ports}
-    return frozenset(places)

@@ -23,6 +23,7 @@ class Verifier:
     Attributes:
         size: promised, in bytes.
         received: bytes so far.
+        remark: what may explain that they are others; ends a message.
     """
 
     def __init__(self, what: str, digest: str, size: int) -> None:
@@ -39,6 +40,7 @@ class Verifier:
         self._algorithm = digest.partition(":")[0]
         self._hash = hashlib.new(self._algorithm)
         self.received = 0
+        self.remark = ""
 
     @property
     def missing(self) -> int:
@@ -60,9 +62,11 @@ class Verifier:
             self.refuse_size(self.received)
         digest = f"{self._algorithm}:{self._hash.hexdigest()}"
         if digest != self._digest:
-            raise DigestMismatch(f"{self._what} has other content, of digest {digest}")
+            raise DigestMismatch(
+                f"{self._what} has other content, of digest {digest}{self.remark}"
+            )
 
-    def refuse_size(self, size: int | str) -> NoReturn:
+    def refuse_size(self, size: int) -> NoReturn:
         """Say that it is of another size, known before or after it all arrived.
 
         Raises:
@@ -70,4 +74,5 @@ class Verifier:
         """
         raise DigestMismatch(
             f"{self._what} has {size} bytes, its descriptor promises {self.size}"
+            f"{self.remark}"
         )

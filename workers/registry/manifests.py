@@ -21,6 +21,7 @@ from workers.media_types import (
     SCHEMA_1_TYPES,
 )
 from workers.registry.digests import DigestMismatch, digest_of
+from workers.registry.transport.answers import RegistryProtocolError, is_page
 
 # What a request says we read.
 ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_MANIFEST_LIST}, {DOCKER_MANIFEST}"
@@ -78,7 +79,12 @@ def media_type_of(content_type: str | None, subject: str) -> str | None:
 
     Raises:
         UnsupportedManifest: it is of a kind that we do not read, named in the message.
+        RegistryProtocolError: it is a page, which says nothing of the image.
     """
+    if is_page({"Content-Type": content_type or ""}):
+        raise RegistryProtocolError(
+            f"{subject}: a web page came in place of the manifest, as in a maintenance"
+        )
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type in _SAYS_NOTHING:
         return None
@@ -115,6 +121,7 @@ def verified_manifest(
     Raises:
         DigestMismatch: the bytes are others; size is compared first.
         UnsupportedManifest: no manifest, or none that we read.
+        RegistryProtocolError: no manifest, and nobody has promised these bytes.
     """
     if size is not None and len(raw) != size:
         raise DigestMismatch(
@@ -132,6 +139,12 @@ def verified_manifest(
         wanted = "manifests" if media_type in INDEX_TYPES else "layers"
         document.structs(wanted)
     except WrongJson as error:
+        is_json = raw.lstrip()[:1] == b"{"
+        if digest is None and not is_json and media_type_of(content_type, "") is None:
+            # Not even the registry says that these are the image's own bytes.
+            raise RegistryProtocolError(
+                f"{subject}: what came is no manifest ({error})"
+            ) from error
         raise UnsupportedManifest(f"{subject}: {error}") from error
     if not document.says(wanted):
         raise UnsupportedManifest(

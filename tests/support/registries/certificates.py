@@ -23,9 +23,12 @@ class ServerCertificate:
 
 
 def make_certificate(
-    folder: Path, *, address: str = "127.0.0.1", name: str = "localhost"
+    folder: Path, *, address: str = "127.0.0.1", name: str = "localhost", days: int = 1
 ) -> ServerCertificate:
-    """Write a fresh authority and a certificate by it for ``address`` and ``name``."""
+    """Write a fresh authority and a certificate by it for ``address`` and ``name``.
+
+    The certificate ends in so many days; the authority lives longer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -35,14 +38,15 @@ def make_certificate(
         subject: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         extension: x509.ExtensionType,
+        lifetime: dt.timedelta = dt.timedelta(days=1),
     ) -> x509.Certificate:
         builder = x509.CertificateBuilder(
             issuer_name=authority_name,
             subject_name=subject,
             public_key=key.public_key(),
             serial_number=x509.random_serial_number(),
-            not_valid_before=now - dt.timedelta(hours=1),
-            not_valid_after=now + dt.timedelta(days=1),
+            not_valid_before=now - dt.timedelta(days=2),
+            not_valid_after=now + lifetime,
         )
         builder = builder.add_extension(extension, critical=True)
         return builder.sign(authority_key, hashes.SHA256())
@@ -54,7 +58,12 @@ def make_certificate(
     )
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName(name)]
-    certificate = signed(_name(name), key, x509.SubjectAlternativeName(names))
+    certificate = signed(
+        _name(name),
+        key,
+        x509.SubjectAlternativeName(names),
+        dt.timedelta(days=days),
+    )
     made = ServerCertificate(
         folder / "server.crt", folder / "server.key", folder / "authority.crt"
     )

@@ -161,7 +161,7 @@ class FakeRegistry(MisbehavingServer):
         if not self._may_pull(name, headers) or (
             is_kept and not self._is_ours(headers)
         ):
-            return self._challenge(name)
+            return self._challenge(name, headers)
         if what == "tags":
             return self._tag_list(name, query)
         if what == "manifests":
@@ -260,12 +260,18 @@ class FakeRegistry(MisbehavingServer):
         token = headers.get("Authorization", "").partition(" ")[2]
         return token in self._our_tokens
 
-    def _challenge(self, name: str) -> Reply:
+    def _challenge(self, name: str, headers: Mapping[str, str]) -> Reply:
         header = self.challenge
         if header is None:
             realm = self.realm or f"{self.url}/token"
             scope = f"repository:{name}:pull"
             header = f'Bearer realm="{realm}",service="fake",scope="{scope}"'
+        token = headers.get("Authorization", "").partition(" ")[2]
+        if token and self.challenge is None:
+            # As Distribution does.
+            is_known = token in self._tokens
+            why = "insufficient_scope" if is_known else "invalid_token"
+            header += f',error="{why}"'
         reply = _error(401, "UNAUTHORIZED", "authentication required")
         return dataclasses.replace(
             reply, headers={**reply.headers, "WWW-Authenticate": header}

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.repositories.repository_builders import FQRN, keys, save_new_keys
 from webhook.web.cvmfs_files import local_roots
 from workers import wiring
@@ -22,8 +23,9 @@ from workers.care.repository import (
     roll_back,
 )
 from workers.care.whitelists import WhitelistWatch, renew_whitelists
-from workers.config import Config, RepositoryConfig, load_config
+from workers.config import Config, RegistryConfig, RepositoryConfig, load_config
 from workers.config.document import CONFIG_SCHEMA
+from workers.config.values import Secret
 from workers.cvmfs import (
     LocalStorage,
     PutLink,
@@ -34,10 +36,13 @@ from workers.cvmfs import (
 from workers.cvmfs.storage.shared_with_stock import StockStorage
 from workers.documents.schema_check import load_schema
 from workers.publishing.publisher import PublishedTree, Publisher
+from workers.reference import Reference
+from workers.registry import AccessDenied
 from workers.wiring import (
     NotNative,
     open_published,
     open_publisher,
+    open_registry,
     open_repository,
     open_storage,
 )
@@ -147,3 +152,29 @@ def test_a_spool_that_is_named_and_not_there_is_an_error(tmp_path: Path) -> None
     missing = tmp_path / "missing"
     with pytest.raises(StorageFailed, match="missing is no folder: mend `spool`"):
         create_repository(config(tmp_path, missing), FQRN)
+
+
+def test_a_password_that_is_renewed_in_its_file_is_used_from_then_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "password"
+    with FakeRegistry() as registry:
+        registry.push_image("atlas/analysis", "v1", [b""])
+        registry.make_private("atlas/analysis")
+        registry.credentials = ("robot", "first")
+        access = RegistryConfig(
+            registry.host,
+            plain_http=True,
+            username="robot",
+            password=Secret("first"),
+            password_file=path,
+        )
+        reference = Reference.parse(f"{registry.host}/atlas/analysis:v1")
+        with open_registry(Config(registries={registry.host: access})) as client:
+            client.resolve(reference)  # while there is no file: as at the start
+            registry.credentials = ("robot", "second")
+            registry.revoke_tokens()
+            with pytest.raises(AccessDenied):
+                client.resolve(reference)
+            path.write_text("second\n")
+            client.resolve(reference)

@@ -3,6 +3,7 @@
 The wiring layer makes these from the configuration; this package does not read it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class RegistryAccess:
         plain_http: no TLS; its token server may then do without it, too.
         username: with ``password``, what we log in as; absent: anonymous.
         password: see ``username``.
+        read_password: gives another one from time to time, where it is renewed.
         ca_file: PEM certificates to trust besides the system's.
         token_hosts: host[:port] that may be its token server, besides itself.
     """
@@ -43,6 +45,7 @@ class RegistryAccess:
     plain_http: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    read_password: Callable[[], str] | None = field(default=None, repr=False)
     ca_file: Path | None = None
     token_hosts: tuple[str, ...] = ()
 
@@ -64,7 +67,9 @@ class RegistryAccess:
 
     @property
     def credentials(self) -> Credentials | None:
-        """What we log in as; None: anonymous."""
-        if self.username is None or self.password is None:
+        """What we log in as at this moment; None: anonymous."""
+        read = self.read_password
+        password = self.password if read is None else read()
+        if self.username is None or password is None:
             return None
-        return Credentials(self.username, self.password)
+        return Credentials(self.username, password)

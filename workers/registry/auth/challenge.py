@@ -11,22 +11,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110's word for it
-_SCHEME = re.compile(rf"({_TOKEN})(?=[ ,]|$)")
+# Any text but control characters, foreign letters among it.
+_QUOTED = r'(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x1f\x7f])*'
+_SPACE = r"[ \t]*"
+_END = rf"(?={_SPACE}(?:,|$))"
+_SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|$)")
 _PARAMETER = re.compile(
-    rf'({_TOKEN}) *= *(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")(?= *(?:,|$))'
+    rf'({_TOKEN}){_SPACE}={_SPACE}(?:({_TOKEN})|"({_QUOTED})"){_END}'
 )
-_TOKEN68 = re.compile(r" *[A-Za-z0-9._~+/\-]+=*(?= *(?:,|$))")
-_SEPARATORS = re.compile(r"[ ,]*")
+_TOKEN68 = re.compile(rf"{_SPACE}[A-Za-z0-9._~+/\-]+=*{_END}")
+_SEPARATORS = re.compile(r"[ \t,]*")
+# As much as a comma outside of quotes ends.
+_PIECE = re.compile(rf'(?:[^",]|"{_QUOTED}"|")*')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 # Far above what any registry sends.
 _LONGEST_HEADER = 8192
 
 
-class MalformedChallenge(PermanentError):
+class MalformedChallenge(Hindrance):
     """A ``WWW-Authenticate`` header that follows no grammar."""
 
 
@@ -46,24 +52,34 @@ class Challenge:
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """Return every challenge of a header, in its order; none for an empty one.
 
+    What cannot be read does not spoil those that can be: proxies add their own.
+
     Raises:
-        MalformedChallenge: it cannot be read to its end.
+        MalformedChallenge: there is something, and none that can be read.
     """
     if len(header) > _LONGEST_HEADER:
         raise MalformedChallenge(
             f"WWW-Authenticate has {len(header)} characters, the limit is "
             f"{_LONGEST_HEADER}"
         )
-    if not header.isascii() or not header.isprintable():
-        raise MalformedChallenge("WWW-Authenticate is not printable ASCII")
     challenges: list[Challenge] = []
+    malformed: MalformedChallenge | None = None
     position = _after(_SEPARATORS, header, 0)
     while position < len(header):
         scheme = _SCHEME.match(header, position)
-        if scheme is None:
-            raise _malformed(header, position)
-        parameters, position = _parameters(header, scheme.end())
-        challenges.append(Challenge(scheme[1].lower(), parameters))
+        try:
+            if scheme is None:
+                raise _malformed(header, position)
+            parameters, position = _parameters(header, scheme.end())
+            challenges.append(Challenge(scheme[1].lower(), parameters))
+        except MalformedChallenge as error:
+            malformed = malformed or error
+            if scheme is None and challenges and not challenges[-1].parameters:
+                del challenges[-1]  # these were to be its parameters
+            position = _after(_PIECE, header, position)
+            position = _after(_SEPARATORS, header, position)
+    if malformed is not None and not challenges:
+        raise malformed
     return tuple(challenges)
 
 

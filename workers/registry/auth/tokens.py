@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 from workers.registry.auth.access import Credentials, RegistryAccess
 from workers.registry.auth.challenge import Challenge
 from workers.registry.transport.answers import (
@@ -54,7 +54,7 @@ _OK = 200
 _REDIRECTS = range(300, 400)
 
 
-class UntrustedRealm(PermanentError):
+class UntrustedRealm(Hindrance):
     """A registry that sends us to a token server which nobody vouched for."""
 
 
@@ -141,7 +141,7 @@ class Authenticator:
     def __init__(
         self,
         access: RegistryAccess,
-        credentials: Credentials | None,
+        credentials: Callable[[], Credentials | None],
         transport: Transport,
         cache: TokenCache,
     ) -> None:
@@ -149,7 +149,8 @@ class Authenticator:
 
         Args:
             access: the registry.
-            credentials: None: anonymous, whatever ``access`` has.
+            credentials: asked each time, as they may be renewed; without, it is
+                anonymous, whatever ``access`` has.
             transport: what asks the token server.
             cache: may be shared between registries and identities.
         """
@@ -167,7 +168,7 @@ class Authenticator:
             return None
         key = self._keys[repository, actions]
         if key is None:
-            return self._basic()
+            return _basic(self._credentials())
         token = self._cache.get(key)
         return None if token is None else f"Bearer {token}"
 
@@ -195,9 +196,8 @@ class Authenticator:
             RegistryUnavailable: it does not answer.
             RegistryProtocolError: it gives no token that could be one.
         """
-        by_scheme = {c.scheme: c for c in reversed(challenges)}
-        if "bearer" in by_scheme:
-            key = self._key(by_scheme["bearer"], repository, actions)
+        key = self._key(challenges, repository, actions)
+        if key is not None:
             # One at a time: layers fetched side by side need one token, not four.
             with self._lock:
                 token = self._cache.get(key)
@@ -205,9 +205,9 @@ class Authenticator:
                     token = self._fetch(key)
             self._keys[repository, actions] = key
             answer: str | None = f"Bearer {token}"
-        elif "basic" in by_scheme:
+        elif any(each.scheme == "basic" for each in challenges):
             self._keys[repository, actions] = None
-            answer = self._basic()
+            answer = _basic(self._credentials())
         else:
             answer = None
         return None if answer == refused else answer
@@ -215,18 +215,32 @@ class Authenticator:
     def secrets(self, authorization: str | None) -> tuple[str, ...]:
         """Return what must not be quoted when the registry echoes our request."""
         sent = () if authorization is None else (authorization.partition(" ")[2],)
-        if self._credentials is None:
+        credentials = self._credentials()
+        if credentials is None:
             return sent
-        basic = self._basic() or ""
-        return (*sent, basic.partition(" ")[2], self._credentials.password)
+        basic = _basic(credentials) or ""
+        return (*sent, basic.partition(" ")[2], credentials.password)
 
-    def _basic(self) -> str | None:
-        if self._credentials is None:
-            return None
-        pair = f"{self._credentials.username}:{self._credentials.password}"
-        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    def _key(
+        self, challenges: Sequence[Challenge], repository: str, actions: str
+    ) -> TokenKey | None:
+        """Return what token is wanted; None: none is.
 
-    def _key(self, challenge: Challenge, repository: str, actions: str) -> TokenKey:
+        Of several that name token servers the first that can be asked counts.
+        """
+        untrusted: UntrustedRealm | None = None
+        for challenge in challenges:
+            if challenge.scheme != "bearer":
+                continue
+            try:
+                return self._key_for(challenge, repository, actions)
+            except UntrustedRealm as error:
+                untrusted = untrusted or error
+        if untrusted is not None and not any(c.scheme == "basic" for c in challenges):
+            raise untrusted
+        return None
+
+    def _key_for(self, challenge: Challenge, repository: str, actions: str) -> TokenKey:
         realm = trusted_realm(challenge.parameters.get("realm", ""), self._access)
         scope = challenge.parameters.get("scope", _REPOSITORY_SCOPE)
         if scope.startswith(_REPOSITORY_SCOPE):
@@ -239,11 +253,11 @@ class Authenticator:
             realm,
             challenge.parameters.get("service", ""),
             scope,
-            self._credentials,
+            self._credentials(),
         )
 
     def _fetch(self, key: TokenKey) -> str:
-        authorization = self._basic()
+        authorization = _basic(key.credentials)
         headers = {} if authorization is None else {"Authorization": authorization}
         with self._transport.send("GET", _token_url(key), headers) as answer:
             subject = f"token for {key.registry}"
@@ -269,6 +283,13 @@ class Authenticator:
             text, lifetime = _parse_token(body, subject)
         self._cache.put(key, text, lifetime)
         return text
+
+
+def _basic(credentials: Credentials | None) -> str | None:
+    if credentials is None:
+        return None
+    pair = f"{credentials.username}:{credentials.password}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def _allowing(named: str, actions: str) -> str:

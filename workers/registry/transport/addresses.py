@@ -13,7 +13,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 from workers.registry.transport.deadlines import TimelySocket, time_left
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,7 +23,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOW_32_BITS = 0xFFFFFFFF
 
 
-class RefusedAddress(PermanentError):
+class RefusedAddress(Hindrance):
     """A host that leads into a private network and is not configured to do so."""
 
     def __init__(self, host: str, port: int, addresses: Sequence[str]) -> None:

@@ -14,28 +14,43 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workers.errors import PermanentError, TransientError, WorkerError
+from workers.errors import Hindrance, PermanentError, TransientError, WorkerError
 
 # What a refusal's body may have; more is not read.
 ERROR_BODY_BYTES = 65536
 
+_BAD_REQUESTS = range(400, 500)
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
 _REQUEST_TIMEOUT = 408
+_MISDIRECTED = 421
 _TOO_EARLY = 425
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = range(500, 600)
 
 _QUOTED_LENGTH = 300
 _QUOTED_ERRORS = 3
-# A registry that asks for more has to ask again.
-_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# A registry that asks for more has to ask again. It is Docker Hub's window.
+LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
 _WHOLE_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+# ``RateLimit-Limit: 100;w=21600``: so many within so many seconds.
+# Source: https://docs.docker.com/docker-hub/usage/pulls/
+_WINDOW = re.compile(r";\s*w\s*=\s*([0-9]{1,9})(?![0-9])", re.ASCII)
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
 
 class RegistryUnavailable(TransientError):
     """A registry that does not answer, or asks us to come back."""
+
+
+class Throttled(RegistryUnavailable):
+    """A registry that has had enough of us for a while, whatever is asked for."""
+
+
+class StorageRefused(RegistryUnavailable):
+    """A storage that a registry sent us to, and that does not take the request."""
 
 
 class ImageNotFound(PermanentError):
@@ -46,14 +61,14 @@ class ImageNotFound(PermanentError):
     """
 
 
-class AccessDenied(PermanentError):
+class AccessDenied(Hindrance):
     """The registry refuses, after all that our credentials can do.
 
     Many registries answer this, too, for what does not exist.
     """
 
 
-class RegistryProtocolError(PermanentError):
+class RegistryProtocolError(Hindrance):
     """An answer that no registry following the specification would give."""
 
 
@@ -90,16 +105,26 @@ def as_error(
     status = refusal.status
     said = complaint(refusal.body, hide=hide)
     message = f"{wanted}: {refusal.origin} answered {status}{said}"
-    if status in {_REQUEST_TIMEOUT, _TOO_EARLY, _TOO_MANY_REQUESTS} or (
-        status in _SERVER_ERRORS
-    ):
-        return RegistryUnavailable(
-            message, retry_after=retry_after(refusal.headers.get("Retry-After"), now)
+    wait = retry_after(refusal.headers.get("Retry-After"), now)
+    if status == _TOO_MANY_REQUESTS or (status == _FORBIDDEN and wait is not None):
+        # GitHub's is a 403. What is said in seconds counts before what follows from a
+        # window, which may have begun long ago.
+        return Throttled(
+            message, retry_after=rate_window(refusal.headers) if wait is None else wait
         )
+    if status in _SERVER_ERRORS or (
+        status in {_REQUEST_TIMEOUT, _MISDIRECTED, _TOO_EARLY}
+    ):
+        return RegistryUnavailable(message, retry_after=wait)
     if refusal.is_storage:
         # A signature that expired between redirect and use, an object that is not yet
         # everywhere: asking the registry again gives another address.
-        return RegistryUnavailable(f"{message}, where the registry had sent us")
+        kind = StorageRefused if status in _BAD_REQUESTS else RegistryUnavailable
+        return kind(f"{message}, where the registry had sent us")
+    if status == _NOT_FOUND and is_page(refusal.headers):
+        return RegistryProtocolError(
+            f"{message} with a web page, which is not the registry's own answer"
+        )
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
         return AccessDenied(
             f"{message}: it may not exist, or needs credentials under registries in "
@@ -115,7 +140,8 @@ def complaint(body: bytes, *, hide: Collection[str] = ()) -> str:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return ""
+        plain = sanitised(_plain_text(body), hide=hide)
+        return f" ({plain})" if plain else ""
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
         # A token server's form: Docker Hub's has ``details`` alone.
@@ -123,6 +149,16 @@ def complaint(body: bytes, *, hide: Collection[str] = ()) -> str:
     parts = [_one_complaint(error) for error in errors[:_QUOTED_ERRORS]]
     text = "; ".join(part for part in parts if part)
     return f" ({sanitised(text, hide=hide)})" if text else ""
+
+
+def _plain_text(body: bytes) -> str:
+    """Return a body that is neither JSON nor a page, but words; else ``""``."""
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    is_words = text[:1] not in {"<", "{", "["} and " ".join(text.split()).isprintable()
+    return text if is_words else ""
 
 
 def _one_complaint(error: object) -> str:
@@ -145,7 +181,7 @@ def sanitised(text: str, *, hide: Collection[str] = ()) -> str:
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, at most an hour.
+    """Return the seconds that ``Retry-After`` asks for, at most six hours.
 
     None when it is absent or unreadable; 0 when its date has passed.
     """
@@ -161,4 +197,31 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
         seconds = (date - now).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def rate_window(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of the window of a rate limit; None: none is named."""
+    window = _WINDOW.search(headers.get("RateLimit-Limit", ""))
+    if window is None:
+        return None
+    return min(float(window[1]), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def is_page(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer is for browsers: a proxy's, of maintenance or a login."""
+    said = headers.get("Content-Type", "").partition(";")[0]
+    return said.strip().lower() in _PAGES
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the length that an answer announces; None: none that can be read."""
+    # The same twice counts once; others are no answer (connections.TwoLengths).
+    length = headers.get("Content-Length", "").partition(",")[0].strip()
+    return int(length) if _LENGTH.fullmatch(length) else None
+
+
+def unwished_encoding(headers: Mapping[str, str]) -> str | None:
+    """Return how an answer is encoded although it was asked for as it is."""
+    said = sanitised(headers.get("Content-Encoding", ""))
+    return None if said.lower() in {"", "identity"} else said

@@ -1,5 +1,6 @@
 """Connections that go where an ``AddressGuard`` says, under TLS that is verified."""
 
+import http.client
 import socket
 import ssl
 import sys
@@ -13,7 +14,7 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.deadlines import TimelyTlsSocket
 
@@ -21,8 +22,49 @@ from workers.registry.transport.deadlines import TimelyTlsSocket
 _KEPT_CONNECTIONS = 16
 
 
-class UntrustedCertificate(PermanentError):
+_MOST_INTERIM_ANSWERS = 20
+# 101 is an answer: to who wants to speak something else.
+_INTERIM = frozenset(range(102, 200))
+
+
+class UntrustedCertificate(Hindrance):
     """TLS works, but who answered cannot show to be who we meant."""
+
+
+class TwoLengths(http.client.HTTPException):
+    """An answer that announces two lengths."""
+
+
+class FinalResponse(http.client.HTTPResponse):
+    """The answer, and not one of those that only say that it will come.
+
+    The standard library passes over 100 alone; 102 and 103 are none either.
+
+    Source: RFC 9110 15.2.
+    """
+
+    def begin(self) -> None:
+        """Read status and headers, of the last of several."""
+        for _ in range(_MOST_INTERIM_ANSWERS):
+            super().begin()
+            if self.status not in _INTERIM:
+                self._agree_on_length()
+                return
+            # Which is how the base class knows that there are none yet.
+            self.headers = None  # type: ignore[assignment] # typeshed says always
+        raise http.client.HTTPException("interim answers without end")
+
+    def _agree_on_length(self) -> None:
+        """See that two lengths are the same: where they differ, nobody knows the end.
+
+        Source: RFC 9110 8.6.
+        """
+        said = ",".join(self.headers.get_all("Content-Length", []))
+        lengths = {each.strip() for each in said.split(",")}
+        if len(lengths) > 1:
+            raise TwoLengths
+        if "," in said and not self.chunked and (length := lengths.pop()).isdecimal():
+            self.length, self.will_close = int(length), False
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -103,10 +145,14 @@ def _checked_pools(
         return sock
 
     class PlainConnection(urllib3.connection.HTTPConnection):
+        response_class = FinalResponse
+
         def _new_conn(self) -> socket.socket:
             return connect(self)
 
     class TlsConnection(urllib3.connection.HTTPSConnection):
+        response_class = FinalResponse
+
         def _new_conn(self) -> socket.socket:
             return connect(self)
 

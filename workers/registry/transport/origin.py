@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class InvalidUrl(PermanentError):
+class InvalidUrl(Hindrance):
     """A URL, given by a registry, that we do not follow."""
 
 
@@ -38,8 +38,11 @@ class Origin:
         """Return the origin of an absolute URL.
 
         Raises:
-            InvalidUrl: not http or https, no host, or a user or password in it.
+            InvalidUrl: not http or https, no host, a user or password in it, or
+                letters that belong into no URL.
         """
+        if not url.isascii() or not url.isprintable():
+            raise InvalidUrl("a registry gave a URL with other letters than URLs have")
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port

@@ -6,16 +6,23 @@ Rules for a redirect (distribution-spec "Pulling blobs"; CVE-2020-15157):
 - what is written goes only where method and body are kept (307, 308);
 - ``Authorization`` goes to the registry's own origin only, and once another one was
   visited, to none;
-- a challenge counts only when the registry itself makes it.
+- a challenge counts only when the registry itself makes it; another registry that it
+  redirects to gets an anonymous token of its own, if it wants one (registry.k8s.io).
 """
 
-from collections.abc import Callable, Collection, Mapping
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from workers.registry.auth.access import RegistryAccess
-from workers.registry.auth.challenge import MalformedChallenge, parse_challenges
+from workers.registry.auth.challenge import (
+    Challenge,
+    MalformedChallenge,
+    parse_challenges,
+)
 from workers.registry.auth.tokens import DELETE, PULL, PUSH, Authenticator
 from workers.registry.transport.answers import (
     ERROR_BODY_BYTES,
@@ -31,6 +38,13 @@ _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPING_REDIRECTS = frozenset({307, 308})
 _UNAUTHORIZED = 401
+
+# What another registry has, and not its storage.
+_AT_A_REGISTRY = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+", re.ASCII)
+# A token may be a moment too young for a registry whose clock is behind (RFC 7519
+# 4.1.5, nbf), or not yet everywhere. One that is for less than was asked for stays so.
+_TOO_YOUNG_SECONDS = 1.5
+_FOR_LESS = "insufficient_scope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,14 @@ class Request:
         return PULL if self.body is None else PUSH
 
 
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """An answer, and the URL that it is of, after redirects."""
+
+    answer: Answer
+    url: str
+
+
 class RegistrySession:
     """Sends requests to one registry; safe from several threads."""
 
@@ -70,13 +92,28 @@ class RegistrySession:
         transport: Transport,
         authenticator: Authenticator,
         *,
+        guest: Callable[[Origin], Authenticator],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Make a session.
+
+        Args:
+            access: how the registry is reached.
+            transport: sends the requests.
+            authenticator: answers the registry's challenges.
+            guest: makes one without credentials, for another registry.
+            now: for a ``Retry-After`` that is a date.
+            sleep: waits until a token is old enough.
+        """
         self.base_url = f"{access.scheme}://{access.api_host}"
         self._origin = Origin.of(self.base_url)
         self._transport = transport
         self._authenticator = authenticator
+        self._guest = guest
+        self._guests: dict[Origin, Authenticator] = {}
         self._now = now
+        self._sleep = sleep
 
     def send(self, request: Request, *, accept: Collection[int]) -> Answer:
         """Return an answer whose status is in ``accept``; the caller closes it.
@@ -94,17 +131,21 @@ class RegistrySession:
 
     def _send(self, request: Request, accept: Collection[int]) -> Answer:
         authorization = self._authenticator.known(request.repository, request.actions)
-        answer = self._follow(request, authorization)
-        if answer.status in accept:
-            return answer
-        refusal = self._refusal(answer)
+        reached = self._follow(request, authorization)
+        if reached.answer.status in accept:
+            return reached.answer
+        refusal = self._refusal(reached)
         another = self._answer_challenge(refusal, request, authorization)
         if another is not None:
             authorization = another
-            answer = self._follow(request, authorization)
-            if answer.status in accept:
-                return answer
-            refusal = self._refusal(answer)
+            reached = self._follow(request, authorization)
+            if self._is_too_young(reached, authorization):
+                reached.answer.close()
+                self._sleep(_TOO_YOUNG_SECONDS)
+                reached = self._follow(request, authorization)
+            if reached.answer.status in accept:
+                return reached.answer
+            refusal = self._refusal(reached)
         hide = self._authenticator.secrets(authorization)
         raise as_error(refusal, request.wanted, hide=hide, now=self._now())
 
@@ -112,36 +153,44 @@ class RegistrySession:
         self, refusal: Refusal, request: Request, authorization: str | None
     ) -> str | None:
         """Return what to send instead of ``authorization``; None: nothing is left."""
-        if refusal.status != _UNAUTHORIZED or refusal.is_storage:
+        if refusal.status != _UNAUTHORIZED or refusal.origin != str(self._origin):
             return None
-        try:
-            challenges = parse_challenges(refusal.headers.get("WWW-Authenticate", ""))
-        except MalformedChallenge as error:
-            raise MalformedChallenge(f"{request.wanted}: {error}") from error
+        challenges = _challenges(refusal.headers, request)
         return self._authenticator.answer(
             challenges, request.repository, authorization, request.actions
         )
 
-    def _refusal(self, answer: Answer) -> Refusal:
-        with answer:
+    def _is_too_young(self, reached: _Reached, authorization: str) -> bool:
+        """Tell whether a token that was just given may be believed in a moment."""
+        answer = reached.answer
+        return (
+            answer.status == _UNAUTHORIZED
+            and answer.origin == self._origin
+            and authorization.startswith("Bearer ")
+            and _FOR_LESS not in answer.headers.get("WWW-Authenticate", "")
+        )
+
+    def _refusal(self, reached: _Reached) -> Refusal:
+        with reached.answer as answer:
+            is_elsewhere = answer.origin != self._origin
             return Refusal(
                 answer.status,
                 answer.headers,
                 answer.excerpt(ERROR_BODY_BYTES),
                 str(answer.origin),
-                is_storage=answer.origin != self._origin,
+                is_storage=is_elsewhere and _repository_at(reached.url) is None,
             )
 
-    def _follow(self, request: Request, authorization: str | None) -> Answer:
+    def _follow(self, request: Request, authorization: str | None) -> _Reached:
         url = f"{self.base_url}{request.path}"
         origin = self._origin
         for _ in range(_MOST_REDIRECTS + 1):
-            headers = dict(request.headers)
-            if authorization is not None:
-                headers["Authorization"] = authorization
-            answer = self._transport.send(request.method, url, headers, request.body)
+            if origin == self._origin or request.actions != PULL:
+                answer = self._ask(request, url, authorization)
+            else:
+                answer = self._ask_elsewhere(request, url, origin)
             if answer.status not in _REDIRECTS:
-                return answer
+                return _Reached(answer, url)
             with answer:
                 is_kept = answer.status in _KEEPING_REDIRECTS
                 if request.actions != PULL and not is_kept:
@@ -156,6 +205,46 @@ class RegistrySession:
             f"{request.wanted}: {self._origin} redirects more than "
             f"{_MOST_REDIRECTS} times"
         )
+
+    def _ask(
+        self, request: Request, url: str, authorization: str | None = None
+    ) -> Answer:
+        headers = dict(request.headers)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        return self._transport.send(request.method, url, headers, request.body)
+
+    def _ask_elsewhere(self, request: Request, url: str, origin: Origin) -> Answer:
+        """Ask where the registry has sent us; as nobody, if that is a registry too."""
+        repository = _repository_at(url)
+        if repository is None:
+            return self._ask(request, url)
+        guest = self._guests.get(origin)
+        authorization = None if guest is None else guest.known(repository)
+        answer = self._ask(request, url, authorization)
+        if answer.status != _UNAUTHORIZED:
+            return answer
+        guest = guest or self._guests.setdefault(origin, self._guest(origin))
+        challenges = _challenges(answer.headers, request)
+        another = guest.answer(challenges, repository, authorization)
+        if another is None:
+            return answer
+        answer.excerpt(ERROR_BODY_BYTES)
+        answer.close()
+        return self._ask(request, url, another)
+
+
+def _repository_at(url: str) -> str | None:
+    """Return the repository that a URL is about; None: it is not a registry's."""
+    found = _AT_A_REGISTRY.fullmatch(urlsplit(url).path)
+    return None if found is None else found[1]
+
+
+def _challenges(headers: Mapping[str, str], request: Request) -> Sequence[Challenge]:
+    try:
+        return parse_challenges(headers.get("WWW-Authenticate", ""))
+    except MalformedChallenge as error:
+        raise MalformedChallenge(f"{request.wanted}: {error}") from error
 
 
 def _redirected(url: str, answer: Answer, wanted: str) -> str:

@@ -27,9 +27,11 @@ from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.answers import (
     RegistryProtocolError,
     RegistryUnavailable,
+    unwished_encoding,
 )
 from workers.registry.transport.connections import (
     CheckedAdapter,
+    TwoLengths,
     UntrustedCertificate,
     trust,
 )
@@ -41,6 +43,9 @@ _log = logging.getLogger(__name__)
 _BODY_BLOCK = 65536
 # What OpenSSL calls an answer that is no TLS record at all.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+
+# OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
+_OUT_OF_DATE = frozenset({9, 10})
 
 # All that requests, urllib3 and the standard library raise on a bad day. requests'
 # errors are OSErrors; UnicodeError and urllib3's LocationValueError are ValueErrors.
@@ -120,16 +125,22 @@ class Answer:
             raise _unreachable(error, self.origin) from error
 
     def body(self, limit_bytes: int, subject: str) -> bytes:
-        """Return the whole body; ``subject`` is what an error's message speaks of.
+        """Return the whole body, a document; an error speaks of ``subject``.
 
         Raises:
-            RegistryProtocolError: it has more than ``limit_bytes``.
+            RegistryProtocolError: it has more than ``limit_bytes``, or is encoded.
             RegistryUnavailable: as ``read``, or it took longer than an answer may.
         """
         body = b"".join(self._pieces(limit_bytes + 1))
         if len(body) > limit_bytes:
             raise RegistryProtocolError(
                 f"{subject}: {self.origin} answered with more than {limit_bytes} bytes"
+            )
+        encoding = unwished_encoding(self.headers)
+        if encoding is not None and not body.lstrip()[:1] == b"{":
+            raise RegistryProtocolError(
+                f"{subject}: {self.origin} answered with Content-Encoding {encoding},"
+                " which was not asked for: let its proxy leave answers as they are"
             )
         return body
 
@@ -266,9 +277,15 @@ def _unreachable(error: BaseException, origin: Origin) -> WorkerError:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
+            mend = (
+                "it has to be renewed, or a clock set right"
+                if cause.verify_code in _OUT_OF_DATE
+                else "name its authority as ca_file under registries in the"
+                " configuration"
+            )
             return UntrustedCertificate(
                 f"{origin}: its certificate is not trusted ({cause.verify_message}); "
-                "name its authority as ca_file under registries in the configuration"
+                f"{mend}"
             )
         if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
             return RegistryProtocolError(
@@ -289,6 +306,8 @@ def _symptom(causes: list[BaseException]) -> str:
             return "has a name that cannot be resolved"
         if isinstance(cause, ConnectionRefusedError):
             return "refuses connections"
+        if isinstance(cause, TwoLengths):
+            return "announces two lengths of one answer"
     if any(
         isinstance(cause, timeouts)
         and not isinstance(cause, urllib3.exceptions.NewConnectionError)

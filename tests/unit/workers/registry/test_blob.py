@@ -438,7 +438,7 @@ def test_layers_are_read_side_by_side_over_kept_connections(
         assert list(read) == blobs
         # Every thread may have met the challenge, and no two asked for it at once.
         assert len(registry.seen("GET", "^/token")) <= 4
-        pools = client._transports[registry.host]._plain.poolmanager.pools
+        pools = client._sessions._transports[registry.host]._plain.poolmanager.pools
         (kept,) = (pools[key] for key in pools.keys())  # noqa: SIM118 - no iterator
         assert kept.num_connections <= 8
 

@@ -19,6 +19,7 @@ from workers.registry.manifests import (
     media_type_of,
     verified_manifest,
 )
+from workers.registry.transport.answers import RegistryProtocolError
 
 IMAGE = build_image([tar_of({"a": b"a"})])
 
@@ -154,5 +155,17 @@ _fields = ["schemaVersion", "mediaType", "layers", "config", "manifests"]
 def test_any_document_is_a_manifest_or_refused(
     document: object, content_type: str | None
 ) -> None:
-    with contextlib.suppress(UnsupportedManifest):
+    with contextlib.suppress(UnsupportedManifest, RegistryProtocolError):
         _verified(document, content_type)
+
+
+def test_a_page_and_words_that_nobody_vouches_for_are_not_the_image() -> None:
+    for raw, content_type in ((b"<p>", "text/html"), (b"at noon", "text/plain")):
+        with pytest.raises(RegistryProtocolError):
+            _verified(raw, content_type)
+    # Of what the registry has under its digest it says so itself.
+    digest = digest_of(b"at noon")
+    with pytest.raises(UnsupportedManifest):
+        verified_manifest(
+            b"at noon", "text/plain", subject="s", digest=digest, size=None
+        )

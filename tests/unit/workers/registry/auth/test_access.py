@@ -12,6 +12,7 @@ from tests.support.registries.one_image import IMAGE, NAME, open_client
 from workers.reference import Reference
 from workers.registry import (
     AccessDenied,
+    Credentials,
     RegistryAccess,
     RegistryClient,
 )
@@ -34,7 +35,7 @@ def test_passwords_and_tokens_are_in_no_message_and_no_repr(
             client.manifest(reference)
         shown = [str(refusal.value), repr(refusal.value)]
         shown += [repr(v) for v in vars(client).values()]
-        shown += [repr(vars(client._tokens)), repr(client._accesses)]
+        shown += [repr(vars(client._sessions)), repr(vars(client._sessions._tokens))]
     (token,) = registry._tokens
     assert "(…)" in shown[0]
     for text in shown:
@@ -62,3 +63,12 @@ def test_a_password_with_odd_letters_is_sent_as_utf_8(tmp_path: Path) -> None:
         hosts = frozenset({registry.host})
         with RegistryClient({registry.host: access}, internal_hosts=hosts) as client:
             _pull(client, registry.host)
+
+
+def test_a_password_that_is_renewed_is_the_one_that_is_shown() -> None:
+    passwords = iter(["first", "second"])
+    access = RegistryAccess(
+        "r.example", username="robot", read_password=lambda: next(passwords)
+    )
+    assert access.credentials == Credentials("robot", "first")
+    assert access.credentials == Credentials("robot", "second")

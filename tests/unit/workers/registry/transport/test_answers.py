@@ -12,6 +12,8 @@ from workers.registry.transport.answers import (
     Refusal,
     RegistryProtocolError,
     RegistryUnavailable,
+    StorageRefused,
+    Throttled,
     as_error,
     complaint,
     retry_after,
@@ -36,7 +38,8 @@ def _error(status: int, *, is_storage: bool = False, **headers: str) -> Exceptio
         (404, ImageNotFound),
         (408, RegistryUnavailable),
         (418, RegistryProtocolError),
-        (429, RegistryUnavailable),
+        (421, RegistryUnavailable),
+        (429, Throttled),
         (500, RegistryUnavailable),
         (503, RegistryUnavailable),
         (599, RegistryUnavailable),
@@ -49,15 +52,43 @@ def test_a_status_decides_the_error(status: int, kind: type[Exception]) -> None:
     assert str(error).startswith(f"r.example/a:b: https://r.example answered {status}")
 
 
-def test_only_what_may_pass_is_transient() -> None:
-    assert isinstance(_error(503), TransientError)
-    for status in (401, 403, 404):
-        assert isinstance(_error(status), PermanentError)
+def test_only_that_there_is_no_such_thing_is_final() -> None:
+    for status in (400, 401, 403, 503):
+        assert isinstance(_error(status), TransientError)
+    assert isinstance(_error(404, Content_Type="application/json"), PermanentError)
+    assert isinstance(_error(404, Content_Type="text/html; charset=x"), TransientError)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_whatever_a_storage_refuses_may_work_with_the_next_address(status: int) -> None:
-    assert type(_error(status, is_storage=True)) is RegistryUnavailable
+    assert type(_error(status, is_storage=True)) is StorageRefused
+
+
+def test_a_refusal_with_a_time_to_come_back_asks_for_patience() -> None:
+    error = _error(403, Retry_After="30")
+    assert isinstance(error, Throttled)
+    assert error.retry_after == 30.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "after", "seconds"),
+    [
+        ("100;w=21600", None, 21600.0),
+        ("100;w=21600", "9", 9.0),
+        ("100; w = 60", None, 60.0),
+        ("100;w=99999999", None, 21600.0),
+        ("100", None, None),
+        ("100;w=9999999999", None, None),
+    ],
+)
+def test_a_rate_limit_may_name_its_window(
+    limit: str, after: str | None, seconds: float | None
+) -> None:
+    said = {} if after is None else {"Retry-After": after}
+    refusal = Refusal(429, {"RateLimit-Limit": limit, **said}, b"", "https://r.example")
+    error = as_error(refusal, "r.example/a:b", hide=(), now=NOW)
+    assert isinstance(error, Throttled)
+    assert error.retry_after == seconds
 
 
 def test_a_registry_says_when_to_come_back() -> None:
@@ -77,16 +108,16 @@ def test_a_registry_says_when_to_come_back() -> None:
         ("\u0663", None),
         ("0", 0.0),
         (" 120 ", 120.0),
-        ("999999999", 3600.0),
+        ("999999999", 21600.0),
         ("9" * 400, None),
         ("Wed, 04 Mar 2026 05:07:07 GMT", 60.0),
         ("Wed, 04 Mar 2026 05:07:07", 60.0),
         ("Wed, 04 Mar 2026 05:06:00 GMT", 0.0),
-        ("Wed, 04 Mar 2099 05:06:00 GMT", 3600.0),
+        ("Wed, 04 Mar 2099 05:06:00 GMT", 21600.0),
         ("Wed, 04 Mar 0001 05:06:00 +2359", 0.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_and_at_most_an_hour(
+def test_retry_after_is_seconds_or_a_date_and_at_most_six_hours(
     value: str | None, seconds: float | None
 ) -> None:
     assert retry_after(value, NOW) == seconds
@@ -95,7 +126,7 @@ def test_retry_after_is_seconds_or_a_date_and_at_most_an_hour(
 @given(st.text())
 def test_any_retry_after_is_read_or_passed_over(value: str) -> None:
     seconds = retry_after(value, NOW)
-    assert seconds is None or 0 <= seconds <= 3600
+    assert seconds is None or 0 <= seconds <= 21600
 
 
 def test_codes_and_messages_are_quoted() -> None:
@@ -112,6 +143,9 @@ def test_codes_and_messages_are_quoted() -> None:
     [
         (b"", ""),
         (b"<html>", ""),
+        (b"upstream is\nbeing replaced\n", " (upstream is being replaced)"),
+        (b"\xff\xfe", ""),
+        (b"a\x00b", ""),
         (b"[1]", ""),
         (b'{"errors": {}}', ""),
         (b'{"errors": ["a", 1, null]}', ""),

@@ -1,18 +1,23 @@
 """Redirects are followed with care, without our credentials."""
 
+import gzip
 from collections.abc import Mapping
 
 import pytest
 
+from tests.support.images.oci import digest_of
 from tests.support.registries.fake_registry import FakeRegistry
 from tests.support.registries.misbehaving_server import MisbehavingServer, Reply
 from tests.support.registries.one_image import IMAGE, NAME, open_client
+from workers.errors import WorkerError
 from workers.media_types import OCI_MANIFEST
 from workers.reference import Reference
 from workers.registry import (
     AccessDenied,
+    ImageNotFound,
     ManifestDescriptor,
     RefusedAddress,
+    RegistryAccess,
     RegistryClient,
     RegistryProtocolError,
     RegistryUnavailable,
@@ -179,3 +184,119 @@ def test_no_message_and_no_cause_holds_a_signature(
     while error is not None:
         assert "secret" not in str(error)
         error = error.__cause__
+
+
+def test_a_storage_that_takes_no_head_is_asked_with_get(
+    registry: FakeRegistry, reference: Reference
+) -> None:
+    with _Storage() as storage:
+        for method in ("HEAD", "GET"):
+            registry.redirect("/manifests/", storage.url + "/signed", method=method)
+        storage.fail("HEAD", "", status=403)
+        with open_client(registry, internal=(storage.host,)) as client:
+            assert client.resolve(reference) == DESCRIPTOR
+
+
+def test_another_registry_is_asked_with_a_token_for_nobody(
+    registry: FakeRegistry, reference: Reference
+) -> None:
+    registry.make_private(NAME)
+    with FakeRegistry() as other:
+        other.hold_image("prod/images", "v1", IMAGE)
+        other.tokens_for_all = True
+        layer = IMAGE.layers[0].blob
+        for method in ("HEAD", "GET"):
+            there = f"{other.url}/v2/prod/images/manifests/v1"
+            registry.redirect("/manifests/", there, method=method)
+            place = f"{other.url}/v2/prod/images/blobs/{digest_of(layer)}"
+            registry.redirect("/blobs/", place, method=method)
+        with open_client(
+            registry, internal=(other.host,), with_password=True
+        ) as client:
+            assert client.resolve(reference) == DESCRIPTOR
+            with client.blob(reference, digest_of(layer), len(layer)) as stream:
+                assert stream.read() == layer
+        (asked,) = other.seen("GET", "^/token")
+        assert "scope=repository%3Aprod%2Fimages%3Apull" in asked.path
+        assert "Authorization" not in asked.headers
+        assert all(
+            not one.headers.get("Authorization", "").startswith("Basic")
+            for one in other.seen()
+        )
+
+
+def test_what_another_registry_does_not_have_is_not_there(
+    registry: FakeRegistry, reference: Reference
+) -> None:
+    with FakeRegistry() as other:
+        registry.redirect("/manifests/", other.url, method="HEAD")
+        with (
+            open_client(registry, internal=(other.host,)) as client,
+            pytest.raises(ImageNotFound),
+        ):
+            client.resolve(reference)
+        other.hold_image(NAME, "v1", IMAGE)
+        other.make_private(NAME)
+        with (
+            open_client(registry, internal=(other.host,)) as client,
+            pytest.raises(AccessDenied),
+        ):
+            client.resolve(reference)
+
+
+def test_a_token_that_is_too_young_is_shown_once_more(
+    registry: FakeRegistry, reference: Reference
+) -> None:
+    waited: list[float] = []
+    registry.tokens_for_all = True
+    challenge = f'Bearer realm="{registry.url}/token",error="invalid_token"'
+    young = {"WWW-Authenticate": challenge}
+    access = RegistryAccess(registry.host, plain_http=True)
+    with RegistryClient(
+        {registry.host: access},
+        internal_hosts=frozenset({registry.host}),
+        sleep=waited.append,
+    ) as client:
+        registry.fail("HEAD", "/manifests/", status=401, headers=young, times=2)
+        assert client.resolve(reference) == DESCRIPTOR
+        assert len(waited) == 1
+        assert 1 <= waited[0] <= 2
+        assert len(registry.seen("GET", "^/token")) == 1
+        registry.fail("HEAD", "/manifests/", status=401, headers=young)
+        with pytest.raises(AccessDenied):
+            client.resolve(reference)
+        assert len(waited) == 2
+        registry.mend()
+        registry.make_private(NAME)
+        registry.revoke_tokens()
+        with pytest.raises(AccessDenied):  # for less than was asked for, always
+            client.manifest(reference)
+        assert len(waited) == 2
+
+
+def test_an_encoding_that_was_not_asked_for_is_named(
+    registry: FakeRegistry, client: RegistryClient, reference: Reference
+) -> None:
+    registry.push_blob(NAME, IMAGE.manifest)
+
+    def packed(_path: str, reply: Reply) -> Reply:
+        headers = {**reply.headers, "Content-Encoding": "gzip"}
+        return Reply(200, headers, gzip.compress(reply.body))
+
+    registry.spoil("GET", "", packed)
+    for ask in (
+        lambda: client.manifest(reference),
+        lambda: list(client.tags(reference)),
+        lambda: _read_manifest_as_blob(client, reference),
+    ):
+        with pytest.raises(WorkerError, match=r"gzip.*not asked for.*proxy"):
+            ask()
+
+
+def test_an_encoding_that_is_only_said_harms_nothing(
+    registry: FakeRegistry, client: RegistryClient, reference: Reference
+) -> None:
+    registry.push_blob(NAME, IMAGE.manifest)
+    registry.change_headers("GET", "", {"Content-Encoding": "gzip"})
+    assert client.manifest(reference).raw == IMAGE.manifest
+    assert _read_manifest_as_blob(client, reference) == IMAGE.manifest
