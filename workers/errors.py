@@ -4,7 +4,9 @@ Would a retry help? ``run/retrying.py`` is the only place that asks.
 
     WorkerError
     ├── TransientError     trying again later may help
-    └── PermanentError     trying again will not help
+    │   └── Hindrance      once somebody has mended what is around the image
+    └── PermanentError     trying again will not help: the image's own bytes, the
+                           policy's no, or what a person has asked for
 
 Each leaf stands beside the code that raises it. A message is one line that names the
 thing, with the offending value, and the mend; the author of an image reads it as it is.
@@ -37,5 +39,21 @@ class TransientError(WorkerError):
         self.retry_after = retry_after
 
 
+class Hindrance(TransientError):
+    """A clear no of what is around the image: a login, a certificate, a proxy's page.
+
+    It comes again at once for who asks again at once, and it is not the image's fault;
+    nobody tells us when it is mended, so it is tried again as long as the image is
+    wanted.
+    """
+
+
 class PermanentError(WorkerError):
     """What no retry mends: a wrong name, a broken image, a refused platform."""
+
+
+Told = type[WorkerError] | tuple[type[WorkerError], ...]
+"""What an ``except`` takes."""
+
+ANSWERED: tuple[type[WorkerError], ...] = (PermanentError, Hindrance)
+"""An answer, whatever it was, of who is there: no reason to leave them alone."""

@@ -14,7 +14,7 @@ import click
 from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
 from workers.documents.quantities import BadQuantity, parse_duration
-from workers.errors import PermanentError, TransientError, WorkerError
+from workers.errors import Hindrance, PermanentError, TransientError, WorkerError
 from workers.policy import PolicyError, PolicyFile
 from workers.reference import InvalidReference
 
@@ -140,6 +140,8 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             code = command(*arguments, **named)
         except (ConfigError, PolicyError, InvalidReference) as error:
             _complain(error, USAGE)
+        except Hindrance as error:
+            _complain(error, FAILED)
         except TransientError as error:
             _complain(error, LATER)
         except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -10,6 +11,7 @@ import click
 
 from webhook.commands.frame import (
     DONE,
+    FAILED,
     LATER,
     config_option,
     json_option,
@@ -25,6 +27,7 @@ from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.reconciler import Reconciler
 from webhook.reconcile.redeciding import Redeciding
 from webhook.reconcile.remaking import Remaking
+from webhook.reconcile.resuming import Resuming
 from workers.config import Config
 from workers.errors import TransientError
 from workers.ledger import Looks, TurnedAway
@@ -63,14 +66,21 @@ def reconcile(*, once: bool, as_json: bool, config_path: Path | None) -> int:
         say_start("reconcile", config)
         turned_away = TurnedAway(front.connection)
         redeciding = Redeciding(front.ledger, turned_away, front.queue, policy)
+        resuming = Resuming(front.ledger, front.queue, policy)
         if once:
-            return _once(reconciler, redeciding, as_json=as_json)
+            return _once(reconciler, redeciding, resuming, as_json=as_json)
         remaking = Remaking(front.ledger, front.queue, policy)
-        _keep_on(reconciler, redeciding, remaking, config)
+        _keep_on(reconciler, redeciding, [resuming, remaking], config)
     return DONE
 
 
-def _once(reconciler: Reconciler, redeciding: Redeciding, *, as_json: bool) -> int:
+def _once(
+    reconciler: Reconciler,
+    redeciding: Redeciding,
+    resuming: Resuming,
+    *,
+    as_json: bool,
+) -> int:
     allowed = redeciding.round(everything=True)
     if not as_json:
         for name in allowed:
@@ -80,18 +90,33 @@ def _once(reconciler: Reconciler, redeciding: Redeciding, *, as_json: bool) -> i
         found.append(look)
         if not as_json:
             click.echo(_line(look))
+    resumed = resuming.round()
     if as_json:
         looks = [_json(look) for look in found]
-        print_json({"repositories": looks, "allowed_now": allowed})
-    elif not found and not allowed:
-        click.echo("nothing to look at: no rule of the policy has `watch:` or `keep:`")
-    return LATER if any(look.problem is not None for look in found) else DONE
+        print_json(
+            {"repositories": looks, "allowed_now": allowed, "asked_again": resumed}
+        )
+    else:
+        for reference in resumed:
+            click.echo(f"{reference}: was given up, is tried again")
+        if not found and not resumed and not allowed:
+            click.echo(
+                "nothing to look at: no rule of the policy has `watch:`, and no"
+                " repository that one would `keep:` is known"
+            )
+    if any(look.problem is not None for look in found):
+        return LATER
+    is_blind = found and all(look.unlisted is not None for look in found)
+    return FAILED if is_blind else DONE
 
 
 def _keep_on(
-    reconciler: Reconciler, redeciding: Redeciding, remaking: Remaking, config: Config
+    reconciler: Reconciler,
+    redeciding: Redeciding,
+    others: Sequence[Resuming | Remaking],
+    config: Config,
 ) -> None:
-    """Look at what is due until a signal says to end, and at what is outdated.
+    """Look at what is due until a signal says to end, and at what others find.
 
     What a changed policy allows comes first: somebody waits for it.
     """
@@ -105,13 +130,16 @@ def _keep_on(
             for _ in reconciler.round():
                 if ending.is_set():
                     break
-            remaking.round()
+            for other in others:
+                other.round()
         except TransientError as error:
             log.warning("the registries are asked again later: %s", error)
         ending.wait(_PAUSE_SECONDS)
 
 
 def _line(found: LookResult) -> str:
+    if found.unlisted is not None:
+        return f"{found.name}: {found.unlisted}"
     parts = [f"{found.tags} tags"] if found.tags or found.problem is None else []
     for word, tags in (
         ("queued", found.pushed),
@@ -135,4 +163,5 @@ def _json(found: LookResult) -> dict[str, object]:
         "not_kept": found.expired,
         "not_kept_for_long": found.surplus,
         "problem": found.problem,
+        "unlisted": found.unlisted,
     }

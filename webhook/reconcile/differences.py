@@ -12,11 +12,9 @@ from workers.ledger import ImageRecord, Outcome, Seen, State, Told
 from workers.policy import Policy, Rule
 from workers.policy.watching import RECONCILER
 from workers.reference import Reference
-from workers.run.retrying import MAX_ATTEMPTS
 
-# What was given up because of some trouble is tried again after this time, and what
-# came to nothing is told again.
-_REST_SECONDS = 6 * 3600.0
+# What came to nothing is told again after this time.
+REST_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def pushed(
         if rule is None or rule.watch is None:
             continue
         if record is not None and not _was_turned_away(record):
-            is_news = record.digest != digest or _is_given_up(record, now)
+            is_news = record.digest != digest or _may_go_live(record, now)
             if is_news and not record.is_owed:
                 yield tag
         elif rule.watch.existing == "all":
@@ -176,7 +174,7 @@ def is_repeated(
     A registry that contradicts itself, or a job that fails early, would else be asked
     for at each look. Where somebody else has asked for the tag since, it is news.
     """
-    if told is None or told.what != finding.what or now >= told.time + _REST_SECONDS:
+    if told is None or told.what != finding.what or now >= told.time + REST_SECONDS:
         return False
     run = None if record is None else record.last_run
     return run is None or run.source == RECONCILER
@@ -208,17 +206,26 @@ def _was_turned_away(record: ImageRecord) -> bool:
     return record.state is State.REFUSED and record.digest is None
 
 
-def _is_given_up(record: ImageRecord, now: float) -> bool:
-    """Whether a run ended for trouble that may have passed since.
-
-    What failed for its own sake, or ended workers, is not tried so often.
-    """
-    run = record.last_run
+def is_given_up(record: ImageRecord, now: float) -> bool:
+    """Whether runs ended for trouble that may have passed since."""
     return (
         record.state is State.FAILED
+        and record.given_up is not None
+        and record.given_up + REST_SECONDS < now
+    )
+
+
+def _may_go_live(record: ImageRecord, now: float) -> bool:
+    """Whether another look at the same digest may end better than the last.
+
+    What is refused may have been made public since, or opted in. What failed for its
+    own sake, or ended workers, stays as it is.
+    """
+    run = record.last_run
+    return is_given_up(record, now) or (
+        record.state is State.REFUSED
         and run is not None
-        and run.outcome is Outcome.FAILED
-        and run.attempt >= MAX_ATTEMPTS
+        and run.outcome is Outcome.REFUSED
         and run.ended is not None
-        and run.ended + _REST_SECONDS < now
+        and run.ended + REST_SECONDS < now
     )

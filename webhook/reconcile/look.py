@@ -20,7 +20,7 @@ from webhook.reconcile.differences import (
     remembered,
 )
 from webhook.senders.event import PushEvent
-from workers.errors import PermanentError, TransientError
+from workers.errors import ANSWERED, TransientError, WorkerError
 from workers.ledger import (
     Hint,
     ImageRecord,
@@ -55,6 +55,8 @@ class LookResult:
         expired: tags that a job is to remove, because newer ones are kept.
         surplus: tags that it will be, once their grace time is over.
         problem: why it could not be looked at, or not completely; None: it was.
+        unlisted: of a registry or a pattern, why nobody lists what is in it, and what
+            helps.
     """
 
     name: str
@@ -64,6 +66,7 @@ class LookResult:
     expired: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
     problem: str | None = None
+    unlisted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,11 @@ class RegistryLook:
                 return None  # it wants to be left alone
             try:
                 return self.registry.resolve(look.reference(tag)).digest
-            except TransientError as error:
-                trouble.append(error)
-            except PermanentError as error:
+            except ANSWERED as error:
                 # Deleted since, or no image: nothing that a look has to do with.
                 log.debug("reference=%s passed over: %s", look.reference(tag), error)
+            except TransientError as error:
+                trouble.append(error)
             return None
 
         with ThreadPoolExecutor(_TAGS_AT_ONCE, "tags") as executor:
@@ -177,7 +180,7 @@ class RegistryLook:
             return True
         try:
             return self.registry.is_public(look.reference(tag))
-        except (TransientError, PermanentError) as error:
+        except WorkerError as error:
             log.debug("reference=%s passed over: %s", look.reference(tag), error)
             return False
 

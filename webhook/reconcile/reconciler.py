@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from webhook.intake.intake import NotKept
 from webhook.reconcile.look import LookResult, RegistryLook
 from webhook.reconcile.watched import HostBackoff, Watched
-from workers.errors import TransientError, WorkerError
+from workers.errors import ANSWERED, TransientError, WorkerError
 from workers.ledger import LedgerUnavailable
 from workers.policy import Policy, PolicyFile
 
@@ -67,6 +67,8 @@ class Reconciler:
         if everything:
             for place, problem in self._watched.problems.items():
                 yield LookResult(place, problem=problem)
+            for place, why in self._watched.unlisted.items():
+                yield LookResult(place, unlisted=why)
         due = [
             name
             # The longest ago first, so that none waits for ever behind others.
@@ -126,7 +128,7 @@ class Reconciler:
     def _not_seen(self, name: str, error: Exception) -> LookResult:
         """Say why there was nothing to be seen; it comes again, but not at once."""
         every, delay = self._intervals[name], float(_AGAIN_SECONDS)
-        if isinstance(error, TransientError):
+        if isinstance(error, TransientError) and not isinstance(error, ANSWERED):
             self._resting.failed(name.partition("/")[0], error)
             delay = max(delay, error.retry_after or 0.0)
         self._looks.postpone(name, self._now() + min(delay, every) - every)

@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from workers.errors import PermanentError, TransientError
+from workers.errors import ANSWERED, TransientError
 from workers.policy import Policy, Rule
 from workers.policy.watching import every_seconds
 from workers.reference import DOCKER_HUB, InvalidReference, Reference
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 _REST_SECONDS = 60.0
 # One answer may be bad because of what was asked for; two in a row are the registry's.
 _FAILURES_ALLOWED = 2
+_NAME_THEM = (
+    "name the image repositories in the policy in place of a *, or push each once"
+)
 
 
 class HostBackoff:
@@ -74,6 +77,8 @@ class Watched:
         self._listed_at: dict[str, float] = {}
         self.problems: dict[str, str] = {}
         """Why a registry, or a namespace, did not list what it has; by its name."""
+        self.unlisted: dict[str, str] = {}
+        """Likewise, where it will not later either, and what helps."""
 
     def intervals(
         self, policy: Policy, known: Iterable[str], *, anew: bool
@@ -85,6 +90,13 @@ class Watched:
             known: names of all that were pushed or looked at before.
             anew: ask the registries for their lists now, whenever that was last.
         """
+        self.unlisted = {
+            place: why
+            for place, why in self.unlisted.items()
+            if place in {place for _, place in _places(policy)}
+        }
+        for pattern in _unlistable(policy):
+            self.unlisted[pattern] = f"nobody lists what that could be: {_NAME_THEM}"
         names: set[str] = {name for name in known if _any_tag(name) is not None}
         due: set[str] = set()
         for rule, place in _places(policy):
@@ -105,10 +117,11 @@ class Watched:
             return
         try:
             found = frozenset(self._registry.repositories(host, namespace or None))
-        except PermanentError as error:
+        except ANSWERED as error:
             # As most registries do; what was pushed once is known all the same.
             log.info("registry=%s lists no repositories to us: %s", host, error)
             self.problems.pop(place, None)
+            self.unlisted[place] = f"lists nothing to us ({error}): {_NAME_THEM}"
         except TransientError as error:
             self._resting.failed(host, error)
             self.problems[place] = str(error)
@@ -116,6 +129,7 @@ class Watched:
         else:
             self._resting.answered(host)
             self.problems.pop(place, None)
+            self.unlisted.pop(place, None)
             self._listed[place] = frozenset(f"{host}/{name}" for name in found)
         self._listed_at[place] = self._clock()
 
@@ -131,6 +145,17 @@ def _places(policy: Policy) -> Iterator[tuple[Rule, str]]:
             yield rule, host
         elif "*" not in namespace:
             yield rule, f"{host}/{namespace}"
+
+
+def _unlistable(policy: Policy) -> Iterator[str]:
+    """Yield the patterns of rules for which there is nobody to ask for names."""
+    for rule in policy.rules:
+        if rule.watch is None or "*" not in rule.canonical_pattern:
+            continue
+        host, _, path = rule.canonical_pattern.partition("/")
+        is_any_namespace = host == DOCKER_HUB and "*" in path.partition("/")[0]
+        if "*" in host or is_any_namespace:
+            yield rule.canonical_pattern
 
 
 def _intervals(policy: Policy, names: Iterable[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from workers.cvmfs import Tree
-from workers.errors import WorkerError
+from workers.errors import Told
 from workers.formats.chained_layer import chained, why_not_alone
 from workers.formats.overlay_layer import OverlayForm, overlay_form
 from workers.formats.receipt import Receipt
@@ -321,9 +321,7 @@ class Format(Protocol):
         """
         return []
 
-    def retire(
-        self, outside: Outside, live: Receipt, told: type[WorkerError]
-    ) -> list[str]:
+    def retire(self, outside: Outside, live: Receipt, told: Told) -> list[str]:
         """Take away what lies outside of a name that goes.
 
         Args:

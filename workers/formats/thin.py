@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from workers.errors import PermanentError, WorkerError
+from workers.errors import ANSWERED, PermanentError, Told
 from workers.formats.documents import RECEIPT, read_documents
 from workers.formats.format import ConfigDigest, Format, Outside, Use
 from workers.formats.overlay_layer import LAYERFS
@@ -80,7 +80,7 @@ class Thin(Format):
         # Whoever has taken over may want under this name what we would delete.
         outside.check()
         # A registry that deletes nothing must not keep a name in CVMFS.
-        told = _delete(outside, stale, PermanentError)
+        told = _delete(outside, stale, ANSWERED)
         if not receipt.former_thin:
             return told
         settled = replace(receipt, former_thin=())
@@ -89,9 +89,7 @@ class Thin(Format):
         publish(outside.publisher, [plan], outside.fence)
         return told
 
-    def retire(
-        self, outside: Outside, live: Receipt, told: type[WorkerError]
-    ) -> list[str]:
+    def retire(self, outside: Outside, live: Receipt, told: Told) -> list[str]:
         """Delete the thin images of a name that goes."""
         return _delete(outside, self._names(outside, live), told)
 
@@ -117,9 +115,7 @@ class Thin(Format):
         return [*([] if name is None else [name]), *live.former_thin]
 
 
-def _delete(
-    outside: Outside, names: Sequence[Reference], told: type[WorkerError]
-) -> list[str]:
+def _delete(outside: Outside, names: Sequence[Reference], told: Told) -> list[str]:
     """Delete thin images of an image; what else has their names stays.
 
     Args:

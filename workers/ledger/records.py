@@ -96,6 +96,8 @@ class RunResult:
         gone_since: when the registry was first found not to have it any more.
         is_public: as in ``ImageRecord``; None: nothing was learnt of that.
         is_reason_open: as in ``ImageRecord``.
+        is_given_up: FAILED is final only because it was tried often enough.
+        is_counted: whether it was an attempt; with ``next_try`` only.
     """
 
     outcome: Outcome
@@ -109,6 +111,8 @@ class RunResult:
     gone_since: float | None = None
     is_public: bool | None = None
     is_reason_open: bool = False
+    is_given_up: bool = False
+    is_counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,9 @@ class ImageRecord:
         was_live: it is live, or was once: CVMFS has shown its name to everybody.
         is_reason_open: anybody may read the reason, because it speaks of nothing but
             the image. False for what names a machine, an address or somebody else.
+        given_up: when it was given up for trouble around the image, if it was and
+            nobody has asked for it since.
+        order: what the newest request wants; see ``orders.py``.
     """
 
     reference: str
@@ -224,6 +231,8 @@ class ImageRecord:
     is_public: bool = False
     was_live: bool = False
     is_reason_open: bool = False
+    given_up: float | None = None
+    order: str | None = None
 
     @property
     def is_owed(self) -> bool:

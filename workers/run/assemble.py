@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from workers.errors import PermanentError
+from workers.errors import Hindrance
 from workers.formats import formats
 from workers.formats.documents import RECEIPT, ImageDocuments, platform_folders
 from workers.formats.flat_record import flat_record
@@ -25,7 +25,7 @@ from workers.run.converting import Shelf, convert, no_layers
 from workers.run.run import Run
 
 
-class CannotBuild(PermanentError):
+class CannotBuild(Hindrance):
     """This machine lacks what a format needs."""
 
 

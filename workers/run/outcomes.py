@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from workers.errors import TransientError, WorkerError
+from workers.errors import ANSWERED, WorkerError
 from workers.jobqueue import JOB_SECONDS, OutOfTime
 from workers.jobqueue.last_word import NEWER_PUSH, out_of_time
 from workers.jobqueue.memory_limit import is_want_of_memory, too_much
@@ -65,7 +65,7 @@ def _learnt(run: Run, error: WorkerError) -> bool | None:
 
     So its author reads why; a registry that is in trouble is not asked once more.
     """
-    if run.is_public is not None or isinstance(error, TransientError):
+    if run.is_public is not None or not isinstance(error, ANSWERED):
         return None
     return is_public(run.services.registry, run.reference)
 

@@ -19,7 +19,12 @@ from workers.run.admitting import (
 from workers.run.assemble import assemble, receipt_for
 from workers.run.known import KnownFirst
 from workers.run.remove import gone
-from workers.run.resolving import fetch_images, resolve_digest
+from workers.run.resolving import (
+    Incomplete,
+    fetch_images,
+    resolve_digest,
+    when_complete,
+)
 from workers.run.results import published, unchanged
 from workers.run.run import Run
 
@@ -62,13 +67,20 @@ def publish(run: Run) -> RunResult:
         run.is_public = rule.private == "refuse" or is_public(client, reference)
         heartbeat.stage(State.FETCHING, is_public=run.is_public)
     known = KnownFirst(publisher.published(), reference, live)
-    images, missing = fetch_images(client, reference, descriptor, platforms, known)
+    images, missing = when_complete(
+        lambda: fetch_images(client, reference, descriptor, platforms, known),
+        hint,
+        heartbeat.look,
+    )
     for image in images:
         check_labels(image, rule)
     # Of what will be published: the tag may have moved meanwhile.
     check_withheld(client, run.pinned, images, rule)
     heartbeat.check_newest()
-    publication, receipt = assemble(run, rule, images, receipt, live)
+    try:
+        publication, receipt = assemble(run, rule, images, receipt, live)
+    except ImageNotFound as error:  # a layer
+        raise Incomplete(error) from error
     settled = settle(outside, receipt)
     # A layer on its own and as a part of the whole loses the same.
     told = list(dict.fromkeys((*publication.losses, *missing, *settled)))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from workers.errors import PermanentError, TransientError, WorkerError
+from workers.errors import ANSWERED, TransientError, WorkerError
 from workers.formats import formats
 from workers.formats.documents import platform_folders, read_receipt
 from workers.formats.history import remember
@@ -36,7 +36,7 @@ def remove(run: Run, reason: str) -> RunResult:
     digest = None if known is None else known.live_digest
     revision = None
     # Once nothing is tried again, a dead registry keeps no name in CVMFS either.
-    told = WorkerError if is_last(run.lease.attempt) else PermanentError
+    told = WorkerError if is_last(run.lease.attempt) else ANSWERED
     stays: list[str] = []
     for fqrn, publisher in services.publishers.items():
         tree = publisher.published()

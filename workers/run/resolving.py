@@ -8,7 +8,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
+from workers.errors import TransientError
 from workers.images.index import Offer, read_index
 from workers.images.manifest import ImageManifest, parse_config, parse_manifest
 from workers.images.platforms import (
@@ -42,6 +44,18 @@ _CONFIG_LIMIT = 4 << 20
 _LEVELS_OF_INDEXES = 2
 _MOST_MANIFESTS = 32
 _MOST_MANIFEST_BYTES = 16 << 20
+
+Found = TypeVar("Found")
+
+
+class Incomplete(TransientError):
+    """A tag that leads to what its registry does not have: not yet, or not any more.
+
+    Where the tag leads is asked anew when it is tried again.
+    """
+
+    def __init__(self, lost: ImageNotFound) -> None:
+        super().__init__(f"{lost} (the tag leads to it, so it is looked for again)")
 
 
 def resolve_digest(
@@ -82,6 +96,41 @@ def resolve_digest(
             wanted = hint.digest if hint is not None else None
             if wanted in (None, found.digest) or not is_fresh:
                 return found
+        check()
+        sleep(wait)
+        wait = min(2 * wait, _LOOK_AGAIN_SECONDS)
+
+
+def when_complete(
+    fetch: Callable[[], Found],
+    hint: Hint | None,
+    check: Callable[[], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
+) -> Found:
+    """Return what is fetched of an image, parts of which may come a little later.
+
+    Args:
+        fetch: raises ImageNotFound for what is not there.
+        hint: see ``resolve_digest``, as the others.
+        check: as there.
+        sleep: as there.
+        clock: as there.
+
+    Raises:
+        Incomplete: a part is still not there when the hint is fresh no more.
+    """
+    now = clock()
+    until = min(hint.time, now) + _FRESH_SECONDS if hint is not None else now
+    wait = 0.05
+    while True:
+        is_fresh = clock() < until
+        try:
+            return fetch()
+        except ImageNotFound as error:
+            if not is_fresh:
+                raise Incomplete(error) from error
         check()
         sleep(wait)
         wait = min(2 * wait, _LOOK_AGAIN_SECONDS)

@@ -7,7 +7,7 @@ import time
 
 from workers.errors import TransientError, WorkerError
 from workers.ledger import Outcome, RunResult
-from workers.registry import DigestMismatch
+from workers.registry import DigestMismatch, Throttled
 
 # The pauses between the attempts add up to two hours: a registry's maintenance passes
 # meanwhile, and an operator makes room on a disk.
@@ -15,8 +15,10 @@ MAX_ATTEMPTS = 10
 """After so many a job is given up whose trouble might have passed by itself."""
 _FIRST_DELAY_SECONDS = 5.0
 _LONGEST_DELAY_SECONDS = 1800.0
-# A registry may ask for more than that, up to here.
-_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+# A registry may ask for more than that, up to here: Docker Hub counts for so long.
+_LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
+# Where one has had enough of us, and does not say for how long.
+_THROTTLED_SECONDS = 60.0
 # What is altered on its way, or our own mistake, hardly ever passes by itself, and each
 # attempt may cost a whole download.
 _MAX_COSTLY_ATTEMPTS = 3
@@ -39,6 +41,8 @@ def after_error(error: WorkerError, digest: str | None, attempt: int) -> RunResu
         return RunResult(
             Outcome.FAILED, digest, str(error), is_reason_open=error.is_open
         )
+    if isinstance(error, Throttled):
+        return _come_back(error, digest, attempt)
     is_costly = isinstance(error, DigestMismatch)
     most = _MAX_COSTLY_ATTEMPTS if is_costly else MAX_ATTEMPTS
     return _try_again(str(error), digest, attempt, most, error.retry_after)
@@ -59,8 +63,28 @@ def _try_again(
     """Return a failure that the ledger retries, unless it has been tried enough."""
     if attempt >= most:
         reason = f"{reason} (given up after {attempt} attempts)"
-        return RunResult(Outcome.FAILED, digest, reason)
-    delay = min(_FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS)
+        return RunResult(Outcome.FAILED, digest, reason, is_given_up=True)
+    delay = _delay(attempt, retry_after)
+    return RunResult(Outcome.FAILED, digest, reason, next_try=time.time() + delay)
+
+
+def _come_back(error: Throttled, digest: str | None, attempt: int) -> RunResult:
+    """Return a failure that says nothing but that it was too early."""
+    delay = max(_delay(attempt, error.retry_after), _THROTTLED_SECONDS)
+    return RunResult(
+        Outcome.FAILED,
+        digest,
+        str(error),
+        next_try=time.time() + delay,
+        is_counted=False,
+    )
+
+
+def _delay(attempt: int, retry_after: float | None) -> float:
+    """Return the seconds until the next attempt."""
+    delay: float = min(
+        _FIRST_DELAY_SECONDS * 3 ** (attempt - 1), _LONGEST_DELAY_SECONDS
+    )
     if retry_after is not None:
         delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER_SECONDS))
-    return RunResult(Outcome.FAILED, digest, reason, next_try=time.time() + delay)
+    return delay

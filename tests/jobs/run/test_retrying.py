@@ -49,7 +49,7 @@ def test_what_has_passed_is_published_at_the_next_try(runner: JobRunner) -> None
     assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
 
-@pytest.mark.parametrize(("asked", "granted"), [(120, 120), (1, 5), (10**6, 3600)])
+@pytest.mark.parametrize(("asked", "granted"), [(120, 120), (1, 60), (10**6, 21600)])
 def test_a_registry_that_says_when_to_come_back_is_heeded(
     runner: JobRunner, asked: int, granted: int
 ) -> None:
@@ -61,6 +61,68 @@ def test_a_registry_that_says_when_to_come_back_is_heeded(
     run = runner.run(NAME)
     assert run.next_try is not None
     assert round(run.next_try - before) == granted
+
+
+def test_a_window_of_a_rate_limit_is_waited_for(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    headers = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}
+    runner.registry.fail("HEAD", "/manifests/", status=429, headers=headers, times=1)
+    before = time.time()
+    run = runner.run(NAME)
+    assert run.next_try is not None
+    assert round(run.next_try - before) == 6 * 3600
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(429, {}), (403, {"Retry-After": "30"})]
+)
+def test_a_registry_that_has_had_enough_of_us_uses_up_no_attempt(
+    runner: JobRunner, status: int, headers: dict[str, str]
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.fail("HEAD", "/manifests/", status=status, headers=headers)
+    for _ in range(12):
+        run = runner.run(NAME)
+        assert (run.attempt, run.next_try is None) == (1, False)
+        runner.wait_for_next_try(NAME)
+    runner.registry.mend()
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "headers", "body"),
+    [
+        ("", "/manifests/", 400, {}, b""),
+        ("HEAD", "/manifests/", 401, {}, b""),
+        ("HEAD", "/manifests/", 401, {"WWW-Authenticate": 'Bearer realm="'}, b""),
+        ("HEAD", "/manifests/", 403, {}, b""),
+        ("HEAD", "/manifests/", 404, {"Content-Type": "text/html"}, b""),
+        ("HEAD", "/manifests/", 421, {}, b""),
+        ("HEAD", "/manifests/", 200, {"Content-Type": "text/html"}, b""),
+        ("", "/manifests/v1", 200, {"Content-Type": "text/plain"}, b"back at noon"),
+        ("GET", "/blobs/", 200, {"Content-Type": "text/html"}, b"<h1>Soon</h1>"),
+        ("GET", "/blobs/", 404, {}, b""),
+        ("GET", "/manifests/", 404, {}, b""),
+    ],
+)
+def test_trouble_around_an_image_is_tried_again(
+    runner: JobRunner,
+    method: str,
+    path: str,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    push(runner, FIRST)
+    runner.want(NAME)
+    runner.registry.fail(method, path, status=status, headers=headers, body=body)
+    run = runner.run(NAME)
+    assert (run.outcome, run.next_try is None) == (Outcome.FAILED, False), run.reason
+    runner.registry.mend()
+    runner.wait_for_next_try(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
 
 
 def test_what_cannot_pass_is_not_tried_again(runner: JobRunner) -> None:

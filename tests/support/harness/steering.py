@@ -50,3 +50,12 @@ def has(runner: JobRunner, path: bytes) -> bool:
 
 def name_of(runner: JobRunner, name: str = NAME) -> Reference:
     return Reference.parse(runner.reference(name))
+
+
+def give_up(runner: JobRunner, name: str = NAME, *, status: int = 403) -> None:
+    """Let the registry refuse a name for so long that nobody tries it any more."""
+    runner.registry.fail("", "/manifests/", status=status)
+    runner.want(name)
+    while runner.run(name).next_try is not None:
+        runner.wait_for_next_try(name)
+    runner.registry.mend()

@@ -78,6 +78,12 @@ local is_open = result.is_reason_open
 end_run(record, outcome, reason ~= '' and reason or nil, is_open, next_try)
 put(record, 'ended', token)
 put(record, 'deaths', nil)
+if result.is_counted == false then
+  put(record, 'attempts', number(record, 'attempts') - 1)
+end
+if result.is_given_up then
+  put(record, 'given_up', stamp(now))
+end
 if outcome == 'superseded' then
   put(record, 'overtaken', number(record, 'overtaken') + 1)
   if number(record, 'requested') == lease_number then

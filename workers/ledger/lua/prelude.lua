@@ -20,6 +20,7 @@
 --   held         the digest that the registry had when another was restored in its place
 --   gone_since   when the registry was first found not to have it any more
 --   is_public was_live is_reason_open    1 or absent; see ImageRecord
+--   given_up     when it was tried often enough, until the next request
 --   cancelled    whose run was, until the next request
 --   job          id of the job that waits in the queue
 --   lease lease_until lease_number lease_worker    token, and so on, of the running job
@@ -400,6 +401,7 @@ local function want(record, source, hint, forced, order)
   end
   put(record, 'next_try', nil)
   put(record, 'cancelled', nil)
+  put(record, 'given_up', nil)
   if is_leased(record) then
     -- The running job asks again when it ends; if it dies, the sweep does.
     return ''

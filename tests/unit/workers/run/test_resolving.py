@@ -35,7 +35,12 @@ from workers.registry import (
     RegistryUnavailable,
 )
 from workers.run.heartbeat import Overtaken
-from workers.run.resolving import fetch_images, resolve_digest
+from workers.run.resolving import (
+    Incomplete,
+    fetch_images,
+    resolve_digest,
+    when_complete,
+)
 
 NAME, TAG = "atlas/analysis", "v1"
 AMD64 = Platform("linux", "amd64")
@@ -75,6 +80,11 @@ class Place:
             age=age,
             sleep=self.sleep,
             clock=lambda: self.now,
+        )
+
+    def complete(self, hint: Hint | None) -> ResolvedImage:
+        return when_complete(
+            self.fetch, hint, self.check, sleep=self.sleep, clock=lambda: self.now
         )
 
     def fetch(self, platform: Platform = AMD64) -> ResolvedImage:
@@ -376,3 +386,26 @@ def test_a_config_that_was_altered_is_not_believed(place: Place) -> None:
     place.registry.corrupt("/blobs/")
     with pytest.raises(DigestMismatch):
         place.fetch()
+
+
+def test_what_comes_after_its_tag_is_looked_for_while_the_push_is_fresh(
+    place: Place,
+) -> None:
+    place.registry.hold_image(NAME, TAG, FIRST)
+    place.registry.fail("GET", "/blobs/", status=404, times=3)
+    hint = place.hint(FIRST.digest)
+    assert place.complete(hint).manifest_digest == FIRST.digest
+    assert place.asked == 3
+    assert place.now < NOW + 2
+
+
+@pytest.mark.parametrize("age", [None, 0.0, 3600.0])
+def test_what_is_not_there_after_that_is_for_later(
+    place: Place, age: float | None
+) -> None:
+    place.registry.hold_image(NAME, TAG, FIRST)
+    place.registry.fail("GET", "/manifests/", status=404)
+    hint = None if age is None else place.hint(FIRST.digest, age)
+    with pytest.raises(Incomplete, match="looked for again"):
+        place.complete(hint)
+    assert (place.now - NOW > 29) is (age == 0.0)
