@@ -20,6 +20,7 @@ from workers.config import (
     RegistryConfig,
     RepositoryConfig,
     S3Config,
+    Secret,
     allowed_hosts,
 )
 from workers.config.values import (
@@ -52,7 +53,7 @@ from workers.publishing.native import NativePublisher
 from workers.publishing.publisher import PublishedTree, Publisher
 from workers.publishing.ready_queue import ReadyBatches
 from workers.publishing.together import Scope, Together
-from workers.registry import RegistryAccess, RegistryClient
+from workers.registry import Proxies, RegistryAccess, RegistryClient
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,9 @@ def open_registry(config: Config) -> RegistryClient:
         host: _access(config.registries.get(host, RegistryConfig(host)))
         for host in hosts
     }
-    return RegistryClient(accesses, internal_hosts=hosts)
+    said = config.proxies
+    proxies = Proxies(_revealed(said.https), _revealed(said.http), said.exempt)
+    return RegistryClient(accesses, internal_hosts=hosts, proxies=proxies)
 
 
 def open_publisher(config: Config, fqrn: str, front: Front | None = None) -> Publisher:
@@ -333,11 +336,16 @@ def _access(registry: RegistryConfig) -> RegistryAccess:
         registry.host,
         plain_http=registry.plain_http,
         username=registry.username,
-        password=registry.password.reveal() if registry.password else None,
+        password=_revealed(registry.password),
         read_password=renewed,
         ca_file=registry.ca_file,
         token_hosts=registry.token_hosts,
+        proxy=_revealed(registry.proxy),
     )
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
 
 
 def _password(path: Path, registry: RegistryConfig) -> str:

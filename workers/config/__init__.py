@@ -59,7 +59,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
         ConfigError: with every problem.
     """
     document = read_document(path, environ)
-    config = ConfigReader(path, document).config()
+    config = ConfigReader(path, document, environ).config()
     if document.problems:
         raise document.error()
     return config

@@ -12,6 +12,7 @@ from workers.config.sections import (
     Config,
     Limits,
     OperatorConfig,
+    ProxyConfig,
     QueueConfig,
     RegistryConfig,
     RepositoryConfig,
@@ -30,6 +31,7 @@ from workers.reference import ReferenceTemplate, parse_registry
 T = TypeVar("T")
 
 _SHORTEST_COLLECT_SECONDS = 3600
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 
 class ConfigReader:
@@ -38,11 +40,14 @@ class ConfigReader:
     What is already known to be wrong is left out, so that nothing is said twice.
     """
 
-    def __init__(self, path: Path, document: ConfigDocument) -> None:
+    def __init__(
+        self, path: Path, document: ConfigDocument, environ: Mapping[str, str]
+    ) -> None:
         # A process may go elsewhere later, a name beside the file must not.
         self._path = path.absolute()
         self._folder = self._path.parent
         self._raw = document.values
+        self._environ = environ
         self._problems = document.problems
         self._known = [problem.path for problem in document.problems]
 
@@ -65,6 +70,7 @@ class ConfigReader:
             queue=self._queue(),
             sources=self._entries("sources", self._source),
             registries=self._registries(),
+            proxies=self._proxies(),
             repositories=self._entries("repositories", self._repository),
             policy=self._folder / self._top("policy", str(default.policy)),
             operator=OperatorConfig(
@@ -142,6 +148,19 @@ class ConfigReader:
             else None,
             ca_file=ca_file,
             token_hosts=tuple(host for host in hosts if host is not None),
+            proxy=self._value((*path, "proxy"), raw, values.proxy_url),
+        )
+
+    def _proxies(self) -> ProxyConfig:
+        """Return what the environment says, in either case, as curl reads it."""
+        said = {name: self._environ.get(name.lower(), "") for name in _PROXY_VARIABLES}
+        for name in _PROXY_VARIABLES:
+            said[name] = said[name] or self._environ.get(name, "")
+        https, http, exempt = (said[name].strip() for name in _PROXY_VARIABLES)
+        return ProxyConfig(
+            self._checked(("HTTPS_PROXY",), https, values.proxy_url) if https else None,
+            self._checked(("HTTP_PROXY",), http, values.proxy_url) if http else None,
+            exempt,
         )
 
     def _repository(self, path: KeyPath, raw: Mapping[str, Any]) -> RepositoryConfig:

@@ -56,6 +56,7 @@ class RegistryConfig:
         password_file: where the password comes from, and its successors will.
         ca_file: PEM certificates to trust besides the system's.
         token_hosts: hosts that may be its token server, besides itself.
+        proxy: towards it; empty: none; None: as the environment says.
     """
 
     host: str
@@ -65,6 +66,22 @@ class RegistryConfig:
     password_file: Path | None = None
     ca_file: Path | None = None
     token_hosts: tuple[str, ...] = ()
+    proxy: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """HTTP proxies towards registries, as the environment names them.
+
+    Attributes:
+        https: towards those with TLS.
+        http: towards others.
+        exempt: what is reached without.
+    """
+
+    https: Secret | None = None
+    http: Secret | None = None
+    exempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +220,7 @@ class Config:
         queue: where Redis is.
         sources: by name.
         registries: by canonical host.
+        proxies: of the environment.
         repositories: by fully qualified repository name.
         policy: the policy file.
         operator: who may steer.
@@ -222,6 +240,7 @@ class Config:
     queue: QueueConfig = field(default_factory=QueueConfig)
     sources: Mapping[str, SourceConfig] = field(default_factory=dict)
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+    proxies: ProxyConfig = field(default_factory=ProxyConfig)
     repositories: Mapping[str, RepositoryConfig] = field(default_factory=dict)
     policy: Path = Path("policy.yaml")
     operator: OperatorConfig = field(default_factory=OperatorConfig)

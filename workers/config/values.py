@@ -161,6 +161,24 @@ def public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def proxy_url(text: str) -> Secret:
+    """Return the URL of an HTTP proxy, hidden because it may carry a password.
+
+    Of ``none`` it is empty.
+    """
+    if text == "none":
+        return Secret("")
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme == "http" and parts.hostname and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
+        raise BadValue("must be http://[user:password@]host:port of an HTTP proxy")
+    return Secret(url)
+
+
 def queue_url(text: str) -> Secret:
     """Return a Redis URL, hidden because it may carry a password."""
     if not text.startswith(("redis://", "rediss://", "unix://")):

@@ -28,6 +28,7 @@ from workers.registry.transport.answers import (
     Throttled,
 )
 from workers.registry.transport.connections import UntrustedCertificate
+from workers.registry.transport.proxies import Proxies
 from workers.registry.transport.transport import Timeouts
 from workers.registry.writing.delete import DeletionRefused
 
@@ -42,6 +43,7 @@ __all__ = [
     "MalformedChallenge",
     "ManifestDescriptor",
     "Patience",
+    "Proxies",
     "RefusedAddress",
     "RegistryAccess",
     "RegistryClient",

@@ -35,6 +35,7 @@ from workers.registry.transport.answers import (
     StorageRefused,
     content_length,
 )
+from workers.registry.transport.proxies import Proxies
 from workers.registry.transport.session import RegistrySession, Request
 from workers.registry.transport.transport import Answer, Timeouts
 from workers.registry.writing.delete import delete
@@ -62,6 +63,7 @@ class RegistryClient:
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
         look_up: LookUp = look_up,
+        proxies: Proxies | None = None,
     ) -> None:
         """Make a client; nothing is connected yet.
 
@@ -74,12 +76,15 @@ class RegistryClient:
             patience: with blobs whose connection breaks.
             sleep: waits before a blob's connection is made anew, and for tokens.
             look_up: resolves names.
+            proxies: of the environment, for registries that have none of their own.
         """
         self._timeouts = timeouts or Timeouts()
         self._patience = patience
         self._sleep = sleep
         guard = AddressGuard(internal_places(accesses, internal_hosts), look_up=look_up)
-        self._sessions = Sessions(accesses, guard, self._timeouts, sleep)
+        self._sessions = Sessions(
+            accesses, guard, self._timeouts, sleep, proxies or Proxies()
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from workers.registry.auth.access import Credentials, RegistryAccess
 from workers.registry.auth.tokens import Authenticator, TokenCache
 from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.origin import DEFAULT_PORTS, Origin, host_and_port
+from workers.registry.transport.proxies import Proxies
 from workers.registry.transport.session import RegistrySession
 from workers.registry.transport.transport import Timeouts, Transport
 
@@ -25,6 +26,7 @@ class Sessions:
         guard: opens the connections.
         timeouts: for every connection.
         sleep: waits for tokens.
+        proxies: of the environment.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class Sessions:
         guard: AddressGuard,
         timeouts: Timeouts,
         sleep: Callable[[float], None],
+        proxies: Proxies,
     ) -> None:
         self._accesses = accesses
         self._guard = guard
         self._timeouts = timeouts
         self._sleep = sleep
+        self._proxies = proxies
         self._tokens = TokenCache()
         self._transports: dict[str, Transport] = {}
         self._sessions: dict[str, RegistrySession] = {}
@@ -101,9 +105,18 @@ class Sessions:
             transport = self._transports.get(access.host)
             if transport is None:
                 transport = self._transports[access.host] = Transport(
-                    self._guard, ca_file=access.ca_file, timeouts=self._timeouts
+                    self._guard,
+                    ca_file=access.ca_file,
+                    timeouts=self._timeouts,
+                    proxy=self._proxy(access),
                 )
             return transport
+
+    def _proxy(self, access: RegistryAccess) -> Callable[[Origin], str | None]:
+        given = access.proxy
+        if given is None:
+            return self._proxies.towards
+        return lambda _origin: given or None
 
 
 def internal_places(

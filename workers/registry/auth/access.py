@@ -38,6 +38,8 @@ class RegistryAccess:
         password: see ``username``.
         read_password: gives another one from time to time, where it is renewed.
         ca_file: PEM certificates to trust besides the system's.
+        proxy: HTTP proxy towards all that is the registry's; "": none; None: as the
+            environment says.
         token_hosts: host[:port] that may be its token server, besides itself.
     """
 
@@ -47,6 +49,7 @@ class RegistryAccess:
     password: str | None = field(default=None, repr=False)
     read_password: Callable[[], str] | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
     token_hosts: tuple[str, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ RFC 6052 2.1 (NAT64).
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,14 @@ LookUp = Callable[[str, int], Sequence[str]]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOW_32_BITS = 0xFFFFFFFF
+# What only means something in one's own network: one word, a number in any form, and
+# names that are set apart for that (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal).
+_NUMBER = r"(?:0x[0-9a-f]*|[0-9]+)"
+_OURS = re.compile(
+    rf"[^.]+|{_NUMBER}(?:\.{_NUMBER})*"
+    r"|.*\.(?:internal|local|localhost|home\.arpa)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class RefusedAddress(Hindrance):
@@ -96,6 +105,25 @@ class AddressGuard:
             raise RefusedAddress(host, port, found)
         return allowed
 
+    def check_behind_proxy(self, host: str, port: int) -> None:
+        """Refuse to have a proxy connect to what we would not connect to.
+
+        It looks the name up itself, and where it sits that may be another address: what
+        it may connect to is for its own rules. Here that means something where a name
+        or a literal leads into a private network from here, or can only mean one; a
+        name that cannot be looked up here, as is usual behind a proxy, is left to it.
+
+        Raises:
+            RefusedAddress: it leads into a private network.
+        """
+        if (host.lower(), port) in self._internal:
+            return
+        try:
+            self.addresses(host, port)
+        except OSError as error:
+            if _OURS.fullmatch(host):
+                raise RefusedAddress(host, port, ["a name of a network"]) from error
+
     def connect(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
         """Return a TCP connection to the first allowed address that answers.
 
@@ -105,17 +133,33 @@ class AddressGuard:
             RefusedAddress: see ``addresses``.
             OSError: no address answers; the last one's error.
         """
-        failure = OSError(f"{host} has no address")
-        for address in self.addresses(host, port):
-            try:
-                # An address, so nothing is looked up a second time.
-                plain = socket.create_connection(
-                    (address, port), time_left(timeout_seconds)
-                )
-            except OSError as error:
-                failure = error
-            else:
-                timely = TimelySocket(fileno=plain.detach())
-                timely.settimeout(timeout_seconds)
-                return timely
-        raise failure
+        return _connected(host, port, self.addresses(host, port), timeout_seconds)
+
+    def connect_to_proxy(
+        self, host: str, port: int, timeout_seconds: float
+    ) -> socket.socket:
+        """Return a TCP connection to a proxy, which the operator has named.
+
+        Raises:
+            OSError: as ``connect``.
+        """
+        return _connected(host, port, self._look_up(host, port), timeout_seconds)
+
+
+def _connected(
+    host: str, port: int, addresses: Sequence[str], timeout_seconds: float
+) -> socket.socket:
+    failure = OSError(f"{host} has no address")
+    for address in addresses:
+        try:
+            # An address, so nothing is looked up a second time.
+            plain = socket.create_connection(
+                (address, port), time_left(timeout_seconds)
+            )
+        except OSError as error:
+            failure = error
+        else:
+            timely = TimelySocket(fileno=plain.detach())
+            timely.settimeout(timeout_seconds)
+            return timely
+    raise failure

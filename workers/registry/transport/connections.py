@@ -4,6 +4,7 @@ import http.client
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,15 @@ class CheckedAdapter(requests.adapters.HTTPAdapter):
             maxsize=_KEPT_CONNECTIONS,
             ssl_context=tls,
         )
-        self.poolmanager.pool_classes_by_scheme = _checked_pools(guard)
+        self.poolmanager.pool_classes_by_scheme = _pools(guard.connect)
+        self._tls = tls
+        self._pools_of_proxies = _pools(guard.connect_to_proxy)
+
+    def proxy_manager_for(self, proxy: Any, **settings: Any) -> Any:
+        """Return what keeps the connections to a proxy; called by requests."""
+        manager = super().proxy_manager_for(proxy, ssl_context=self._tls, **settings)
+        manager.pool_classes_by_scheme = self._pools_of_proxies
+        return manager
 
     def cert_verify(
         self, conn: Any, _url: object, _verify: object, _cert: object
@@ -119,13 +128,13 @@ class CheckedAdapter(requests.adapters.HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
-def _checked_pools(
-    guard: AddressGuard,
+def _pools(
+    opened: Callable[[str, int, float], socket.socket],
 ) -> dict[str, type[urllib3.connectionpool.HTTPConnectionPool]]:
-    """Return urllib3's pools by scheme, over connections that ``guard`` opens.
+    """Return urllib3's pools by scheme, over connections that ``opened`` opens.
 
     urllib3 hands a connection its arguments through a key of fixed fields, which has no
-    place for the guard; so it comes by closure.
+    place for that; so it comes by closure.
     """
 
     def connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
@@ -134,7 +143,7 @@ def _checked_pools(
         seconds = connection.timeout
         assert isinstance(seconds, int | float)  # noqa: S101 - for mypy
         try:
-            sock = guard.connect(host, port, seconds)
+            sock = opened(host, port, seconds)
         except TimeoutError as error:
             raise urllib3.exceptions.ConnectTimeoutError(connection, host) from error
         except OSError as error:

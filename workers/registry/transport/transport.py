@@ -11,6 +11,7 @@ import functools
 import http.client
 import importlib.metadata
 import logging
+import re
 import socket
 import ssl
 import time
@@ -44,6 +45,8 @@ _BODY_BLOCK = 65536
 # What OpenSSL calls an answer that is no TLS record at all.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 
+# How the standard library says that a proxy refuses to connect.
+_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
 _OUT_OF_DATE = frozenset({9, 10})
 
@@ -176,11 +179,13 @@ class Transport:
         *,
         ca_file: Path | None = None,
         timeouts: Timeouts | None = None,
+        proxy: Callable[[Origin], str | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timeouts = timeouts or Timeouts()
         self._guard = guard
         self._ca_file = ca_file
+        self._proxy = proxy
         self._clock = clock
         self._user_agent = f"cvmfs-webhook/{_version()}"
         self._plain = CheckedAdapter(guard, None)
@@ -240,15 +245,22 @@ class Transport:
     ) -> requests.Response:
         adapter = self._tls if origin.scheme == "https" else self._plain
         timeout = (self.timeouts.connect_seconds, self.timeouts.stall_seconds)
+        proxy = self._proxy(origin)
+        if proxy is not None:
+            self._guard.check_behind_proxy(origin.host, origin.port)
+        proxies = {} if proxy is None else {origin.scheme: proxy}
+        send = functools.partial(
+            adapter.send, request, stream=True, timeout=timeout, proxies=proxies
+        )
         try:
-            return adapter.send(request, stream=True, timeout=timeout)
+            return send()
         except requests.ConnectionError as error:
             if not any(isinstance(e, ConnectionError) for e in _causes(error)):
                 raise
             if any(isinstance(e, ConnectionRefusedError) for e in _causes(error)):
                 raise
         # A kept connection that the other side closed in this very moment.
-        return adapter.send(request, stream=True, timeout=timeout)
+        return send()
 
 
 def _version() -> str:
@@ -302,6 +314,10 @@ def _unreachable(error: BaseException, origin: Origin) -> WorkerError:
 def _symptom(causes: list[BaseException]) -> str:
     timeouts = (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)
     for cause in causes:
+        if isinstance(cause, OSError) and (said := _TUNNEL.match(str(cause))):
+            return f"cannot be reached through its proxy, which answered {said[1]}"
+        if isinstance(cause, urllib3.exceptions.ProxyError):
+            return f"cannot be reached: its proxy {_symptom(causes[1:])}"
         if isinstance(cause, socket.gaierror):
             return "has a name that cannot be resolved"
         if isinstance(cause, ConnectionRefusedError):

@@ -16,6 +16,7 @@ from workers.config import (
     allowed_hosts,
     load_config,
 )
+from workers.config.sections import ProxyConfig
 from workers.config.values import storage_bucket, storage_folder
 
 
@@ -271,3 +272,27 @@ def test_garbage_is_collected_by_itself_only_where_it_says_how_often(
     ):
         with pytest.raises(ConfigError, match=wrong):
             collect(f"collect: {text}")
+
+
+def test_proxies_come_from_the_environment_or_from_their_registry(
+    tmp_path: Path,
+) -> None:
+    config = load(
+        tmp_path,
+        "registries: {a.example: {proxy: 'http://u:p@a:1'}, b.example: {proxy: none}}",
+        HTTPS_PROXY="upper:3128",
+        https_proxy="http://lower:3128",
+        HTTP_PROXY="",
+        NO_PROXY="c.example",
+    )
+    assert config.registries["a.example"].proxy == Secret("http://u:p@a:1")
+    assert config.registries["b.example"].proxy == Secret("")
+    assert config.proxies == ProxyConfig(Secret("http://lower:3128"), None, "c.example")
+    assert load(tmp_path, "{}").proxies == ProxyConfig()
+
+
+@pytest.mark.parametrize("text", ["socks5://hunter2", "https://hunter2", "http://a b"])
+def test_what_is_no_http_proxy_is_refused(tmp_path: Path, text: str) -> None:
+    (said,) = problems(tmp_path, "{}", HTTPS_PROXY=text)
+    assert said.startswith("HTTPS_PROXY: must be http://")
+    assert "hunter2" not in said
