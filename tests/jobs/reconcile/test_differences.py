@@ -50,6 +50,22 @@ def test_what_failed_for_its_own_sake_is_not_tried_again(
     assert watch.found(7 * 60).pushed == ()
 
 
+def test_what_was_refused_is_looked_at_again_as_it_may_be_public_by_now(
+    runner: JobRunner, watch: ReconcilerDriver
+) -> None:
+    watch.publish("v1")
+    watch.found()
+    runner.registry.make_private(NAME)
+    watch.push("v2")
+    runner.want(f"{NAME}:v2")
+    assert runner.run(f"{NAME}:v2").outcome is Outcome.REFUSED
+    runner.registry.make_public(NAME)
+    assert watch.found().pushed == ()
+    runner.clock.passes(6 * 3600)
+    assert watch.found().pushed == ("v2",)
+    assert runner.run(f"{NAME}:v2").outcome is Outcome.PUBLISHED
+
+
 def test_what_is_gone_upstream_goes_although_nobody_told_us(
     runner: JobRunner, watch: ReconcilerDriver
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.steering import NAME, push
-from tests.support.images.oci import tar_of
+from tests.support.images.oci import build_image, tar_of
 from workers import jobs
 from workers.ledger import Outcome, State
 from workers.reference import Reference
@@ -123,6 +123,23 @@ def test_trouble_around_an_image_is_tried_again(
     runner.registry.mend()
     runner.wait_for_next_try(NAME)
     assert runner.run(NAME).outcome is Outcome.PUBLISHED
+
+
+def test_a_tag_that_moves_while_it_is_read_is_resolved_anew(runner: JobRunner) -> None:
+    old = push(runner, FIRST)
+    new = build_image([tar_of({"etc/motd": b"second"})])
+
+    def move() -> None:
+        runner.registry.hold_image("atlas/analysis", "v1", new)
+        runner.registry.fail("GET", f"/manifests/{old.digest}", status=404)
+
+    runner.when_registry_is_asked("/manifests/v1", move, method="HEAD")
+    runner.want(NAME)
+    run = runner.run(NAME)
+    assert (run.digest, run.next_try is None) == (old.digest, False)
+    runner.wait_for_next_try(NAME)
+    assert runner.run(NAME).outcome is Outcome.PUBLISHED
+    assert runner.image(NAME).live_digest == new.digest
 
 
 def test_what_cannot_pass_is_not_tried_again(runner: JobRunner) -> None:
