@@ -4,7 +4,7 @@ Reads the file, puts the environment's values in, and lists what the schema refu
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,17 @@ _PLANNED = (
 class ConfigError(PermanentError):
     """Everything that is wrong with a configuration.
 
+    Args:
+        path: the file, which each line of the message begins with; None: the problems
+            say themselves where they are.
+
     Attributes:
         problems: one line each, ``key.path: what is wrong, and the mend``.
     """
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: tuple[str, ...], path: Path | None = None) -> None:
+        where = "" if path is None else f"{path}: "
+        super().__init__("\n".join(f"{where}{problem}" for problem in problems))
         self.problems = problems
 
 
@@ -57,11 +62,14 @@ class ConfigDocument:
     """What a configuration file says.
 
     Attributes:
-        values: as the schema describes them wherever ``problems`` is silent.
+        path: the file.
+        values: as the schema describes them; what it refuses is left out, but for items
+            of lists, which ``problems`` has.
         problems: what is wrong so far.
         source: the file, for its line numbers.
     """
 
+    path: Path
     values: Mapping[str, Any]
     problems: list[Problem]
     source: YamlDocument
@@ -76,7 +84,8 @@ class ConfigDocument:
             tuple(
                 f"{_key(problem.path)}: {problem.text} (line {line(problem)})"
                 for problem in sorted(self.problems, key=line)
-            )
+            ),
+            self.path,
         )
 
 
@@ -97,9 +106,11 @@ def read_document(path: Path, environ: Mapping[str, str]) -> ConfigDocument:
     schema = config_schema()
     refused = schema_problems(Draft202012Validator(schema), values)
     if not isinstance(values, dict):
-        return ConfigDocument({}, refused, source)
+        return ConfigDocument(path, {}, refused, source)
     planned = list(_planned(schema, values))
-    return ConfigDocument(values, _merged(problems, planned, refused), source)
+    merged = _merged(problems, planned, refused)
+    sound = _without(values, [problem.path for problem in merged])
+    return ConfigDocument(path, sound, merged, source)
 
 
 def config_schema() -> dict[str, Any]:
@@ -130,11 +141,11 @@ def _parse(path: Path) -> YamlDocument:
             text = file.read(_LARGEST_FILE_BYTES + 1).decode()
         return parse_yaml(text)
     except OSError as exc:
-        raise ConfigError((f"{path}: cannot be read: {exc.strerror}",)) from exc
+        raise ConfigError((f"cannot be read: {exc.strerror}",), path) from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError((f"{path}: is not UTF-8 text",)) from exc
+        raise ConfigError(("is not UTF-8 text",), path) from exc
     except UnreadableYaml as exc:
-        raise ConfigError((f"{path}: {exc}",)) from exc
+        raise ConfigError((str(exc),), path) from exc
 
 
 def _expanded(
@@ -177,6 +188,19 @@ def _merged(
     silent = {problem.path[:2] for problem in planned}
     rest = (p for p in refused if p.path not in spoken and p.path[:2] not in silent)
     return [*earlier, *planned, *rest]
+
+
+def _without(values: dict[str, Any], wrong: Collection[KeyPath]) -> dict[str, Any]:
+    """Return the values without those that are wrong, so that the rest can be read."""
+    sound = copy.deepcopy(values)
+    for path in wrong:
+        *above, key = path or ("",)
+        place: object = sound
+        for part in above:
+            place = place.get(part) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.pop(key, None)
+    return sound
 
 
 def _words(entries: object, key: str) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from workers.config.sections import (
 from workers.config.source_kinds import SOURCE_KINDS
 from workers.config.values import Network, Secret
 from workers.documents.quantities import parse_duration
-from workers.documents.schema_check import Problem
+from workers.documents.schema_check import UNKNOWN_KEY, Problem
 from workers.documents.yaml_document import KeyPath
 from workers.errors import PermanentError
 from workers.reference import ReferenceTemplate, parse_registry
@@ -49,7 +49,13 @@ class ConfigReader:
         self._raw = document.values
         self._environ = environ
         self._problems = document.problems
-        self._known = [problem.path for problem in document.problems]
+        self._known = {problem.path for problem in document.problems}
+        # Where a key is unknown, one that seems to be missing may be that, misspelt.
+        self._misspelt = {
+            problem.path[:-1]
+            for problem in document.problems
+            if problem.text.startswith(UNKNOWN_KEY)
+        }
 
     def config(self) -> Config:
         """Return the configuration; what is wrong is noted in the document."""
@@ -91,8 +97,7 @@ class ConfigReader:
     def _networks(self, key: str) -> tuple[Network, ...]:
         found = [
             self._checked((key, place), text, values.network)
-            for place, text in enumerate(self._top(key, ()))
-            if (key, place) not in self._known
+            for place, text in enumerate(self._raw.get(key, ()))
         ]
         return tuple(network for network in found if network is not None)
 
@@ -100,10 +105,10 @@ class ConfigReader:
         kind = SOURCE_KINDS[raw["kind"]]
         in_path = kind.has_secret_in_path
         check = values.path_credential if in_path else values.credential
-        if "secret" not in raw and "secret_file" not in raw:
+        if not self._has(path, raw, "secret", "secret_file"):
             self._note((*path, "secret"), "is missing: without it anyone could send")
         registry = self._value((*path, "registry"), raw, parse_registry)
-        if kind.registry is None and "registry" not in raw:
+        if kind.registry is None and not self._has(path, raw, "registry"):
             self._note((*path, "registry"), "is missing: give host or host:port")
         if kind.registry is not None and registry not in {None, kind.registry}:
             self._note((*path, "registry"), f"must be {kind.registry}, or left out")
@@ -127,10 +132,11 @@ class ConfigReader:
     def _registry(self, path: KeyPath, raw: Mapping[str, Any]) -> RegistryConfig:
         host = self._checked(path, str(path[-1]), parse_registry)
         passwords = self._secrets((*path, "password"), raw, values.password)
-        has_password = "password" in raw or "password_file" in raw
-        if has_password and "username" not in raw:
+        has_password = self._has(path, raw, "password", "password_file")
+        has_username = self._has(path, raw, "username")
+        if has_password and not has_username:
             self._note((*path, "username"), "is missing beside the password")
-        if "username" in raw and not has_password:
+        if has_username and not has_password:
             self._note((*path, "password"), "is missing beside the username")
         ca_file = self._folder / raw["ca_file"] if "ca_file" in raw else None
         if ca_file is not None and not ca_file.is_file():
@@ -209,13 +215,15 @@ class ConfigReader:
 
     def _s3(self, path: KeyPath, repository: Mapping[str, Any]) -> S3Config:
         raw: Mapping[str, Any] = repository.get("s3", {})
-        if not str(repository.get("storage", "")).startswith("s3://"):
+        storage = str(repository.get("storage", "s3://"))  # what is missing is said
+        if not storage.startswith("s3://"):
             self._note(path, "belongs to a storage s3://bucket/prefix only")
         secret_keys = self._secrets((*path, "secret_key"), raw, values.password)
-        has_secret_key = "secret_key" in raw or "secret_key_file" in raw
-        if has_secret_key and "access_key" not in raw:
+        has_secret_key = self._has(path, raw, "secret_key", "secret_key_file")
+        has_access_key = self._has(path, raw, "access_key")
+        if has_secret_key and not has_access_key:
             self._note((*path, "access_key"), "is missing beside the secret key")
-        if "access_key" in raw and not has_secret_key:
+        if has_access_key and not has_secret_key:
             self._note((*path, "secret_key"), "is missing beside the access key")
         default = S3Config()
         return S3Config(
@@ -259,32 +267,44 @@ class ConfigReader:
     def _entries(
         self, section: str, build: Callable[[KeyPath, Mapping[str, Any]], T]
     ) -> dict[str, T]:
-        """Return what ``build`` makes of each sound entry of a section, by its name."""
-        entries: Mapping[str, Any] = self._top(section, {})
+        """Return what ``build`` makes of each entry of a section, by its name.
+
+        One whose kind is wrong is left out: nobody can say what belongs there.
+        """
+        entries: Mapping[str, Any] = self._raw.get(section, {})
         return {
             name: build((section, name), raw)
             for name, raw in entries.items()
-            if not any(known[:2] == (section, name) for known in self._known)
+            if self._known.isdisjoint(
+                ((section, name, "kind"), (section, name, "publisher"))
+            )
         }
 
     def _section(self, key: str) -> Mapping[str, Any]:
-        """Return a section; one with anything wrong in it counts as absent."""
-        wrong = any(known[:1] == (key,) for known in self._known)
-        return {} if wrong else self._raw.get(key, {})
+        section: Mapping[str, Any] = self._raw.get(key, {})
+        return section
 
     def _top(self, key: str, default: Any) -> Any:
-        return default if (key,) in self._known else self._raw.get(key, default)
+        return self._raw.get(key, default)
+
+    def _has(self, path: KeyPath, raw: Mapping[str, Any], *keys: str) -> bool:
+        """Tell whether one of the keys is there, or could be what is wrong there."""
+        return path in self._misspelt or any(
+            key in raw or (*path, key) in self._known for key in keys
+        )
 
     def _value(
         self, path: KeyPath, raw: Mapping[str, Any], check: Callable[[str], T]
     ) -> T | None:
         """Return the checked value of the last key of ``path``; None where absent."""
         key = path[-1]
-        if key not in raw or path in self._known:
+        if key not in raw:
             return None
         return self._checked(path, raw[str(key)], check)
 
     def _checked(self, path: KeyPath, text: str, check: Callable[[str], T]) -> T | None:
+        if path in self._known:
+            return None
         try:
             return check(text)
         except PermanentError as exc:

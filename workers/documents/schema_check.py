@@ -35,6 +35,10 @@ _BOUNDS = {
 }
 
 
+UNKNOWN_KEY = "unknown key"
+"""How a problem begins that may be another key, misspelt."""
+
+
 class Problem(NamedTuple):
     """One thing that is wrong.
 
@@ -80,7 +84,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     if error.validator == "additionalProperties":
         known = sorted(rules.get("properties", ()))
         for key in sorted(instance.keys() - set(known)):
-            yield Problem((*path, key), f"unknown key{_hint(key, known)}")
+            yield Problem((*path, key), f"{UNKNOWN_KEY}{_hint(key, known)}")
     elif error.validator == "required":
         for key in wanted:
             if key not in instance:

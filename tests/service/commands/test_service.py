@@ -29,7 +29,7 @@ def test_up_with_a_wrong_configuration_says_all_that_is_wrong(tmp_path: Path) ->
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for key in ("listen", "queue.url", "sources.hub", "sources.lab", "repositories"):
-        assert f"error: {key}" in done.stderr
+        assert f"error: {config}: {key}" in done.stderr
 
 
 @pytest.mark.parametrize(

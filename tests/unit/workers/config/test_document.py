@@ -49,6 +49,7 @@ repositories:
   a.example.org: {storage: http://bucket/prefix}
 pollicy: x
 """
+    absent, no_file = str(tmp_path / "absent"), "No such file or directory"
     assert problems(tmp_path, text) == (
         "listen: must be host:port such as 127.0.0.1:8080, not 'nowhere' (line 1)",
         "workers: must be a whole number, not 'many' (line 2)",
@@ -56,12 +57,17 @@ pollicy: x
         "sources.local.registry: is missing: give host or host:port (line 5)",
         "sources.local.secret: is too short: use at least 6 characters (line 5)",
         "sources.lab.registry_: unknown key: did you mean 'registry'? (line 6)",
+        f"sources.lab.secret_file: cannot read {absent!r}: {no_file} (line 6)",
         "sources.quay.kind: kind 'quay' is not available in this version (line 7)",
         (
             "sources.bad name: the name must be 1 to 64 letters, digits, . _ or -, "
             "beginning with a letter or digit (line 8)"
         ),
         "registries.no host.plain_http: must be true or false, not 'yes' (line 10)",
+        (
+            "registries.no host: registry 'no host' is not valid: give a full "
+            "host name or host:port (line 10)"
+        ),
         "registries.docker.io.password: is missing beside the username (line 11)",
         (
             "repositories.unpacked.publisher: publisher 'gateway' is not available in "
@@ -73,6 +79,45 @@ pollicy: x
         ),
         "pollicy: unknown key: did you mean 'policy'? (line 15)",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (
+            "limits: {events: 0}\nqueue: {durability: maybe, url: http://x}\n",
+            ["limits.events", "queue.durability", "queue.url"],
+        ),
+        (
+            "operator: {token: short, tokens: x}\nlisten: nowhere\n",
+            ["operator.tokens", "operator.token", "listen"],
+        ),
+        (
+            "sources: {a: {kind: gitlab, enabled: maybe, secret: x}}\n",
+            ["sources.a.enabled", "sources.a.registry", "sources.a.secret"],
+        ),
+        (
+            "sources: {a: {kind: gitlab, secret: '${A}'}}\n",
+            ["sources.a.secret", "sources.a.registry"],
+        ),
+        (
+            "trusted_proxies: [10, 10.0.0.1/8]\n",
+            ["trusted_proxies.0", "trusted_proxies.1"],
+        ),
+        (
+            "repositories: {a.b: {ttl: x, s3: {region: 1}, collect: {every: 1s}}}\n",
+            [
+                "repositories.a.b.storage",
+                "repositories.a.b.ttl",
+                "repositories.a.b.s3.region",
+                "repositories.a.b.collect.every",
+            ],
+        ),
+    ],
+)
+def test_one_mistake_hides_no_other(tmp_path: Path, text: str, keys: list[str]) -> None:
+    told = [problem.partition(": ")[0] for problem in problems(tmp_path, text)]
+    assert sorted(told) == sorted(keys)
 
 
 REPOSITORY = "repositories: {{a.b: {{publisher: {}}}}}"

@@ -30,5 +30,4 @@ def test_what_is_no_plain_yaml_is_refused_by_line(
     tmp_path: Path, text: str, told: str
 ) -> None:
     (problem,) = problems(tmp_path, text)
-    assert problem.startswith(str(tmp_path / "config.yaml"))
     assert told in problem
