@@ -11,7 +11,7 @@ DEBIAN := attr buildah chromium chromium-driver crun debootstrap docker-registry
 .PHONY: up check test lint format bench lock clean
 
 up: $(VENV)/.runtime
-	$(BIN)/cvmfs-webhook up --state $(STATE)
+	$(BIN)/cvmfs-webhook up --state $(STATE) $(if $(LISTEN),--listen $(LISTEN))
 
 test: $(VENV)/.development debian
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

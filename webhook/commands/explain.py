@@ -1,5 +1,6 @@
 """``explain``: what a notification would come to, without doing it."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from webhook.commands.frame import (
     DONE,
     FAILED,
+    about,
     config_option,
     json_option,
     print_json,
@@ -30,7 +32,10 @@ from workers.documents.quantities import iso_time
     metavar="K:V",
     help="A header that came with it; none of the present kinds needs any.",
 )
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument(
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+)
 @json_option
 @config_option
 @reports_errors
@@ -42,7 +47,7 @@ def explain(
     as_json: bool,
     config_path: Path | None,
 ) -> int:
-    """Show how the notification in FILE would be normalised and decided.
+    """Show how the notification in FILE, or `-`, would be normalised and decided.
 
     It is neither authenticated nor acted upon.
     """
@@ -59,7 +64,7 @@ def explain(
     policy = read_policy(config).current()
     try:
         events = read_notification(
-            file.read_bytes(), SENDERS[sender.kind], sender, config.limits
+            _read(file), SENDERS[sender.kind], sender, config.limits
         )
     except UnreadableNotification as error:
         click.echo(f"error: {file}: {error}", err=True)
@@ -69,9 +74,13 @@ def explain(
         print_json({"events": [_event_json(judgement) for judgement in judgements]})
         return DONE
     for judgement in judgements:
-        name = judgement.name or "no image"
-        click.echo(f"{judgement.verdict}: {name}: {judgement.reason}")
+        said = about(judgement.name or "no image", judgement.reason)
+        click.echo(f"{judgement.verdict}: {said}")
     return DONE
+
+
+def _read(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
 
 
 def _event_json(judgement: Judgement) -> dict[str, object]:

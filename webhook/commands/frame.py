@@ -5,17 +5,21 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec
 
 import click
 
+from webhook.machine.first_start import FIRST_CONFIG
+from webhook.machine.up import DEFAULT_STATE
 from workers.config import Config, ConfigError, load_config
 from workers.cvmfs import FormatError
 from workers.documents.quantities import BadQuantity, parse_duration
 from workers.errors import Hindrance, PermanentError, TransientError, WorkerError
-from workers.policy import PolicyError, PolicyFile
+from workers.policy import PolicyError, PolicyFile, load_policy
 from workers.reference import InvalidReference
 
 P = ParamSpec("P")
@@ -68,11 +72,11 @@ def read_config(path: Path | None) -> Config:
         ConfigError: there is none, or with all that is wrong with it.
     """
     if path is None:
-        path = Path(".state/config.yaml")  # where `up` puts it unless told otherwise
+        path = DEFAULT_STATE / FIRST_CONFIG
         if not path.exists():
-            raise ConfigError(
-                ("no configuration: give --config FILE or set CVMFS_WEBHOOK_CONFIG",)
-            )
+            where = f"there is no {path} here, where `up` writes it by default"
+            mend = "give --config FILE or set CVMFS_WEBHOOK_CONFIG"
+            raise ConfigError((f"no configuration: {where}; {mend}",))
     return load_config(path.resolve(), os.environ)
 
 
@@ -80,15 +84,12 @@ def read_policy(config: Config) -> PolicyFile:
     """Read the policy file for a command that answers once, and then ends.
 
     Raises:
-        ConfigError: the file as it is now cannot be used.
+        PolicyError: the file as it is now cannot be used.
     """
     # Its answer says all; what is logged besides would say it twice.
     logging.getLogger().addHandler(logging.NullHandler())
-    policy = PolicyFile(config.policy)
-    policy.current()
-    if policy.problem is not None:
-        raise ConfigError((policy.problem,))
-    return policy
+    load_policy(config.policy)
+    return PolicyFile(config.policy)
 
 
 def confirm_name(fqrn: str, given: str | None, why: str) -> None:
@@ -119,11 +120,35 @@ def lead_jobs_to(config: Config) -> None:
 
 def start_logging(config: Config) -> None:
     """Log to standard output, a line each."""
-    logging.basicConfig(
-        stream=sys.stdout,
-        level=config.log_level,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        _ZonedFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
+    logging.basicConfig(level=config.log_level, handlers=[handler])
+
+
+class _ZonedFormatter(logging.Formatter):
+    """Says of each time in which zone it is: logs of several machines are compared."""
+
+    def formatTime(  # noqa: N802 - the library's name
+        self, record: logging.LogRecord, _format: str | None = None
+    ) -> str:
+        moment = datetime.fromtimestamp(record.created).astimezone()
+        return moment.isoformat(timespec="milliseconds")
+
+
+def about(name: str, text: str) -> str:
+    """Return a text about something, with its name, which is not said twice."""
+    if text.startswith(f"{name}: "):
+        return text
+    return f"{name}: {text}"
+
+
+def local_time(seconds: float | None) -> str | None:
+    """Return a time as people at this machine read it, with its zone."""
+    if seconds is None:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
 
 
 def print_json(value: object) -> None:

@@ -13,13 +13,16 @@ from webhook.commands.frame import (
     FAILED,
     LATER,
     REFUSED,
+    about,
     config_option,
     json_option,
+    local_time,
     print_json,
     read_config,
     read_policy,
     reports_errors,
 )
+from webhook.commands.progress_line import ProgressLine
 from webhook.intake.intake import NotKept
 from webhook.intake.requests import PublishRequests
 from webhook.reconcile.remaking import count_outdated
@@ -27,7 +30,7 @@ from webhook.web.image_json import cvmfs_places, image_json, live_json, run_json
 from workers.care.queue_standing import NO_WORKER, QueueStanding, check_workers
 from workers.config import Config
 from workers.formats.formats import uses
-from workers.ledger import ImageRecord, Ledger, LiveRecord, State
+from workers.ledger import ImageRecord, Ledger, LiveRecord, Outcome, State
 from workers.reference import Reference
 from workers.wiring import Front
 
@@ -70,7 +73,8 @@ def publish(
                     }
                 )
             else:
-                click.echo(f"refused: {decision.reason}", err=True)
+                said = about(str(parsed), decision.reason)
+                click.echo(f"refused: {said}", err=True)
             return REFUSED
         is_alone = not front.queue.workers()
         for line in (*(NO_WORKER,) * is_alone, *standing.warnings().values()):
@@ -112,7 +116,9 @@ def _wait(
 def follow(
     ledger: Ledger, reference: Reference, number: int, *, as_json: bool
 ) -> ImageRecord | None:
-    """Wait until a request has been answered, and say how it goes.
+    """Wait until a request has been answered; say how it goes, and how it ended.
+
+    On a terminal one line shows how far it is; elsewhere each state is a line.
 
     Returns:
         The record then; None when it has been forgotten.
@@ -120,19 +126,41 @@ def follow(
     Raises:
         NoWorker: nobody looks after it.
     """
+    bar = ProgressLine()
     shown = None
     while True:
         image = ledger.image(str(reference))
-        if image is None:
-            return None
-        if not as_json and image.state != shown:
-            shown = image.state
-            click.echo(_line(image))
-        if image.done >= number and not image.is_running:
+        is_over = image is None or (image.done >= number and not image.is_running)
+        if not as_json and image is not None and not is_over:
+            seen = (image.state, image.next_try)
+            if seen != shown:
+                shown = seen
+                bar.clear()
+                click.echo(_line(image))
+            bar.show(_line(image))
+        if is_over:
+            bar.clear()
+            if not as_json and image is not None:
+                click.echo(_ended(image))
             return image
         if not image.is_running:
             check_workers(ledger)
         time.sleep(_POLL_SECONDS)
+
+
+def _ended(image: ImageRecord) -> str:
+    """Say how the last run ended, and what is live since."""
+    run = image.last_run
+    if run is None or run.outcome is None:
+        return _line(image)
+    digest = (image.live_digest or run.digest or "")[:_DIGEST_WIDTH]
+    parts = [f"{run.outcome:11}{image.reference}", digest]
+    if run.outcome is Outcome.PUBLISHED and image.revision is not None:
+        parts.append(f"revision {image.revision}")
+    if run.ended is not None:
+        parts.append(f"{run.ended - run.started:.1f} s")
+    parts.append((run.reason or "").removeprefix(f"{image.reference}: "))
+    return "  ".join(part for part in parts if part)
 
 
 @click.command()
@@ -182,8 +210,7 @@ def status(
         "live digest": image.live_digest,
         "revision": image.revision,
         **cvmfs_places(image),
-        "since": _time(image.since),
-        "next try": _time(image.next_try),
+        "since": local_time(image.since),
     }
     for name, value in facts.items():
         if value is not None:
@@ -195,10 +222,10 @@ def status(
     for run in runs:
         seconds = (run.ended or time.time()) - run.started
         outcome = run.outcome or "running"
-        reason = f"  {run.reason}" if run.reason else ""
+        reason = (run.reason or "").removeprefix(f"{image.reference}: ")
         click.echo(
-            f"  {_time(run.started)}  {outcome:11} {seconds:6.1f} s  "
-            f"{run.source}{reason}"
+            f"  {local_time(run.started)}  {outcome:11} {seconds:6.1f} s  "
+            f"{run.source}  {reason}".rstrip()
         )
     return DONE
 
@@ -207,11 +234,11 @@ def _lives_lines(lives: list[LiveRecord]) -> Iterator[str]:
     """Yield a line for each digest that was live, newest first."""
     until = "now"
     for live in lives:
-        since = _time(live.since) or ""
+        since = local_time(live.since) or ""
         if live.digest is not None:
             where = f"  revision {live.revision}" if live.revision is not None else ""
             digest = live.digest[:_DIGEST_WIDTH]
-            yield f"live {since} to {until:19}  {digest}{where}"
+            yield f"live {since} to {until:25}  {digest}{where}"
         until = since
 
 
@@ -278,16 +305,13 @@ def _line(image: ImageRecord) -> str:
         done = 100 * progress.bytes_done // progress.bytes_total
         line += f"  {done} %, {progress.layers_done} of {progress.layers_total} layers"
     if image.reason:
-        line += f"  {image.reason}"
+        # It begins with the name in many errors, which would be said twice.
+        line += f"  {image.reason.removeprefix(f'{image.reference}: ')}"
+    if image.next_try is not None and not image.is_running:
+        line += f"  next try {local_time(image.next_try)}"
     return line.rstrip()
 
 
 def ttls(config: Config) -> dict[str, int]:
     """Return the TTL of each repository."""
     return {fqrn: repository.ttl for fqrn, repository in config.repositories.items()}
-
-
-def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

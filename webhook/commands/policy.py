@@ -1,6 +1,7 @@
 """``policy check`` and ``policy explain``: is the file right, and what does it say?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -9,14 +10,17 @@ from webhook.commands.frame import (
     DONE,
     REFUSED,
     USAGE,
+    about,
     config_option,
     json_option,
     print_json,
     read_config,
     reports_errors,
 )
+from workers.config import RepositoryConfig
 from workers.formats.formats import formats_named
-from workers.policy import Policy, parse_policy
+from workers.policy import NoTarget, Policy, load_policy, target_repository
+from workers.policy.advice import advice
 from workers.reference import DOCKER_HUB, Reference
 
 
@@ -27,7 +31,7 @@ def policy() -> None:
 
 def _read(config_path: Path | None, file: Path | None) -> tuple[Path, Policy]:
     path = file if file is not None else read_config(config_path).policy
-    return path, parse_policy(path.read_text())
+    return path, load_policy(path)
 
 
 file_option = click.option(
@@ -46,9 +50,11 @@ def check(*, file: Path | None, as_json: bool, config_path: Path | None) -> int:
     """Validate the policy file; every mistake is shown at once."""
     path, parsed = _read(config_path, file)
     problems: tuple[str, ...] = ()
+    warnings = (*advice(parsed), *_missing_programs(parsed), *_unlisted(parsed))
     if file is None or config_path is not None:
-        problems = parsed.unknown_targets(read_config(config_path).repositories)
-    warnings = (*_missing_programs(parsed), *_unlisted(parsed))
+        repositories = read_config(config_path).repositories
+        problems = tuple(parsed.unknown_targets(repositories))
+        warnings = (*warnings, *_without_settings(parsed, repositories))
     if as_json:
         print_json(
             {
@@ -75,6 +81,22 @@ def _missing_programs(parsed: Policy) -> Iterator[str]:
         for each in formats_named(rule.formats):
             if lacking := each.lacking():
                 yield f"{rule}: {lacking}"
+
+
+def _without_settings(
+    parsed: Policy, repositories: Mapping[str, RepositoryConfig]
+) -> Iterator[str]:
+    """Yield what the rules' formats need and their repository's settings lack."""
+    for rule in parsed.rules:
+        if rule.effect == "deny" or "thin" not in rule.formats:
+            continue
+        with suppress(NoTarget):  # which is a problem, and said as one
+            fqrn = target_repository(rule, repositories)
+            if repositories[fqrn].thin is None:
+                yield (
+                    f"{rule}: wants thin images: say under repositories.{fqrn}.thin in"
+                    " the configuration where to push them"
+                )
 
 
 def _unlisted(parsed: Policy) -> Iterator[str]:
@@ -113,5 +135,5 @@ def explain(
             }
         )
     else:
-        click.echo(f"{word}: {decision.reference}: {decision.reason}")
+        click.echo(f"{word}: {about(decision.reference, decision.reason)}")
     return DONE if decision.allowed else REFUSED

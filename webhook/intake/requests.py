@@ -24,7 +24,7 @@ _AT_ONCE = 200
 
 
 class NeverAskedFor(PermanentError):
-    """A name of which nothing is known."""
+    """A name of which nothing is known; it may be mistyped."""
 
 
 class NotLiveBefore(PermanentError):
@@ -175,9 +175,10 @@ class PublishRequests:
 
         Raises:
             InvalidReference: it has no tag.
+            NeverAskedFor: nothing is known of it.
             LedgerUnavailable: nothing was asked for.
         """
-        _check_name(reference)
+        self._check_known(reference)
         return self._request(reference, orders.REMOVE)
 
     def cancel(self, reference: Reference) -> bool:
@@ -188,9 +189,10 @@ class PublishRequests:
 
         Raises:
             InvalidReference: it has no tag.
+            NeverAskedFor: nothing is known of it.
             LedgerUnavailable: nothing is changed.
         """
-        _check_name(reference)
+        self._check_known(reference)
         return self.ledger.cancel(str(reference), _CANCELLED)
 
     def restore(self, reference: Reference, digest: str | None) -> Restoration:
@@ -212,6 +214,14 @@ class PublishRequests:
             return Restoration(decision, chosen, 0)
         accepted = self._request(reference, orders.restore(chosen))
         return Restoration(decision, chosen, accepted.number)
+
+    def _check_known(self, reference: Reference) -> None:
+        _check_name(reference)
+        if self.ledger.image(str(reference)) is None:
+            raise NeverAskedFor(
+                f"{reference} was never pushed or asked for; if a repository has it all"
+                " the same, run `ledger rebuild` first"
+            )
 
     def _request(
         self, reference: Reference, order: str | None, *, forced: bool = False

@@ -4,6 +4,8 @@ The configuration alone says it. Secrets are in it, so it is for whoever asks, a
 for the log of every start.
 """
 
+import shlex
+
 from webhook.senders import SENDERS
 from workers.config import Config, RepositoryConfig, S3Config
 from workers.config.values import storage_bucket
@@ -55,8 +57,13 @@ def setup_lines(config: Config) -> list[str]:
 
 
 def reach_lines(config: Config) -> list[str]:
-    """Return who can reach this machine by the URLs that are printed."""
-    lines = [f"cvmfs-webhook: {config.public_url}/", ""]
+    """Return where everything is, and who can reach it by the URLs that are printed."""
+    lines = [
+        f"cvmfs-webhook: {config.public_url}/",
+        "For the other commands (status, publish, …), wherever you are:",
+        f"  {shlex.join(['export', f'CVMFS_WEBHOOK_CONFIG={config.path}'])}",
+        "",
+    ]
     if config.listen.startswith(("127.", "localhost:", "[::1]")):
         lines += [
             "Only this machine can reach it: set `listen` and `public_url` in",

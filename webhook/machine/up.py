@@ -22,7 +22,7 @@ from webhook.machine.first_start import FIRST_CONFIG, write_first_files
 from webhook.machine.setup import reach_lines, setup_lines
 from webhook.machine.supervisor import Child, Errand, Supervisor
 from webhook.server import listening_on
-from workers.config import Config, load_config
+from workers.config import Config, ConfigError, load_config
 from workers.documents.whole_file import make_private_folder
 from workers.errors import TransientError
 from workers.jobqueue.embedded_server import EmbeddedServer
@@ -49,7 +49,7 @@ def up(
 
     Args:
         config_path: None: the one in the state directory, made if missing.
-        state: the state directory; None: the default.
+        state: the state directory; None: the configuration's, or else the default.
         listen: instead of the configuration's.
         prepare: makes what has to be there before anything runs: repositories.
         chore: called every hour, for what has to be renewed: whitelists.
@@ -57,7 +57,7 @@ def up(
     Raises:
         CannotStart: another instance runs here, or the port is taken.
         WorkerError: what has to be there cannot be made, or must not.
-        ConfigError: the configuration is wrong.
+        ConfigError: the configuration is wrong, or has another state directory.
     """
     is_first = False
     if config_path is None:
@@ -67,9 +67,13 @@ def up(
     path = config_path.resolve()
     os.environ["CVMFS_WEBHOOK_CONFIG"] = str(path)
     config = listening_on(load_config(path, os.environ), listen)
+    if state is not None and state.resolve() != config.state.resolve():
+        mend = "leave out --state, or say the same in the configuration"
+        said = f"state: is {config.state}, and --state is {state}: {mend}"
+        raise ConfigError((said,), path)
     make_private_folder(config.state)
     with _only_one(config.state):
-        _check_port(config.listen)
+        _check_port(config)
         supervisor = _supervisor(config, path)
         supervisor.chore = lambda: chore(config)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -152,13 +156,14 @@ def _only_one(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _check_port(listen: str) -> None:
+def _check_port(config: Config) -> None:
     """Find out now what would else come as a trace from the receiver.
 
     Raises:
         CannotStart: the port is still taken after the time in which the receiver of an
             ``up`` that was killed gives it up.
     """
+    listen = config.listen
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     deadline = time.monotonic() + _PORT_SECONDS
@@ -171,8 +176,9 @@ def _check_port(listen: str) -> None:
                 is_taken = error.errno == errno.EADDRINUSE
                 if not is_taken or time.monotonic() > deadline:
                     raise CannotStart(
-                        f"cannot listen on {listen} ({error.strerror}): "
-                        "give --listen HOST:PORT"
+                        f"cannot listen on {listen} ({error.strerror}): give --listen"
+                        " HOST:PORT (`make up LISTEN=HOST:PORT`), or set `listen` in"
+                        f" {config.path}"
                     ) from error
             else:
                 return

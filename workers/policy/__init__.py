@@ -10,6 +10,7 @@ from workers.policy.policy import (
     Policy,
     PolicyError,
     PolicyFile,
+    load_policy,
     parse_policy,
     target_repository,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "PolicyFile",
     "Rule",
     "Watch",
+    "load_policy",
     "parse_policy",
     "target_repository",
 ]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, product
 from typing import Self
 
 from workers.errors import PermanentError
@@ -18,6 +19,11 @@ from workers.reference import DOCKER_HUB, InvalidReference, parse_registry
 _ANY_DEPTH = "**"
 # A component of a repository's name, or a piece of one, with stars in between.
 _COMPONENT = re.compile(r"[a-z0-9._*-]+", re.ASCII)
+# Stands for anything: no name of an image or tag has it.
+_NO_NAME = "#"
+_MOST_DEPTHS = 3
+_PLACES = re.compile(r"\*|\?|\[[^]]*\]")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 _HOST_WITH_STARS = re.compile(r"[a-z0-9.*-]+(?::[0-9*]+)?", re.ASCII)
 # sigstore/cosign files signatures under sha256-<hex>.sig, .att and .sbom; the OCI
 # distribution specification, "Referrers Tag Schema", uses sha256-<hex> itself.
@@ -70,6 +76,30 @@ class ImagePattern:
             return False
         return _match(self.components, name.split("/"))
 
+    def covers(self, other: "ImagePattern") -> bool:
+        """Tell whether every name that matches the other pattern matches this one.
+
+        With what no name has in place of the other's stars, only stars can match it.
+        As a pattern of n components tells no more than n + 1 of them apart, ``**`` is
+        tried with each number up to that. False where that is too much to try.
+        """
+        parts = other.text.split("/")
+        if parts.count(_ANY_DEPTH) > _MOST_DEPTHS:
+            return False
+        depths = range(len(self.components) + 2)
+        stretches = [
+            # At the end it stands for something inside, not nothing.
+            [[_NO_NAME] * depth for depth in depths if depth or place < len(parts) - 1]
+            if part == _ANY_DEPTH
+            else [[part.replace("*", _NO_NAME)]]
+            for place, part in enumerate(parts)
+        ]
+        return all(
+            _match(self.components, list(chain.from_iterable(name)))
+            for name in product(*stretches)
+            if any(name)
+        )
+
 
 @lru_cache(maxsize=4096)
 def image_pattern(text: str) -> ImagePattern:
@@ -80,6 +110,22 @@ def image_pattern(text: str) -> ImagePattern:
 def tag_matches(glob: str, tag: str) -> bool:
     """Tell whether the whole tag matches a glob of ``*``, ``?`` and ``[…]``."""
     return _glob(glob)(tag) is not None
+
+
+def tag_covers(glob: str, other: str) -> bool:
+    """Tell whether every tag that one glob matches is surely matched by another."""
+    if glob in {"*", other}:
+        return True
+    if set(other).isdisjoint("*?["):
+        return tag_matches(glob, other)
+    # A ? or […] of the one could be less than a star of the other.
+    is_simple = set(glob).isdisjoint("?[")
+    return is_simple and tag_matches(glob, _PLACES.sub(_NO_NAME, other))
+
+
+def could_be_tag(glob: str) -> bool:
+    """Tell whether any tag at all could match a glob."""
+    return _TAG.fullmatch(_PLACES.sub("a", glob)) is not None
 
 
 def is_signature_tag(tag: str) -> bool:

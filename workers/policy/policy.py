@@ -42,12 +42,16 @@ _RULE_DEPTH = 2
 class PolicyError(PermanentError):
     """Everything that is wrong with a policy.
 
+    Args:
+        path: the file, which each line of the message begins with; None: not known.
+
     Attributes:
         problems: one line each, ``rules.2.tags: what is wrong, and the mend``.
     """
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: tuple[str, ...], path: Path | None = None) -> None:
+        where = "" if path is None else f"{path}: "
+        super().__init__("\n".join(f"{where}{problem}" for problem in problems))
         self.problems = problems
 
 
@@ -102,11 +106,9 @@ class Policy:
                 return _decided(reference, rule)
             missed = missed or rule
         if missed is None:
-            return _refused(reference, f"no rule allows {reference.name}")
+            return _refused(reference, "no rule allows this name")
         takes = f"{missed} takes only tags {', '.join(missed.tags)}"
-        return _refused(
-            reference, f"no rule allows {reference.name}:{reference.tag}; {takes}"
-        )
+        return _refused(reference, f"no rule allows this tag; {takes}")
 
     def unknown_targets(self, repositories: Collection[str]) -> tuple[str, ...]:
         """Return a line for each rule that publishes to no configured repository."""
@@ -142,6 +144,29 @@ def _refused(reference: Reference, reason: str) -> Decision:
 def _decided(reference: Reference, rule: Rule) -> Decision:
     reason = str(rule) if rule.reason is None else f"{rule.reason} [{rule}]"
     return Decision(str(reference), rule.effect == "allow", reason, rule)
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+    try:
+        return _parsed(path)
+    except OSError as exc:
+        raise PolicyError((f"cannot be read: {exc.strerror}",), path) from exc
+    except PolicyError as exc:
+        raise PolicyError(exc.problems, path) from exc
+
+
+def _parsed(path: Path) -> Policy:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_FILE_BYTES + 1)
+    try:
+        return parse_policy(data.decode())
+    except UnicodeDecodeError as exc:
+        raise PolicyError(("is not UTF-8 text",)) from exc
 
 
 def parse_policy(text: str) -> Policy:
@@ -267,7 +292,7 @@ class PolicyFile:
         else:
             self.problem = None
             count = len(policy.rules)
-            logger.info("policy path=%s rules=%d digest=%s", self.path, count, digest)
+            logger.debug("policy path=%s rules=%d digest=%s", self.path, count, digest)
 
     def _cannot_read(self, exc: OSError) -> None:
         self._signature = None

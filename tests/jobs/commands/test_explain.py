@@ -74,3 +74,12 @@ def test_a_source_that_is_not_configured_is_told_with_those_that_are(
     result = explain(config, "nowhere", SAMPLES / "dockerhub-1.json")
     assert result.exit_code == 2
     assert "sources.nowhere: not configured; there is hub, local, lab" in result.stderr
+
+
+def test_a_notification_may_come_from_standard_input(config: Path) -> None:
+    notification = (SAMPLES / "dockerhub-1.json").read_text()
+    verb = ["explain", "--source", "hub", "-", "--config", str(config)]
+    piped = CliRunner().invoke(main, verb, input=notification)
+    read = explain(config, "hub", SAMPLES / "dockerhub-1.json")
+    assert (piped.exit_code, piped.stdout) == (0, read.stdout)
+    assert CliRunner().invoke(main, verb, input="{").stderr.startswith("error: -: ")

@@ -1,5 +1,6 @@
 """``publish`` tells how to use an image, ``status`` its history."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.ledger import D1
+from tests.support.images.oci import tar_of
 
 
 def test_the_status_tells_which_digest_was_live_when(
@@ -81,3 +83,44 @@ def test_who_watches_is_told_of_each_change(
     changes = [["live", mine], ["queued", others], ["failed", others], ["queued", mine]]
     expected = [change for change in changes if change[1] == mine or not one]
     assert sorted(told) == sorted(expected)
+
+
+def test_waiting_ends_with_how_the_run_ended(runner: JobRunner, at_work: None) -> None:
+    image = publish(runner, b"first")
+    name = runner.reference(NAME)
+    said = command(runner, "publish", name, "--wait").output.splitlines()
+    assert said[0].split()[:2] == ["queued", name]
+    assert said[1].split()[:3] == ["unchanged", name, image.digest[:19]]
+    said = command(runner, "publish", name, "--wait", "--force").output.splitlines()
+    assert said[1].split()[:4] == ["published", name, image.digest[:19], "revision"]
+    record = ask(runner, "publish", name, "--wait")
+    assert record["last_run"]["outcome"] == "unchanged"
+
+
+def test_who_waits_hears_of_a_failure_that_may_pass_and_of_the_next_try(
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, _, tag = NAME.partition(":")
+    runner.registry.push_image(repository, tag, [tar_of({"motd": b"first"})])
+    runner.registry.fail("GET", "/blobs/", status=503)
+    calls: list[str] = []
+
+    def work(_seconds: float) -> None:
+        if threading.current_thread() is not waiting or "run" in calls[-1:]:
+            return  # a client of the job pauses
+        if calls:
+            runner.registry.mend()
+            runner.wait_for_next_try(NAME)
+        calls.append("run")
+        runner.run(NAME)
+        calls.append("over")
+
+    waiting = threading.current_thread()
+    monkeypatch.setattr("webhook.commands.images.time.sleep", work)
+    result = command(runner, "publish", runner.reference(NAME), "--wait")
+    queued, failed, published, _ = result.output.splitlines()
+    assert queued.startswith("queued ")
+    assert "503" in failed
+    assert "  next try 2" in failed
+    assert published.startswith("published ")
+    assert all(line.count(NAME) == 1 for line in (queued, failed, published))

@@ -47,6 +47,14 @@ def test_a_mistyped_name_is_forgotten(runner: JobRunner, at_work: None) -> None:
     assert "never pushed" in unknown.stderr
 
 
+@pytest.mark.parametrize("verb", ["remove", "cancel"])
+def test_a_name_that_never_was_is_an_error(runner: JobRunner, verb: str) -> None:
+    result = command(runner, verb, runner.reference(NAME))
+    assert result.exit_code == 1
+    assert "was never pushed or asked for" in result.stderr
+    assert runner.ledger.image(runner.reference(NAME)) is None
+
+
 def test_a_digest_cannot_be_removed(runner: JobRunner) -> None:
     result = command(runner, "remove", f"{runner.registry.host}/atlas/analysis@{D1}")
     assert result.exit_code == 2
@@ -281,6 +289,12 @@ def test_the_operator_cancels_over_http_and_nobody_else(web: WebApp) -> None:
     answer = web.client.post(path, headers=OPERATOR)
     assert answer.get_json() == {"reference": REFERENCE, "cancelled": True}
     assert web.driver.image().state is State.FAILED
+
+
+def test_over_http_a_name_that_never_was_is_not_there(web: WebApp) -> None:
+    path = f"/api/v1/images/{REFERENCE}"
+    assert web.client.delete(path, headers=OPERATOR).status_code == 404
+    assert web.client.post(f"{path}/cancel", headers=OPERATOR).status_code == 404
 
 
 def test_the_page_of_what_was_restored_says_so(web: WebApp) -> None:

@@ -251,6 +251,8 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 4
     (line,) = ended.stderr.decode().splitlines()
     assert "--listen" in line
+    assert "make up LISTEN=" in line
+    assert str(tmp_path / "state" / "config.yaml") in line
 
 
 def test_a_storage_that_is_not_mounted_is_not_begun_anew(up: Up) -> None:

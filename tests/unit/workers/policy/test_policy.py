@@ -88,7 +88,7 @@ def test_a_decision_names_its_rule_and_line() -> None:
             "[rule 3 (line 14): deny docker.io/unknownuser/**]"
         ),
     )
-    assert decide(example, "quay.io/x/y:1") == (False, "no rule allows quay.io/x/y")
+    assert decide(example, "quay.io/x/y:1") == (False, "no rule allows this name")
     decision = example.decide(Reference.parse("gitlab-registry.cern.ch/g/p:v2"))
     assert decision.rule is example.rules[1]
     assert decision.reference == "gitlab-registry.cern.ch/g/p:v2"
@@ -110,7 +110,7 @@ def test_a_rule_whose_tags_do_not_match_is_passed_over() -> None:
     assert decide(two, "atlas/x:dev") == (
         False,
         (
-            "no rule allows docker.io/atlas/x:dev; "
+            "no rule allows this tag; "
             "rule 1 (line 3): allow docker.io/atlas/* takes only tags v*, latest"
         ),
     )
@@ -135,7 +135,7 @@ def test_a_reference_with_tag_and_digest_is_decided_by_its_tag() -> None:
 def test_a_policy_without_rules_allows_nothing(text: str) -> None:
     assert decide(parse_policy(text), "a/b:1") == (
         False,
-        "no rule allows docker.io/a/b",
+        "no rule allows this name",
     )
 
 
@@ -230,7 +230,7 @@ def test_a_broken_file_keeps_the_old_policy_and_says_so(
 
 def test_a_file_that_is_broken_from_the_start_allows_nothing(tmp_path: Path) -> None:
     file = PolicyFile(tmp_path / "absent.yaml")
-    assert decide(file.current(), "a/b:1") == (False, "no rule allows docker.io/a/b")
+    assert decide(file.current(), "a/b:1") == (False, "no rule allows this name")
     assert file.problem == f"{file.path}: cannot be read: No such file or directory"
     (tmp_path / "folder").mkdir()
     folder = PolicyFile(tmp_path / "folder")
