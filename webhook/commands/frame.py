@@ -176,8 +176,13 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
         except OSError as error:
             name = f"{error.filename}: " if error.filename is not None else ""
             _complain(f"{name}{error.strerror or error}", FAILED)
-        except (WorkerError, FormatError) as error:
+        except WorkerError as error:
             _complain(error, FAILED)
+        except FormatError as error:
+            # The library knows files and folders, the operator their repository.
+            fqrn = str(named.get("fqrn") or "")
+            said = str(error)
+            _complain(said if fqrn in said else about(fqrn, said), FAILED)
         else:
             sys.exit(code or DONE)
 

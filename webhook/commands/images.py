@@ -159,8 +159,7 @@ def _ended(image: ImageRecord) -> str:
         parts.append(f"revision {image.revision}")
     if run.ended is not None:
         parts.append(f"{run.ended - run.started:.1f} s")
-    parts.append((run.reason or "").removeprefix(f"{image.reference}: "))
-    return "  ".join(part for part in parts if part)
+    return "  ".join(part for part in (*parts, run.reason) if part)
 
 
 @click.command()
@@ -222,10 +221,9 @@ def status(
     for run in runs:
         seconds = (run.ended or time.time()) - run.started
         outcome = run.outcome or "running"
-        reason = (run.reason or "").removeprefix(f"{image.reference}: ")
         click.echo(
             f"  {local_time(run.started)}  {outcome:11} {seconds:6.1f} s  "
-            f"{run.source}  {reason}".rstrip()
+            f"{run.source}  {run.reason or ''}".rstrip()
         )
     return DONE
 
@@ -305,8 +303,7 @@ def _line(image: ImageRecord) -> str:
         done = 100 * progress.bytes_done // progress.bytes_total
         line += f"  {done} %, {progress.layers_done} of {progress.layers_total} layers"
     if image.reason:
-        # It begins with the name in many errors, which would be said twice.
-        line += f"  {image.reason.removeprefix(f'{image.reference}: ')}"
+        line += f"  {image.reason}"
     if image.next_try is not None and not image.is_running:
         line += f"  next try {local_time(image.next_try)}"
     return line.rstrip()

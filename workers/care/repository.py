@@ -14,7 +14,7 @@ from workers.care.heads import (
     current_head,
     note_made,
 )
-from workers.config import Config
+from workers.config import Config, RepositoryConfig
 from workers.cvmfs import (
     CollectableStorage,
     Collection,
@@ -22,6 +22,7 @@ from workers.cvmfs import (
     Repository,
     RepositoryManifest,
     Retention,
+    StorageFailed,
     Tag,
     Whitelist,
     parse_public_key,
@@ -93,16 +94,23 @@ def create_missing_repositories(config: Config) -> None:
         StorageIsEmpty: a repository was there, as keys or ledger know.
     """
     for repository in native_repositories(config):
-        fqrn = repository.fqrn
-        storage = open_storage(config, fqrn)
-        # Whatever is wrong with a bucket is found now, not with the first commit.
-        if repository.storage.startswith("s3://"):
-            storage.prepare()
-        if storage.exists(MANIFEST):
-            note_made(repository)
-        else:
-            create_repository(config, fqrn)
-            log.info("repository=%s created", fqrn)
+        try:
+            _create_if_missing(config, repository)
+        except StorageFailed as error:
+            raise StorageFailed(f"{repository.fqrn}: {error}") from error
+
+
+def _create_if_missing(config: Config, repository: RepositoryConfig) -> None:
+    fqrn = repository.fqrn
+    storage = open_storage(config, fqrn)
+    # Whatever is wrong with a bucket is found now, not with the first commit.
+    if repository.storage.startswith("s3://"):
+        storage.prepare()
+    if storage.exists(MANIFEST):
+        note_made(repository)
+    else:
+        create_repository(config, fqrn)
+        log.info("repository=%s created", fqrn)
 
 
 def check_repository(
@@ -110,7 +118,10 @@ def check_repository(
 ) -> Iterator[Finding]:
     """Yield everything that is wrong with one configured native repository."""
     storage = open_storage(config, fqrn)
-    key = configured(config, fqrn).keys / f"{fqrn}.pub"
+    keys = configured(config, fqrn).keys
+    if not KeyRing.is_there(fqrn, keys):
+        KeyRing.load(fqrn, keys)  # says how they are made
+    key = keys / f"{fqrn}.pub"
     try:
         public_key = parse_public_key(key.read_bytes())
     except OSError as error:

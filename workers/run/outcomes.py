@@ -27,6 +27,14 @@ def end(run: Run) -> RunResult:
         LeaseLost: another run has the lease, so the ledger would refuse a result.
         LedgerUnavailable: the ledger cannot be told a result.
     """
+    result = _result(run)
+    if result.reason is None:
+        return result
+    # Wherever it is read, the name stands before it.
+    return replace(result, reason=result.reason.removeprefix(f"{run.reference}: "))
+
+
+def _result(run: Run) -> RunResult:
     try:
         return _answer(run)
     except (LeaseLost, LedgerUnavailable):

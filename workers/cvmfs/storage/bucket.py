@@ -106,7 +106,12 @@ class Bucket:
         self._single_deleter = _store(access, 0.0, timeout_seconds=soon)
 
     def __repr__(self) -> str:
-        return f"Bucket('s3://{self._access.bucket}/{self._access.prefix}')"
+        return f"Bucket({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where it is, as the configuration says it."""
+        return f"s3://{self._access.bucket}/{self._access.prefix}".rstrip("/")
 
     def get(self, key: str) -> tuple[bytes, str | None]:
         """Return an object and its ETag.
@@ -288,12 +293,12 @@ class Bucket:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(f"no {key} in {self!r}") from error
+            raise NotFound(f"no {key} in {self.url}") from error
         except (AlreadyExistsError, PreconditionError) as error:
             raise Outdated(key) from error
         except (BaseError, OSError, ValueError) as error:
             # Not chained: the client's own text may show what must not be shown.
-            raise StorageFailed(f"{key}: {self._reason(error)}") from None
+            raise StorageFailed(f"{self.url}/{key}: {self._reason(error)}") from None
 
     def _reason(self, error: Exception) -> str:
         text = str(error)

@@ -64,16 +64,16 @@ class LocalStorage:
             try:
                 return file.read()
             except OSError as error:
-                raise _refusal(path, error) from error
+                raise _refusal(self._root, path, error) from error
 
     def open(self, path: str) -> BinaryIO:
         """Open the file for reading; see ``ObjectSource``."""
         try:
             return open(f"{self._root}/{path}", "rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise NotFound(f"no {path} in the storage") from error
+            raise NotFound(f"no {path} in the storage {self._root}") from error
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(self._root, path, error) from error
 
     def exists(self, path: str) -> bool:
         """Tell whether the file is there."""
@@ -92,7 +92,7 @@ class LocalStorage:
             for name in ("txn", *(f"{number:02x}" for number in range(256))):
                 make_public_folder(Path(f"{self._root}/data/{name}"))
         except OSError as error:
-            raise _refusal("data", error) from error
+            raise _refusal(self._root, "data", error) from error
 
     def put(self, path: str, data: bytes) -> bool:
         """Store an object; see ``Storage``."""
@@ -111,7 +111,7 @@ class LocalStorage:
                 _remove(temporary)
                 raise
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(self._root, path, error) from error
         return True
 
     @contextmanager
@@ -141,7 +141,7 @@ class LocalStorage:
             with _folder(self._root) as descriptor:
                 os.fsync(descriptor)
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(self._root, path, error) from error
 
     def sync(self) -> None:
         """Flush the file system that holds the directory (``syncfs``)."""
@@ -150,9 +150,11 @@ class LocalStorage:
             with _folder(f"{self._root}/data") as descriptor:
                 failed = libc.syncfs(descriptor) != 0
         except OSError as error:
-            raise _refusal("data", error) from error
+            raise _refusal(self._root, "data", error) from error
         if failed:
-            raise StorageFailed(f"syncfs: {os.strerror(ctypes.get_errno())}")
+            raise StorageFailed(
+                f"{self._root}: syncfs: {os.strerror(ctypes.get_errno())}"
+            )
 
     def list_objects(self, shard: str) -> Iterator[ListedObject]:
         """Yield the objects of one folder; see ``CollectableStorage``."""
@@ -167,7 +169,7 @@ class LocalStorage:
                                 entry.name, status.st_size, status.st_mtime
                             )
         except OSError as error:
-            raise _refusal(folder, error) from error
+            raise _refusal(self._root, folder, error) from error
 
     def clock(self) -> float:
         """Return the time by the clock of the file system, which may be a server's."""
@@ -179,7 +181,7 @@ class LocalStorage:
             finally:
                 _remove(temporary)
         except OSError as error:
-            raise _refusal("data/txn", error) from error
+            raise _refusal(self._root, "data/txn", error) from error
 
     def delete_all(self, paths: Sequence[str], *, older_than: float) -> Sequence[str]:
         """Delete objects; see ``CollectableStorage``."""
@@ -195,7 +197,7 @@ class LocalStorage:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(self._root, path, error) from error
         return True
 
     @contextmanager
@@ -230,7 +232,7 @@ class LocalStorage:
                 owner = os.stat(os.path.dirname(path))  # noqa: PTH120
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except OSError as error:
-            raise _refusal(_LOCK_FILE, error) from error
+            raise _refusal(self._root, _LOCK_FILE, error) from error
         return descriptor
 
     def _acquire(self, descriptor: int, patience_seconds: float) -> None:
@@ -247,7 +249,7 @@ class LocalStorage:
                         f" {patience_seconds:g} s"
                     ) from error
             except OSError as error:
-                raise _refusal(_LOCK_FILE, error) from error
+                raise _refusal(self._root, _LOCK_FILE, error) from error
             else:
                 return
             time.sleep(pause_seconds)
@@ -280,14 +282,14 @@ class StagedFile:
         try:
             self._descriptor = _create(temporary)
         except OSError as error:
-            raise _refusal("data/txn", error) from error
+            raise _refusal(self._root, "data/txn", error) from error
 
     def write(self, data: bytes) -> None:
         """Append stored bytes; see ``StagedObject``."""
         try:
             _write_all(self._descriptor, data)
         except OSError as error:
-            raise _refusal("data/txn", error) from error
+            raise _refusal(self._root, "data/txn", error) from error
         self._size += len(data)
 
     def publish(self, path: str) -> bool:
@@ -299,7 +301,7 @@ class StagedFile:
                 return False
             os.rename(self._temporary, target)
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _refusal(self._root, path, error) from error
         return True
 
     def discard(self) -> None:
@@ -373,5 +375,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
 
 
-def _refusal(path: str, error: OSError) -> StorageFailed:
-    return StorageFailed(f"{path}: {error.strerror or error}")
+def _refusal(root: str, path: str, error: OSError) -> StorageFailed:
+    return StorageFailed(f"{root}/{path}: {error.strerror or error}")

@@ -50,7 +50,7 @@ def dirent_of(member: Member, content: Content | None = None) -> Dirent:
     """
     type_bits = _TYPE_BITS.get(member.kind)
     if type_bits is None:
-        raise _refused(member, f"the unknown type {member.kind!r}")
+        raise _refused(member, f"the unknown type {printable(member.kind)}")
     uid, gid = member.uid, member.gid
     if not (0 <= uid <= _LARGEST_ID and 0 <= gid <= _LARGEST_ID):
         uid, gid = _unusual_owner(member, uid), _unusual_owner(member, gid)

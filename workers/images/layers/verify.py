@@ -352,7 +352,7 @@ def _differences_in(
             yield f"{_shown(path)} should not be there"
             continue
         if found != dirent and _held(found) != _held(dirent):
-            yield f"{_shown(path)} is {dirent}, not {found}"
+            yield f"{_shown(path)} has another {', '.join(_apart(dirent, found))}"
         if files and path in files:
             linked[files[path]].append(name)
         if dirent.link_group:
@@ -370,6 +370,12 @@ def _linked(names: Iterable[list[bytes]]) -> list[list[bytes]]:
     More than that a catalog cannot say.
     """
     return sorted(sorted(group) for group in names if len(group) > 1)
+
+
+def _apart(dirent: Dirent, other: Dirent) -> list[str]:
+    """Return the names of what two entries disagree in."""
+    pairs = zip(Dirent._fields, _held(dirent), _held(other), strict=True)
+    return [field for field, one, two in pairs if one != two]
 
 
 def _held(dirent: Dirent) -> Dirent:

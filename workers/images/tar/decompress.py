@@ -140,7 +140,8 @@ def _gunzip(blob: ByteStream) -> Iterator[bytes]:
             raise DamagedLayer("gzip: the layer is cut short") from error
         except (gzip.BadGzipFile, _IsalError, OverflowError) as error:
             # The last is a header that is longer than what isal reads at once.
-            raise DamagedLayer(f"gzip: the layer is corrupt ({error})") from error
+            why = str(error).partition(" (b'")[0]  # Python would show bytes
+            raise DamagedLayer(f"gzip: the layer is corrupt ({why})") from error
         if not plain:
             return
         yield plain

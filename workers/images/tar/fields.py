@@ -7,6 +7,7 @@ Extended Header Keyword/Value Pairs"; GNU tar manual, "Basic Tar Format" (base 2
 from functools import lru_cache
 
 from workers.errors import PermanentError
+from workers.images.rejected import printable
 
 Records = dict[bytes, bytes]
 
@@ -42,11 +43,11 @@ def parse_number(field: bytes) -> int:
     if not text:
         return 0
     if not text.isdigit():  # int() would take signs and underscores
-        raise DamagedTar(f"tar: {field!r} is not a number")
+        raise DamagedTar(f"tar: {printable(field)} is not a number")
     try:
         return int(text, 8)
     except ValueError:
-        raise DamagedTar(f"tar: {field!r} is not a number") from None
+        raise DamagedTar(f"tar: {printable(field)} is not a number") from None
 
 
 def checked_size(size: int, what: str = "an entry") -> int:
@@ -83,7 +84,7 @@ def parse_time(text: bytes) -> tuple[int, int]:
     is_negative = text.startswith(b"-")
     whole, point, fraction = text[text[:1] in (b"-", b"+") :].partition(b".")
     if point and fraction and not fraction.isdigit():
-        raise DamagedTar(f"tar: {text[:40]!r} is not a time")
+        raise DamagedTar(f"tar: {printable(text[:40])} is not a time")
     seconds = _digits(whole, text)
     nanoseconds = 0
     if fraction:
@@ -97,7 +98,7 @@ def parse_time(text: bytes) -> tuple[int, int]:
 
 def _digits(digits: bytes, text: bytes) -> int:
     if not digits.isdigit() or len(digits) > _LONGEST_NUMBER:
-        raise DamagedTar(f"tar: {text[:40]!r} is not a number")
+        raise DamagedTar(f"tar: {printable(text[:40])} is not a number")
     return int(digits)
 
 
