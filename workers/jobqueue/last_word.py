@@ -19,6 +19,7 @@ from collections.abc import Callable
 from resource import struct_rusage
 
 from workers.jobqueue.memory_limit import too_much
+from workers.jobqueue.oom_kills import oom_kills
 from workers.ledger import (
     Accepted,
     Lease,
@@ -59,6 +60,7 @@ class LastWord:
         seconds: that it may take.
         memory_mib: that its process may take.
         clock: monotonic.
+        count_oom_kills: how often the kernel has killed here for want of memory.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LastWord:
         memory_mib: int,
         *,
         clock: Callable[[], float] = time.monotonic,
+        count_oom_kills: Callable[[], int | None] = oom_kills,
     ) -> None:
         self._ledger = ledger
         self._reference = reference
@@ -82,6 +85,8 @@ class LastWord:
         self._told_at: float | None = None
         self._result: RunResult | None = None
         self._peak_mib = 0
+        self._oom_kills = count_oom_kills()
+        self._count_oom_kills = count_oom_kills
 
     def speak(self) -> bool:
         """Tell whether to kill the process now; to be asked once a second.
@@ -121,6 +126,12 @@ class LastWord:
             reason = too_much(self._memory_mib)
             self._result = RunResult(Outcome.FAILED, reason=reason, is_reason_open=True)
         return self._result is not None
+
+    def how_it_died(self, status: int | None) -> str:
+        """Say in a few words how the process ended that was not told to."""
+        kills = self._count_oom_kills()
+        is_oom = kills is not None and kills > (self._oom_kills or 0)
+        return how_it_died(status, is_oom=is_oom)
 
     def tell(self, is_given_up: Callable[[], bool] = lambda: False) -> Accepted | None:
         """Tell the ledger how the run of the dead process ended, once it answers.
@@ -174,13 +185,18 @@ class LastWord:
         return not self._ledger.is_overtaken(self._lease)
 
 
-def how_it_died(status: int | None) -> str:
-    """Say in a few words how a process ended that was not told to."""
+def how_it_died(status: int | None, *, is_oom: bool = False) -> str:
+    """Say in a few words how a process ended that was not told to.
+
+    Args:
+        status: as ``wait4`` gave it; None: nobody knows.
+        is_oom: whether the kernel has killed for want of memory meanwhile.
+    """
     if status is None:
         return "it vanished"
     if not os.WIFSIGNALED(status):
         return f"it ended with {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
-    if number == signal.SIGKILL:
-        return "killed by SIGKILL, as for want of memory"
+    if number == signal.SIGKILL and is_oom:
+        return "killed by the kernel, which was out of memory"
     return f"killed by {signal.Signals(number).name}"

@@ -304,11 +304,12 @@ class ImageWorker(rq.Worker):
         self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage
     ) -> None:
         """See that the reference of a dead horse has its answer, or another run."""
-        if self._last_word is None or not self._last_word.has_result(ret_val, rusage):
-            how = "" if self._stop_by else how_it_died(ret_val)
-            self._give_back(job, retpid, how)
+        last_word = self._last_word
+        if last_word is not None and last_word.has_result(ret_val, rusage):
+            self._tell(last_word)
             return
-        self._tell(self._last_word)
+        died = how_it_died if last_word is None else last_word.how_it_died
+        self._give_back(job, retpid, "" if self._stop_by else died(ret_val))
 
     def _tell(self, last_word: LastWord) -> None:
         self._enqueue([last_word.tell(lambda: self._stop_requested)])

@@ -183,7 +183,10 @@ def test_a_large_process_that_gives_up_wanted_more_memory(
 def test_every_death_has_words() -> None:
     assert how_it_died(None) == "it vanished"
     assert how_it_died(1 << 8) == "it ended with 1"
-    assert how_it_died(signal.SIGKILL) == "killed by SIGKILL, as for want of memory"
+    assert how_it_died(signal.SIGKILL) == "killed by SIGKILL"
+    of_memory = "killed by the kernel, which was out of memory"
+    assert how_it_died(signal.SIGKILL, is_oom=True) == of_memory
+    assert how_it_died(signal.SIGSEGV, is_oom=True) == "killed by SIGSEGV"
     assert how_it_died(signal.SIGSEGV) == "killed by SIGSEGV"
 
 
@@ -222,3 +225,25 @@ def test_a_ledger_that_is_away_is_waited_for_unless_one_is_told_to_stop(
     word.tell(asked)
     assert not driver.image().is_running
     assert last_run(driver).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([3, 3], "killed by SIGKILL"),
+        ([3, 4], "killed by the kernel, which was out of memory"),
+        ([None, None], "killed by SIGKILL"),
+    ],
+)
+def test_memory_is_named_only_where_the_kernel_killed_for_it_meanwhile(
+    driver: LedgerDriver, counts: list[int | None], said: str
+) -> None:
+    word = LastWord(
+        driver.ledger,
+        REFERENCE,
+        WORKER,
+        LIMIT_SECONDS,
+        MEMORY_MIB,
+        count_oom_kills=iter(counts).__next__,
+    )
+    assert word.how_it_died(signal.SIGKILL) == said
