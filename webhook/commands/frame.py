@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, overload
 
 import click
 
@@ -144,6 +144,10 @@ def about(name: str, text: str) -> str:
     return f"{name}: {text}"
 
 
+@overload
+def local_time(seconds: float) -> str: ...
+@overload
+def local_time(seconds: float | None) -> str | None: ...
 def local_time(seconds: float | None) -> str | None:
     """Return a time as people at this machine read it, with its zone."""
     if seconds is None:

@@ -232,7 +232,7 @@ def _lives_lines(lives: list[LiveRecord]) -> Iterator[str]:
     """Yield a line for each digest that was live, newest first."""
     until = "now"
     for live in lives:
-        since = local_time(live.since) or ""
+        since = local_time(live.since)
         if live.digest is not None:
             where = f"  revision {live.revision}" if live.revision is not None else ""
             digest = live.digest[:_DIGEST_WIDTH]

@@ -33,7 +33,8 @@ operator: {{token: {operator}}}
 sources:
   hub: {{kind: dockerhub, secret: {hub}}}
   local: {{kind: distribution, registry: "127.0.0.1:5000", secret: {local}}}
-  # gitlab: {{kind: gitlab, registry: registry.gitlab.example.org, secret: {gitlab}}}
+  # Write the name of your GitLab's registry here; without one, take the line out.
+  gitlab: {{kind: gitlab, registry: registry.gitlab.example.org, secret: {gitlab}}}
 
 registries:
   "127.0.0.1:5000": {{plain_http: true}}
@@ -45,6 +46,9 @@ repositories:
     storage: {storage}
     keys: keys
     ttl: 60
+    # What nothing leads to any more is kept until this says how often to delete it;
+    # what was live within `restorable_for` stays.
+    # collect: {{every: 1w, restorable_for: 30d}}
 """
 
 _POLICY = """\

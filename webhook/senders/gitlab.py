@@ -16,11 +16,20 @@ from workers.config import SourceConfig
 def _setup(url: str, source: SourceConfig) -> list[str]:
     secret = source.secrets[0].reveal()
     return [
-        f"GitLab ({source.registry}): in gitlab.rb",
+        f"GitLab, of the registry {source.registry}: in gitlab.rb",
         "  registry['notifications'] = [{",
         f"    'name' => 'cvmfs', 'url' => '{url}',",
         "    'timeout' => '5s', 'threshold' => 5, 'backoff' => '1s',",
         f"    'headers' => {{ 'Authorization' => ['Bearer {secret}'] }} }}]",
+        "or, without gitlab.rb, in its config.yml (`registry:` of GitLab's chart)",
+        "  notifications:",
+        "    endpoints:",
+        "      - name: cvmfs",
+        f"        url: {url}",
+        f"        headers: {{Authorization: [Bearer {secret}]}}",
+        "        timeout: 5s",
+        "        threshold: 5",
+        "        backoff: 1s",
     ]
 
 

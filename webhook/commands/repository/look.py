@@ -4,7 +4,6 @@ import os
 import posixpath
 import stat
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from webhook.commands.frame import (
     config_option,
     confirm_name,
     json_option,
+    local_time,
     name_option,
     print_json,
     read_config,
@@ -26,7 +26,8 @@ from workers.care.repository import (
     create_repository,
     rebuild_ledger,
 )
-from workers.cvmfs import Directory, Dirent, NotFound
+from workers.config import Config
+from workers.cvmfs import Directory, Dirent, FormatError, NotFound
 from workers.cvmfs.checking.check import CheckProgress
 from workers.cvmfs.storage.deletion_mark import last_collection
 from workers.cvmfs.storage.storage import MANIFEST
@@ -128,12 +129,12 @@ def info(fqrn: str, *, as_json: bool, config_path: Path | None) -> int:
 def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) -> int:
     """Find everything that is wrong with FQRN; read-only."""
     config = read_config(config_path)
-    line, done = ProgressLine(), CheckProgress()
+    line, done, of_all = ProgressLine(), CheckProgress(), _catalogs_in_all(config, fqrn)
 
     def tell(progress: CheckProgress) -> None:
         nonlocal done
         done = progress
-        line.show(f"{done.catalogs} catalogs, {done.objects} objects")
+        line.show(f"{done.catalogs}{of_all} catalogs, {done.objects} objects")
 
     findings = []
     for finding in check_repository(config, fqrn, contents=not quick, tell=tell):
@@ -164,6 +165,16 @@ def check(fqrn: str, *, quick: bool, as_json: bool, config_path: Path | None) ->
     return FAILED if findings else DONE
 
 
+def _catalogs_in_all(config: Config, fqrn: str) -> str:
+    """Return `` of N`` by the root catalog's word; "" where it cannot be read."""
+    try:
+        opened = open_repository(config, fqrn)
+        totals = opened.read().root_catalog.statistics.total
+    except (FormatError, OSError):
+        return ""  # the check says why
+    return f" of {totals.nested + 1}"
+
+
 @repository.command()
 @click.argument("fqrn")
 @click.argument("path", default="/")
@@ -187,7 +198,7 @@ def ls(fqrn: str, path: str, *, as_json: bool, config_path: Path | None) -> int:
         if entry.target:
             shown += f" -> {entry.target.decode(errors='backslashreplace')}"
         size = entry.content.size if entry.content else 0
-        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.mtime))
+        moment = local_time(entry.mtime)
         click.echo(
             f"{stat.filemode(entry.mode)} {entry.uid:>5} {entry.gid:>5} "
             f"{size:>12} {moment} {shown}"

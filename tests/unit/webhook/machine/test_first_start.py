@@ -3,8 +3,8 @@
 import stat
 from pathlib import Path
 
-from webhook.machine.first_start import write_first_files
-from workers.config import load_config
+from webhook.machine.first_start import FQRN, write_first_files
+from workers.config import CollectConfig, load_config
 from workers.policy import PolicyFile
 from workers.reference import Reference
 
@@ -15,9 +15,9 @@ def test_the_first_files_are_private_valid_and_allow_nothing(tmp_path: Path) -> 
     path = write_first_files(tmp_path, "127.0.0.1:8080")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     config = load_config(path, {})
-    assert {"dockerhub", "distribution"} <= {
-        one.kind for one in config.sources.values()
-    }
+    kinds = {one.kind for one in config.sources.values()}
+    assert {"dockerhub", "distribution", "gitlab"} <= kinds
+    assert config.repositories[FQRN].collect is None
     assert config.registries["127.0.0.1:5000"].plain_http
     assert config.state == tmp_path
     assert config.queue.url is None
@@ -49,3 +49,11 @@ def test_each_first_start_has_secrets_of_its_own(tmp_path: Path) -> None:
         for name in "ab"
     }
     assert len(texts) == 2
+
+
+def test_what_deletes_is_shown_and_works_once_its_line_is_no_comment(
+    tmp_path: Path,
+) -> None:
+    path = write_first_files(tmp_path, "127.0.0.1:8080")
+    path.write_text(path.read_text().replace("# collect: ", "collect: "))
+    assert load_config(path, {}).repositories[FQRN].collect == CollectConfig(604_800)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_the_command_shows_all_of_it_while_nothing_runs(tmp_path: Path) -> None:
         assert secret in shown.stdout
     assert said["repositories"][FQRN]["public_key"] == f"{tmp_path}/keys/{FQRN}.pub"
     assert not (tmp_path / "queue").exists()
+
+
+def test_gitlab_and_other_commands_are_told_how_to_find_us(tmp_path: Path) -> None:
+    path = write_first_files(tmp_path / "a state", "127.0.0.1:8080")
+    config = load_config(path, {})
+    lines = setup_lines(config)
+    secret = config.sources["gitlab"].secrets[0].reveal()
+    assert f"    'headers' => {{ 'Authorization' => ['Bearer {secret}'] }} }}]" in lines
+    assert f"        headers: {{Authorization: [Bearer {secret}]}}" in lines
+    assert "        url: http://127.0.0.1:8080/hooks/gitlab" in lines
+    exported = next(line for line in lines if "CVMFS_WEBHOOK" in line)
+    assert shlex.split(exported) == ["export", f"CVMFS_WEBHOOK_CONFIG={path}"]
