@@ -9,9 +9,17 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from webhook.dashboard import signin, words
 from webhook.dashboard.view import ImageView, image_view, life_views, run_view
@@ -35,6 +43,9 @@ DELIVERIES_LENGTH = 100
 LONGEST_SEARCH = 300
 _ASSETS = Path(__file__).parent / "static"
 _ASSET_SECONDS = 365 * 86_400
+# Below these, programs alone ask; below those, people with browsers as well.
+_OF_PROGRAMS = frozenset({"hooks", "api", "healthz", "readyz", "metrics"})
+_OF_BOTH = frozenset({"cvmfs", "queue", "badge"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,15 +305,31 @@ def _add_errors(pages: Blueprint) -> None:
             503,
         )
 
-    @pages.app_errorhandler(404)
-    def lost(error: NotFound) -> ResponseReturnValue:
-        # Programs ask there, and what hooks answer tells nothing of what there is.
-        if request.path.startswith(("/hooks", "/api", "/cvmfs", "/queue")):
-            return error
+    @pages.app_errorhandler(NotFound)
+    def lost(_error: NotFound) -> ResponseReturnValue:
+        if _is_program():
+            return jsonify(error="not found"), 404
         return _message("There is nothing here", "No page of ours has this name.", 404)
 
+    @pages.app_errorhandler(MethodNotAllowed)
+    def misused(error: MethodNotAllowed) -> ResponseReturnValue:
+        methods = ", ".join(sorted(error.valid_methods or ()))
+        text = f"{request.method} is not for this address; it takes {methods}"
+        if _is_program():
+            return jsonify(error=text), 405, {"Allow": methods}
+        page, code = _message("That cannot be done here", f"{text}.", 405)
+        return page, code, {"Allow": methods}
 
-def _message(heading: str, text: str, code: int) -> ResponseReturnValue:
+
+def _is_program() -> bool:
+    """Tell whether a program asks, which reads JSON, or a person with a browser."""
+    first = request.path.split("/", 2)[1]
+    if first in _OF_PROGRAMS:
+        return True
+    return first in _OF_BOTH and "text/html" not in request.headers.get("Accept", "")
+
+
+def _message(heading: str, text: str, code: int) -> tuple[str, int]:
     page = render_template("dashboard/message.html", heading=heading, text=text)
     return page, code
 

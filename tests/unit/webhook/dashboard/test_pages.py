@@ -64,6 +64,40 @@ def test_a_name_leads_to_the_page_under_its_full_name(web: WebApp) -> None:
     assert answer.location == "/images/docker.io/library/alpine:latest"
 
 
+@pytest.mark.parametrize(
+    ("path", "accept", "is_page"),
+    [
+        ("/nowhere", "*/*", True),
+        ("/hooksandmore", "*/*", True),
+        ("/hooks", "text/html", False),
+        ("/cvmfs", "*/*", False),
+        ("/cvmfs/", "text/html,*/*;q=0.8", True),
+        ("/badge/x", "text/html", True),
+    ],
+)
+def test_where_nothing_is_people_read_a_page_and_programs_json(
+    web: WebApp, path: str, accept: str, *, is_page: bool
+) -> None:
+    answer = web.client.get(path, headers={"Accept": accept})
+    assert answer.status_code == 404
+    if is_page:
+        assert "There is nothing here" in answer.text
+        assert '<link rel="stylesheet"' in answer.text
+    else:
+        assert answer.get_json() == {"error": "not found"}
+
+
+def test_a_method_that_is_not_for_an_address_is_told_with_those_that_are(
+    web: WebApp,
+) -> None:
+    page = web.client.delete("/")
+    assert (page.status_code, page.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert "DELETE is not for this address; it takes GET" in page.text
+    answer = web.client.get("/hooks/hub")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.get_json() == {"error": "GET is not for this address; it takes POST"}
+
+
 @pytest.mark.parametrize("name", ["UPPER", "a:b:c", "x@sha256:1", "<script>", "a%0ab"])
 def test_what_is_no_name_has_no_page(web: WebApp, name: str) -> None:
     answer = web.client.get(f"/images/docker.io/{name}")
