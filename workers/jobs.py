@@ -9,6 +9,7 @@ what was stored is found again, and what was published is recognised by its rece
 
 import logging
 import os
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,7 @@ def run_job(services: Services, reference: Reference) -> str:
     lease = ledger.begin(str(reference), worker=worker_name())
     if lease is None:
         return "nothing is owed, or another worker has it"
+    began = time.monotonic()
     with Heartbeat(ledger, lease) as heartbeat:
         try:
             result = end(Run(services, reference, lease, heartbeat))
@@ -79,13 +81,15 @@ def run_job(services: Services, reference: Reference) -> str:
             return "another worker took over"
         again = heartbeat.finish(result)
     log.info(
-        "reference=%s outcome=%s digest=%s revision=%s peak_mib=%d reason=%s",
+        "reference=%s %s%s seconds=%.1f digest=%s revision=%s attempt=%d peak_mib=%d",
         reference,
         result.outcome,
-        result.digest,
-        result.revision,
+        f": {result.reason}" if result.reason else "",
+        time.monotonic() - began,
+        result.digest or "-",
+        result.revision or "-",
+        lease.attempt,
         getrusage(RUSAGE_SELF).ru_maxrss >> 10,
-        result.reason,
     )
     if again is not None:
         try:

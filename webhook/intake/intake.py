@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 # Asking Redis how it keeps data takes six questions, too many for each notification.
 _SAFE_SECONDS = 5.0
 _UNSAFE_SECONDS = 1.0
+# Each of these is a line of the log's story.
+_TOLD = frozenset({Verdict.QUEUED, Verdict.REFUSED})
 # That one deletion by digest is looked up for.
 _MOST_TAGS = 1000
 
@@ -177,6 +179,12 @@ class Intake:
             return DeliveryAnswer(delivery.id, ())
         wanted = [_wanted(judgement, delivery) for judgement in judgements]
         accepted = self._keep(delivery, wanted, if_idle=if_idle)
+        for judgement, kept in zip(judgements, accepted, strict=True):
+            logger.log(
+                logging.INFO if kept.verdict in _TOLD else logging.DEBUG,
+                "delivery=%s source=%s reference=%s %s: %s",
+                *(delivery.id, source, judgement.name, kept.verdict, kept.reason),
+            )
         return DeliveryAnswer(
             delivery.id,
             tuple(

@@ -104,6 +104,10 @@ class PublishRequests:
         decision = self.policy.current().decide(reference)
         if decision.allowed:
             self._request(reference, None, forced=forced)
+        else:
+            log.info(
+                "source=operator reference=%s refused: %s", reference, decision.reason
+            )
         return decision
 
     def retry(self, reference: Reference) -> Retry:
@@ -229,6 +233,8 @@ class PublishRequests:
         accepted = self.ledger.request(
             str(reference), source="operator", forced=forced, order=order
         )
+        what = "publish" if order is None else order
+        log.info("source=operator reference=%s queued: %s", reference, what)
         self._enqueue([accepted])
         return accepted
 

@@ -118,7 +118,7 @@ class Reconciler:
         else:
             self._resting.failed(host, trouble)
         self._looks.note_asked()
-        log.info(
+        log.debug(
             "repository=%s tags=%d pushed=%d deleted=%d expired=%d",
             *(name, found.tags, len(found.pushed), len(found.deleted)),
             len(found.expired),

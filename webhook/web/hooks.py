@@ -35,6 +35,7 @@ from workers.ledger import Verdict
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+_FIRST_ERROR = 400
 _PREFIX = "/hooks/"
 
 
@@ -219,7 +220,9 @@ def _logged(answer: Callable[[], _Outcome]) -> Response:
         # The framework would log the path, and with it a secret.
         logger.exception("notification failed")
         done = _Outcome(_later(), "failed")
-    logger.info(
+    # Of what was taken in, the intake says a line for each reference.
+    logger.log(
+        logging.DEBUG if done.response.status_code < _FIRST_ERROR else logging.INFO,
         "delivery=%s source=%s outcome=%r status=%d sender=%s ms=%.1f reason=%r",
         done.delivery,
         done.source,

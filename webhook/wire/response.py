@@ -266,5 +266,5 @@ class ResponseSender(Generic[T]):
         for number, connection, event in late:
             self._forget(number)
             if event == select.EPOLLOUT:
-                log.info("sender=%s does not take its answer", connection.peer[0])
+                log.debug("sender=%s does not take its answer", connection.peer[0])
             self._drop(connection)

@@ -187,7 +187,7 @@ class HttpServer:
             data = b""
         if not data:
             if connection.request:
-                log.info("sender=%s broke off", connection.client)
+                log.debug("sender=%s broke off", connection.client)
             self._drop(connection)
             return
         if not connection.request:

@@ -146,7 +146,7 @@ def published_layers(
         try:
             return read_overlay_form(tree.tree(layer_path(digest)), tree.read)
         except NotOurLayer as error:
-            log.info("digest=%s is fetched again: %s", digest, error)
+            log.debug("digest=%s is fetched again: %s", digest, error)
             return None
 
     return layer

@@ -188,7 +188,7 @@ def _find(outside: Outside, name: Reference) -> FetchedManifest | None:
     except ImageNotFound:
         return None
     except (UnsupportedManifest, ImageRejected) as error:
-        log.info("reference=%s is not at %s: %s", reference, name, error)
+        log.debug("reference=%s is not at %s: %s", reference, name, error)
         return None
     said: ThinLayer | None = None
     if len(layers) == 1 and layers[0].size <= LARGEST_LAYER_BYTES:
@@ -200,7 +200,7 @@ def _find(outside: Outside, name: Reference) -> FetchedManifest | None:
         or said.origin != _origin(reference)
         or not all(url.startswith(root) for url in said.urls)
     ):
-        log.info("reference=%s is not at %s: another image is", reference, name)
+        log.debug("reference=%s is not at %s: another image is", reference, name)
         return None
     return found
 

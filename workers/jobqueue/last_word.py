@@ -161,11 +161,13 @@ class LastWord:
             return None
         again = self._ledger.finish(lease, self._result)
         log.warning(
-            "reference=%s worker=%s was ended peak_mib=%d: %s",
+            "reference=%s %s: %s seconds=%.1f worker=%s was ended peak_mib=%d",
             self._reference,
+            self._result.outcome,
+            self._result.reason,
+            self._clock() - self._began,
             self._worker,
             self._peak_mib,
-            self._result.reason,
         )
         return again
 

@@ -229,7 +229,7 @@ class ImageWorker(rq.Worker):
         jobs = [one for one in accepted if one is not None]
         self._carrier.enqueue_accepted(jobs)
         for one in jobs:
-            log.info("reference=%s job=%s %s", one.reference, one.job_id, one.reason)
+            log.debug("reference=%s job=%s %s", one.reference, one.job_id, one.reason)
 
     # One job.
 

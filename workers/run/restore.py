@@ -83,7 +83,7 @@ def _upstream_digest(run: Run) -> str | None:
     try:
         return run.services.registry.resolve(run.reference).digest
     except WorkerError as error:
-        log.info("reference=%s is restored all the same: %s", run.reference, error)
+        log.debug("reference=%s is restored all the same: %s", run.reference, error)
     known = run.services.front.ledger.image(str(run.reference))
     try:
         # The receipt will say it, and others than we may write into the ledger.

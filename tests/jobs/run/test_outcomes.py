@@ -1,5 +1,7 @@
 """However a run ends, the ledger is told."""
 
+import logging
+import re
 from collections.abc import Callable
 
 import pytest
@@ -116,3 +118,32 @@ def test_a_job_that_wants_more_memory_is_not_tried_again(
     run = runner.run(NAME)
     assert (run.outcome, run.next_try) == (Outcome.FAILED, None)
     assert "needed more than 512 MiB of memory" in (run.reason or "")
+
+
+def test_the_log_tells_each_run_in_one_line_with_its_duration(
+    runner: JobRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    push(runner, FIRST)
+    runner.publish(NAME)
+    runner.want("atlas/absent:v1")
+    runner.run("atlas/absent:v1")
+    published, failed = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "workers.jobs"
+    ]
+    name = runner.reference(NAME)
+    assert re.match(rf"reference={name} published seconds=\d+\.\d ", published)
+    assert re.search(r":v1 failed: .* seconds=\d+\.\d ", failed)
+    others = [r for r in caplog.records if r.name != "workers.jobs"]
+    assert [r for r in others if r.name.startswith(("webhook", "workers"))] == []
+
+
+def test_a_reason_does_not_say_the_name_that_stands_before_it(
+    runner: JobRunner,
+) -> None:
+    runner.want("atlas/absent:v1")
+    reason = runner.run("atlas/absent:v1").reason or ""
+    assert reason
+    assert not reason.startswith(runner.registry.host)

@@ -1,5 +1,6 @@
 """Events are kept before they are answered, and decided by the policy of the moment."""
 
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -133,6 +134,25 @@ def test_nothing_is_taken_while_redis_may_forget(parts: IntakeParts) -> None:
         parts.intake.receive("local", [event()])
     assert parts.ledger.deliveries() == []
     assert parts.intake.receive("local", [event(action="pull")]).images == ()
+
+
+def test_the_log_has_a_line_for_each_reference_that_is_accepted_or_refused(
+    parts: IntakeParts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    events = [
+        event(),
+        event(repository="strange/web"),
+        event(action="pull"),
+        event(tag=None),
+    ]
+    answer = parts.intake.receive("local", events)
+    name = answer.images[0].reference
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert told[0].startswith(f"delivery={answer.id} source=local reference={name} ")
+    assert " queued: " in told[0]
+    assert told[1].endswith("/strange/web:1 refused: no rule allows this name")
 
 
 def test_what_is_kept_is_accepted_even_if_the_queue_fails(

@@ -335,6 +335,8 @@ def test_the_log_has_one_line_and_no_secret(
     push(web, "no event")
     assert "source=local outcome='nothing to do' status=200" in caplog.text
     assert "delivery=-" not in caplog.text
+    levels = {r.levelno for r in caplog.records if r.name == "webhook.web.hooks"}
+    assert levels == {logging.DEBUG}
     assert "s3cret" not in caplog.text
 
 

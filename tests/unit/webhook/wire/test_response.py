@@ -34,7 +34,7 @@ def test_who_does_not_read_keeps_nobody_waiting(
 def test_who_takes_too_long_to_read_is_cut_off(
     pages: Pages, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     bounds = limits(answer_seconds=0.1, slowest_rate=1e9)
     with run_http_server(pages.app, limits=bounds) as server:
         peer = server.peer(receive_bytes=4096)

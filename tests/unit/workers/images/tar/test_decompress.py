@@ -120,8 +120,9 @@ def test_a_gzip_with_a_wrong_byte_is_refused(at: int) -> None:
 
 
 def test_rubbish_behind_a_gzip_is_refused() -> None:
-    with pytest.raises(DamagedLayer, match="gzip: the layer is corrupt"):
+    with pytest.raises(DamagedLayer, match="gzip: the layer is corrupt") as caught:
         unpack(gzip.compress(TEXT) + b"rubbish" * 3)
+    assert "b'" not in str(caught.value)
 
 
 def test_a_zstd_with_a_wrong_byte_is_refused() -> None:

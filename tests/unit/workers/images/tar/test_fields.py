@@ -33,7 +33,7 @@ def test_what_only_python_takes_for_octal_is_refused(field: bytes) -> None:
     header[108:116] = field
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header[:512])
-    with pytest.raises(DamagedTar, match="is not a number"):
+    with pytest.raises(DamagedTar, match=r"^tar: '.* is not a number"):
         read_one(bytes(header))
 
 
