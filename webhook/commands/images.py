@@ -132,12 +132,12 @@ def follow(
         image = ledger.image(str(reference))
         is_over = image is None or (image.done >= number and not image.is_running)
         if not as_json and image is not None and not is_over:
-            seen = (image.state, image.next_try)
-            if seen != shown:
-                shown = seen
+            seen = (_at_work(image), image.next_try)
+            if seen != shown and (image.next_try is not None or not bar.is_seen):
                 bar.clear()
-                click.echo(_line(image))
-            bar.show(_line(image))
+                click.echo(_line(image, _at_work(image)))
+            shown = seen
+            bar.show(_line(image, _at_work(image)))
         if is_over:
             bar.clear()
             if not as_json and image is not None:
@@ -295,9 +295,16 @@ def _show_all(
     return DONE
 
 
-def _line(image: ImageRecord) -> str:
-    digest = (image.live_digest or image.digest or "")[:_DIGEST_WIDTH]
-    line = f"{image.state:11}{image.reference}  {digest}"
+def _at_work(image: ImageRecord) -> str:
+    """Return what is done for an image, be an earlier digest live or not."""
+    is_busy = image.is_running and not image.state.is_stage
+    return "running" if is_busy else image.state
+
+
+def _line(image: ImageRecord, state: str | None = None) -> str:
+    line = f"{state or image.state:11}{image.reference}"
+    if digest := (image.live_digest or image.digest or "")[:_DIGEST_WIDTH]:
+        line += f"  {digest}"
     progress = image.progress
     if image.is_running and progress is not None and progress.bytes_total:
         done = 100 * progress.bytes_done // progress.bytes_total
@@ -306,7 +313,7 @@ def _line(image: ImageRecord) -> str:
         line += f"  {image.reason}"
     if image.next_try is not None and not image.is_running:
         line += f"  next try {local_time(image.next_try)}"
-    return line.rstrip()
+    return line
 
 
 def ttls(config: Config) -> dict[str, int]:

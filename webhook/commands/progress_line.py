@@ -1,5 +1,6 @@
 """How far a long command is: one line on a terminal, nothing where nobody looks."""
 
+import shutil
 import sys
 import time
 
@@ -9,18 +10,24 @@ _REFRESH_SECONDS = 0.2
 
 
 class ProgressLine:
-    """A line on stderr that is written over again and again."""
+    """A line on stderr that is written over again and again.
+
+    Attributes:
+        is_seen: whether somebody looks at it.
+    """
 
     def __init__(self) -> None:
-        self._is_seen = sys.stderr.isatty()
+        self.is_seen = sys.stderr.isatty()
         self._shown = 0.0
         self._width = 0
 
     def show(self, text: str) -> None:
         """Show how far it is now; called as often as one likes."""
         now = time.monotonic()
-        if self._is_seen and now - self._shown > _REFRESH_SECONDS:
+        if self.is_seen and now - self._shown > _REFRESH_SECONDS:
             self._shown = now
+            # A line that the terminal breaks cannot be written over.
+            text = text[: shutil.get_terminal_size().columns - 1]
             click.echo(f"\r{text:{self._width}}", nl=False, err=True)
             self._width = len(text)
 

@@ -50,12 +50,12 @@ class ConfigReader:
         self._environ = environ
         self._problems = document.problems
         self._known = {problem.path for problem in document.problems}
-        # Where a key is unknown, one that seems to be missing may be that, misspelt.
-        self._misspelt = {
-            problem.path[:-1]
+        # A key that seems to be missing may be an unknown one, misspelt.
+        self._unknown = [
+            (problem.path[:-1], problem.text)
             for problem in document.problems
             if problem.text.startswith(UNKNOWN_KEY)
-        }
+        ]
 
     def config(self) -> Config:
         """Return the configuration; what is wrong is noted in the document."""
@@ -289,8 +289,11 @@ class ConfigReader:
 
     def _has(self, path: KeyPath, raw: Mapping[str, Any], *keys: str) -> bool:
         """Tell whether one of the keys is there, or could be what is wrong there."""
-        return path in self._misspelt or any(
-            key in raw or (*path, key) in self._known for key in keys
+        return any(
+            key in raw
+            or (*path, key) in self._known
+            or any(path == at and repr(key) in text for at, text in self._unknown)
+            for key in keys
         )
 
     def _value(

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.support.harness.image_commands import NAME, ask, command, publish
 from tests.support.harness.jobs import FQRN, JobRunner
 from tests.support.harness.ledger import D1
 from tests.support.images.oci import tar_of
+from webhook.cli import main
 
 
 def test_the_status_tells_which_digest_was_live_when(
@@ -124,3 +127,19 @@ def test_who_waits_hears_of_a_failure_that_may_pass_and_of_the_next_try(
     assert "  next try 2" in failed
     assert published.startswith("published ")
     assert all(line.count(NAME) == 1 for line in (queued, failed, published))
+
+
+def test_without_a_configuration_it_is_said_where_one_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CVMFS_WEBHOOK_CONFIG", raising=False)
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 2
+    for told in (".state/config.yaml", "--config", "CVMFS_WEBHOOK_CONFIG"):
+        assert told in result.stderr
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / "config.yaml").write_text("listen: nowhere\n")
+    result = CliRunner().invoke(main, ["status"])
+    found = f"error: {tmp_path}/.state/config.yaml: listen: "
+    assert result.stderr.startswith(found)

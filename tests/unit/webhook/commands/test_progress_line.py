@@ -73,6 +73,15 @@ def test_it_may_be_called_very_often(terminal: Terminal) -> None:
     assert terminal.line() == "3 of 10 catalogs"
 
 
+def test_a_line_is_never_longer_than_the_terminal(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    line = ProgressLine()
+    line.show("1 of 10 catalogs")
+    assert terminal.line() == "1 of 10 c"
+
+
 def test_where_nobody_looks_nothing_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

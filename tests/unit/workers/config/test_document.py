@@ -101,6 +101,14 @@ pollicy: x
             ["sources.a.secret", "sources.a.registry"],
         ),
         (
+            "sources: {a: {kind: gitlab, foo: 1}}\n",
+            ["sources.a.foo", "sources.a.registry", "sources.a.secret"],
+        ),
+        (
+            "sources: {a: {kind: gitlab, registri: a.b, secrets: abcdef}}\n",
+            ["sources.a.registri", "sources.a.secrets"],
+        ),
+        (
             "trusted_proxies: [10, 10.0.0.1/8]\n",
             ["trusted_proxies.0", "trusted_proxies.1"],
         ),
