@@ -16,15 +16,23 @@ import click
 from webhook.machine.first_start import FIRST_CONFIG
 from webhook.machine.up import DEFAULT_STATE
 from workers.config import Config, ConfigError, load_config
-from workers.cvmfs import FormatError
+from workers.cvmfs import FormatError, RepositoryBusy
 from workers.documents.quantities import BadQuantity, parse_duration
 from workers.errors import Hindrance, PermanentError, TransientError, WorkerError
 from workers.policy import PolicyError, PolicyFile, load_policy
 from workers.reference import InvalidReference
+from workers.wiring import NoSuchRepository, NotNative
 
 P = ParamSpec("P")
 
 DONE, FAILED, USAGE, REFUSED, LATER = range(5)
+_USAGE_ERRORS = (
+    ConfigError,
+    PolicyError,
+    InvalidReference,
+    NoSuchRepository,
+    NotNative,
+)
 
 config_option = click.option(
     "--config",
@@ -167,7 +175,7 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
     def framed(*arguments: P.args, **named: P.kwargs) -> None:
         try:
             code = command(*arguments, **named)
-        except (ConfigError, PolicyError, InvalidReference) as error:
+        except _USAGE_ERRORS as error:
             _complain(error, USAGE)
         except Hindrance as error:
             _complain(error, FAILED)
@@ -186,7 +194,8 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             # The library knows files and folders, the operator their repository.
             fqrn = str(named.get("fqrn") or "")
             said = str(error)
-            _complain(said if fqrn in said else about(fqrn, said), FAILED)
+            code = LATER if isinstance(error, RepositoryBusy) else FAILED
+            _complain(said if fqrn in said else about(fqrn, said), code)
         else:
             sys.exit(code or DONE)
 

@@ -18,6 +18,7 @@ from workers.config import Config, RepositoryConfig
 from workers.cvmfs import (
     CollectableStorage,
     Collection,
+    InvalidKeys,
     KeyRing,
     Repository,
     RepositoryManifest,
@@ -37,7 +38,6 @@ from workers.published.images import published_images
 from workers.published.unused import Pruning, find_unused, prune
 from workers.wiring import (
     Front,
-    NoSuchRepository,
     configured,
     native_repositories,
     open_published,
@@ -125,7 +125,7 @@ def check_repository(
     try:
         public_key = parse_public_key(key.read_bytes())
     except OSError as error:
-        raise NoSuchRepository(f"{key}: {error.strerror}") from error
+        raise InvalidKeys(f"{key}: {error.strerror}") from error
     now = int(time.time())
     return check(
         storage,
