@@ -138,7 +138,7 @@ def follow(
                 click.echo(_line(image, _at_work(image)))
             shown = seen
             bar.show(_line(image, _at_work(image)))
-        if is_over:
+        if image is None or is_over:
             bar.clear()
             if not as_json and image is not None:
                 click.echo(_ended(image))

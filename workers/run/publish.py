@@ -71,6 +71,7 @@ def publish(run: Run) -> RunResult:
         lambda: fetch_images(client, reference, descriptor, platforms, known),
         hint,
         heartbeat.look,
+        age=lease.hint_age,
     )
     for image in images:
         check_labels(image, rule)

@@ -106,8 +106,9 @@ def when_complete(
     hint: Hint | None,
     check: Callable[[], None],
     *,
+    age: float = math.inf,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Return what is fetched of an image, parts of which may come a little later.
 
@@ -115,14 +116,14 @@ def when_complete(
         fetch: raises ImageNotFound for what is not there.
         hint: see ``resolve_digest``, as the others.
         check: as there.
+        age: as there.
         sleep: as there.
         clock: as there.
 
     Raises:
         Incomplete: a part is still not there when the hint is fresh no more.
     """
-    now = clock()
-    until = min(hint.time, now) + _FRESH_SECONDS if hint is not None else now
+    until = clock() + (_FRESH_SECONDS - age if hint is not None else 0.0)
     wait = 0.05
     while True:
         is_fresh = clock() < until

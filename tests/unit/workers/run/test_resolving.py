@@ -82,9 +82,14 @@ class Place:
             clock=lambda: self.now,
         )
 
-    def complete(self, hint: Hint | None) -> ResolvedImage:
+    def complete(self, hint: Hint | None, age: float = 0.0) -> ResolvedImage:
         return when_complete(
-            self.fetch, hint, self.check, sleep=self.sleep, clock=lambda: self.now
+            self.fetch,
+            hint,
+            self.check,
+            age=age,
+            sleep=self.sleep,
+            clock=lambda: self.now,
         )
 
     def fetch(self, platform: Platform = AMD64) -> ResolvedImage:
@@ -405,7 +410,7 @@ def test_what_is_not_there_after_that_is_for_later(
 ) -> None:
     place.registry.hold_image(NAME, TAG, FIRST)
     place.registry.fail("GET", "/manifests/", status=404)
-    hint = None if age is None else place.hint(FIRST.digest, age)
+    hint = None if age is None else place.hint(FIRST.digest)
     with pytest.raises(Incomplete, match="looked for again"):
-        place.complete(hint)
+        place.complete(hint, age or 0.0)
     assert (place.now - NOW > 29) is (age == 0.0)
