@@ -39,7 +39,9 @@ from workers.publishing.plan import (
 )
 from workers.publishing.publisher import (
     Fence,
+    Prepared,
     PublicationFailed,
+    Publisher,
     RepositoryUnavailable,
     publish,
 )
@@ -370,3 +372,31 @@ def test_what_another_publisher_has_prepared_is_not_committed(
 
 def plan(*steps: Step) -> Plan:
     return Plan("reference", steps)
+
+
+def test_a_run_that_failed_takes_back_what_no_other_needs(
+    parts: PublisherParts,
+) -> None:
+    failing, other = parts.new_publisher(), parts.new_publisher()
+
+    def prepared(publisher: Publisher, path: bytes, *names: bytes) -> Prepared:
+        put = publisher.sink.put_bytes
+        files = {
+            name: Dirent(stat.S_IFREG | 0o644, content=put(b"content of " + name))
+            for name in names
+        }
+        step = TreeAt(path, Tree(ROOT, {b"": files}), accept)
+        return publisher.prepare(Plan("reference", (step,)))
+
+    prepared(failing, b"/failing", b"both", b"own")
+    plan = prepared(other, b"/other", b"both", b"other's")
+    failing.discard()
+    other.commit([plan], GO_ON)
+    other.discard()
+    tree = parts.publisher.published()
+    for name in (b"both", b"other's"):
+        dirent = tree.lookup(b"/other/" + name)
+        assert dirent is not None
+        assert tree.read(dirent) == b"content of " + name
+    # What was prepared is gone; the same publisher begins again.
+    failing.commit([prepared(failing, b"/failing", b"both", b"own")], GO_ON)

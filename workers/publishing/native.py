@@ -4,6 +4,7 @@ No FUSE, no overlay, no release manager: catalogs of trees are prepared while an
 else commits, and the lock covers only the few small catalogs that lead to them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from workers.cvmfs import (
     Revision,
     StorageFailed,
 )
+from workers.cvmfs.garbage.unpublished import Unpublished
 from workers.cvmfs.objects.content_sink import CHUNK_BYTES
 from workers.cvmfs.objects.objects import BLOCK_BYTES, open_content
 from workers.publishing.group import GroupCommit
@@ -47,6 +49,8 @@ from workers.publishing.publisher import (
     RepositoryUnavailable,
 )
 from workers.publishing.together import Together
+
+log = logging.getLogger(__name__)
 
 
 class NativeSink:
@@ -123,6 +127,7 @@ class NativePublisher:
         self._open = open_repository
         self._together = together
         self._opened: Repository | None = None
+        self._unpublished: Unpublished | None = None
 
     @property
     def sink(self) -> ContentSink:
@@ -149,14 +154,29 @@ class NativePublisher:
         with as_publisher_error(self._fqrn):
             changes = [change for plan in plans for change in plan.changes]
             revision = self._commit(changes, fence)
+            if self._unpublished is not None:
+                self._unpublished.begin()
         losses = tuple(loss for plan in plans for loss in plan.losses)
         return Publication(self._fqrn, revision.number, losses)
+
+    def discard(self) -> None:
+        """Delete what was stored and is of no use; see ``Publisher``."""
+        if self._opened is None or self._unpublished is None:
+            return
+        with as_publisher_error(self._fqrn):
+            deleted = self._unpublished.take_back(now=int(time.time()))
+        # What it knows to be there may be gone.
+        self._opened.sink.forget()
+        if deleted:
+            log.info("repository=%s objects=%d taken back", self._fqrn, deleted)
 
     @property
     def _repository(self) -> Repository:
         if self._opened is None:
             with as_publisher_error(self._fqrn):
-                self._opened = self._open()
+                opened = self._open()
+                self._unpublished = Unpublished(self._fqrn, opened.storage, opened.keys)
+            self._opened = opened
         return self._opened
 
     def _commit(self, changes: Sequence[Change], fence: Fence) -> Revision:

@@ -170,6 +170,17 @@ class Publisher(Protocol):
             PublicationFailed: nothing is changed; trying again will not help.
         """
 
+    def discard(self) -> None:
+        """Delete what was stored and did not become visible, for a run that failed.
+
+        Nothing that anybody else may rely on: what is not surely ours alone is left to
+        whoever collects garbage. What was prepared must not be committed afterwards.
+
+        Raises:
+            RepositoryUnavailable: some of it is left.
+            PublicationFailed: some of it is left.
+        """
+
 
 def publish(publisher: Publisher, plans: Sequence[Plan], fence: Fence) -> Publication:
     """Prepare plans and make all of them visible in one new revision, or none."""

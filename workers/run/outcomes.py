@@ -27,14 +27,29 @@ def end(run: Run) -> RunResult:
         LeaseLost: another run has the lease, so the ledger would refuse a result.
         LedgerUnavailable: the ledger cannot be told a result.
     """
-    result = _result(run)
+    result = _ended(run)
+    if result.outcome in {Outcome.FAILED, Outcome.REFUSED}:
+        _discard(run)
     if result.reason is None:
         return result
     # Wherever it is read, the name stands before it.
     return replace(result, reason=result.reason.removeprefix(f"{run.reference}: "))
 
 
-def _result(run: Run) -> RunResult:
+def _discard(run: Run) -> None:
+    """Take back what was stored in vain; what is left, garbage collection finds."""
+    for fqrn, publisher in run.services.publishers.items():
+        try:
+            publisher.discard()
+        except Exception as error:  # noqa: BLE001 - the run's own end counts more
+            log.warning(
+                "reference=%s repository=%s what it stored is left to `repository gc`:"
+                " %s",
+                *(run.reference, fqrn, error),
+            )
+
+
+def _ended(run: Run) -> RunResult:
     try:
         return _answer(run)
     except (LeaseLost, LedgerUnavailable):

@@ -199,6 +199,7 @@ class PublisherWithHooks:
         self.sink = publisher.sink
         self.holds_whiteouts = publisher.holds_whiteouts
         self.prepare = publisher.prepare
+        self.discard = publisher.discard
 
     def published(self) -> PublishedTree:
         self._before_read()

@@ -35,7 +35,9 @@ class NativeParts:
         return NativePublisher(FQRN, self.open, self.together)
 
     def open(self) -> Repository:
-        return Repository.open(FQRN, self.storage, self.keys)
+        # One each: a storage knows what it stored itself.
+        storage = LocalStorage(self.root, patience_seconds=0)
+        return Repository.open(FQRN, storage, self.keys)
 
     def put_out_of_reach(self) -> None:
         for name in ("data", MANIFEST):

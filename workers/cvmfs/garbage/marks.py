@@ -71,13 +71,7 @@ class Marks:
             if not self._is_first_walk(reference.hash):
                 continue
             tell()
-            try:
-                pending += self._mark(source, reference)
-            except StorageFailed:
-                raise
-            except FormatError as error:
-                where = printable(reference.path)
-                raise Damaged(f"catalog of {where}: {error}") from error
+            pending += self._mark_surely(source, reference)
 
     def walk_what_is_left(
         self, source: ObjectSource, top: NestedCatalog, *, except_for: "Marks"
@@ -101,6 +95,32 @@ class Marks:
                     raise
                 except FormatError:
                     continue
+
+    def walk_new(
+        self, source: ObjectSource, top: NestedCatalog, former: NestedCatalog
+    ) -> None:
+        """Mark as ``walk`` does, but pass over catalogs that stand in a former tree.
+
+        Args:
+            source: the storage.
+            top: where to begin.
+            former: the top of a tree; what it mounts at the same path is passed over,
+                with all below it. One that is gone has nothing.
+
+        Raises:
+            Damaged: some catalog could not be read, so that not all is marked.
+        """
+        pending: list[tuple[NestedCatalog, NestedCatalog | None]] = [(top, former)]
+        while pending:
+            reference, before = pending.pop()
+            is_known = before is not None and before.hash == reference.hash
+            if is_known or not self._is_first_walk(reference.hash):
+                continue
+            mounted = {} if before is None else _mounted(source, before)
+            pending += [
+                (nested, mounted.get(nested.path))
+                for nested in self._mark_surely(source, reference)
+            ]
 
     def contains(self, content_hash: ContentHash) -> bool:
         """Tell whether an object is marked."""
@@ -142,6 +162,17 @@ class Marks:
             )
             return added.rowcount > 0
 
+    def _mark_surely(
+        self, source: ObjectSource, reference: NestedCatalog
+    ) -> list[NestedCatalog]:
+        try:
+            return self._mark(source, reference)
+        except StorageFailed:
+            raise
+        except FormatError as error:
+            where = printable(reference.path)
+            raise Damaged(f"catalog of {where}: {error}") from error
+
     def _mark(
         self, source: ObjectSource, reference: NestedCatalog
     ) -> list[NestedCatalog]:
@@ -155,6 +186,17 @@ class Marks:
     def _add_all(self, objects: Iterable[tuple[bytes, int]]) -> None:
         with _own():
             self._connection.executemany(_ADD, objects)
+
+
+def _mounted(source: ObjectSource, top: NestedCatalog) -> dict[bytes, NestedCatalog]:
+    """Return by path what a catalog mounts; nothing where it cannot be read."""
+    try:
+        with closing(load_catalog(source, top)) as catalog:
+            return {each.path: each for each in named_catalogs(catalog)}
+    except StorageFailed:
+        raise
+    except FormatError:
+        return {}
 
 
 @contextmanager

@@ -7,8 +7,7 @@ an object cut short under its final name (file systems may write names before
 contents), so an object counts as present only if its size is right too.
 
 An object that is put again becomes as young as a new one, so that garbage collection
-leaves it alone for its grace time. That takes a second system call only where its time
-is more than an hour old: once an hour for whatever images share.
+leaves it alone for its grace time (``own_objects.py``).
 """
 
 # An image has tens of thousands of files; a Path for each would cost too much.
@@ -27,11 +26,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.cvmfs.errors import NotFound, RepositoryBusy, StorageFailed
+from workers.cvmfs.storage.own_objects import Found, OwnObjects
 from workers.cvmfs.storage.storage import ListedObject
 
 _TEMPORARY_PREFIX = "put-"
 _LOCK_FILE = "data/txn/publish.lock"
-_REFRESHED_AFTER_SECONDS = 3600
 _LEFTOVER_SECONDS = 24 * 3600
 """A temporary file nobody has written to for so long belongs to a dead writer."""
 
@@ -54,6 +53,7 @@ class LocalStorage:
         # each use, keeps a forked child apart from its parent.
         self._token = secrets.token_hex(6)
         self._counter = itertools.count()
+        self._own = OwnObjects()
 
     def __repr__(self) -> str:
         return f"LocalStorage({self._root!r})"
@@ -96,7 +96,8 @@ class LocalStorage:
 
     def put(self, path: str, data: bytes) -> bool:
         """Store an object; see ``Storage``."""
-        if _is_there(f"{self._root}/{path}", len(data)):
+        found = self._own.find(f"{self._root}/{path}", len(data))
+        if found is Found.THERE:
             return False
         temporary = self._temporary_name()
         try:
@@ -104,6 +105,7 @@ class LocalStorage:
             try:
                 try:
                     _write_all(descriptor, data)
+                    self._own.stamp(descriptor)
                 finally:
                     os.close(descriptor)  # NFS reports a full disk here, not earlier
                 os.rename(temporary, f"{self._root}/{path}")
@@ -112,12 +114,14 @@ class LocalStorage:
                 raise
         except OSError as error:
             raise _refusal(self._root, path, error) from error
+        if found is Found.ABSENT:
+            self._own.note(path)
         return True
 
     @contextmanager
     def stage(self) -> Iterator["StagedFile"]:
         """Begin an object whose name is not known yet; see ``Storage``."""
-        staged = StagedFile(self._root, self._temporary_name())
+        staged = StagedFile(self._root, self._temporary_name(), self._own)
         try:
             yield staged
         finally:
@@ -200,6 +204,25 @@ class LocalStorage:
             raise _refusal(self._root, path, error) from error
         return True
 
+    def own_objects(self) -> Iterator[str]:
+        """Yield what was stored through this object; see ``KnowsItsOwn``."""
+        return self._own.paths()
+
+    def delete_own(self, paths: Sequence[str]) -> Sequence[str]:
+        """Delete what nobody else has found; see ``KnowsItsOwn``."""
+        targets = {path: f"{self._root}/{path}" for path in paths}
+        going = [path for path in paths if self._own.bears_stamp(targets[path])]
+        for path in going:
+            try:
+                os.unlink(targets[path])
+            except OSError as error:
+                raise _refusal(self._root, path, error) from error
+        return going
+
+    def forget_own(self) -> None:
+        """Let what was stored be like everybody's; see ``KnowsItsOwn``."""
+        self._own.forget()
+
     @contextmanager
     def lock(self, *, patience_seconds: float | None = None) -> Iterator[None]:
         """Hold the lock, a ``flock``: the kernel drops it with the holder's death.
@@ -275,9 +298,10 @@ class LocalStorage:
 class StagedFile:
     """A ``StagedObject`` in ``data/txn``."""
 
-    def __init__(self, root: str, temporary: str) -> None:
+    def __init__(self, root: str, temporary: str, own: OwnObjects) -> None:
         self._root = root
         self._temporary = temporary
+        self._own = own
         self._size = 0
         try:
             self._descriptor = _create(temporary)
@@ -296,12 +320,16 @@ class StagedFile:
         """Close the file and give it its name; see ``StagedObject``."""
         target = f"{self._root}/{path}"
         try:
+            self._own.stamp(self._descriptor)
             self._close()
-            if _is_there(target, self._size):
+            found = self._own.find(target, self._size)
+            if found is Found.THERE:
                 return False
             os.rename(self._temporary, target)
         except OSError as error:
             raise _refusal(self._root, path, error) from error
+        if found is Found.ABSENT:
+            self._own.note(path)
         return True
 
     def discard(self) -> None:
@@ -344,21 +372,6 @@ def _create(path: str) -> int:
     descriptor = os.open(path, flags, 0o644)
     os.fchmod(descriptor, 0o644)
     return descriptor
-
-
-def _is_there(path: str, size: int) -> bool:
-    """Tell whether an object is there, and if so make it as young as a new one."""
-    try:
-        status = os.stat(path)
-        if status.st_size != size:
-            return False
-        if status.st_mtime < time.time() - _REFRESHED_AFTER_SECONDS:
-            os.utime(path)
-    except PermissionError:
-        return True  # somebody else's; a commit looks it up again, if need be
-    except OSError:
-        return False
-    return True
 
 
 def _remove(path: str) -> None:

@@ -15,7 +15,7 @@ Source: cvmfs/server/*.sh, publish/*.cc, signing_tool.cc; cvmfs-format.md sectio
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +27,7 @@ from workers.cvmfs.storage.storage import (
     REFLOG,
     STATUS,
     CollectableStorage,
+    KnowsItsOwn,
     ListedObject,
     ManyLookups,
     StagedObject,
@@ -137,6 +138,21 @@ class StockStorage:
     def delete_all(self, paths: Sequence[str], *, older_than: float) -> Sequence[str]:
         """Delete objects; see ``CollectableStorage``."""
         return self._inner.delete_all(paths, older_than=older_than)
+
+    def own_objects(self) -> Iterable[str]:
+        """Yield what was stored through this object; see ``KnowsItsOwn``."""
+        inner = self._inner
+        return inner.own_objects() if isinstance(inner, KnowsItsOwn) else ()
+
+    def delete_own(self, paths: Sequence[str]) -> Sequence[str]:
+        """Delete what nobody else has found; see ``KnowsItsOwn``."""
+        inner = self._inner
+        return inner.delete_own(paths) if isinstance(inner, KnowsItsOwn) else ()
+
+    def forget_own(self) -> None:
+        """Let what was stored be like everybody's; see ``KnowsItsOwn``."""
+        if isinstance(self._inner, KnowsItsOwn):
+            self._inner.forget_own()
 
     def replace(self, path: str, data: bytes) -> None:
         """Replace a mutable file, and tell the stock tools of a new reflog.

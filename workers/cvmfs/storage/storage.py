@@ -11,7 +11,7 @@ n-th of them fail has been everywhere a crash can be.
 Source: cvmfs-format.md sections 1 and 7.1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
@@ -163,6 +163,32 @@ class ManyReads(Protocol):
     """
 
     reads_at_once: int
+
+
+@runtime_checkable
+class KnowsItsOwn(Protocol):
+    """What a storage has besides that knows which objects were new when it put them.
+
+    Where a put does not tell, as in most buckets, garbage collection has to find them.
+    """
+
+    def own_objects(self) -> Iterable[str]:
+        """Yield the objects that were stored through it where nothing was."""
+        ...
+
+    def delete_own(self, paths: Sequence[str]) -> Sequence[str]:
+        """Delete some of them, but for what others have found there since.
+
+        To be called under the lock, with what no revision names.
+
+        Returns:
+            Those that were deleted.
+        """
+        ...
+
+    def forget_own(self) -> None:
+        """Let all of them be like everybody's: they are in use."""
+        ...
 
 
 def reads_at_once(source: ObjectSource) -> int:
