@@ -1,20 +1,40 @@
 # up, check, test, lint and bench install what they need into .venv; nothing else is touched,
 # but for Debian packages that the tests use, when root (NO_APT=1 keeps them out).
+# With PYTHON=python3.13, say, into .venv-3.13: each interpreter has its own.
 
 PYTHON ?= python3
 STATE ?= .state
-VENV := .venv
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+DEFAULT := $(call version,python3)
+VERSION := $(call version,$(PYTHON))
+VENV := .venv$(if $(filter $(DEFAULT),$(VERSION)),,-$(VERSION))
 BIN := $(VENV)/bin
+# Another Python behind the same name makes the environment anew.
+ifneq ($(call version,$(BIN)/python),$(VERSION))
+.PHONY: $(BIN)/python $(VENV)/.runtime $(VENV)/.development
+endif
+# Those on PATH besides, and `python3.13: command not found` of pyenv is none.
+OTHERS = $(foreach each,3.11 3.12 3.13 3.14,$(if $(filter $(VERSION),$(each)),,$(if \
+	$(filter $(each),$(call version,python$(each))),python$(each))))
 DEBIAN := attr buildah chromium chromium-driver crun debootstrap docker-registry \
 	podman redis-server skopeo squashfs-tools uidmap umoci
 
-.PHONY: up check test lint format bench lock clean
+.PHONY: up check test unit lint format bench lock clean
 
 up: $(VENV)/.runtime
 	$(BIN)/cvmfs-webhook up --state $(STATE) $(if $(LISTEN),--listen $(LISTEN))
 
 test: $(VENV)/.development debian
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@set -e; for python in $(OTHERS); do \
+		echo "unit tests under $$python"; \
+		$(MAKE) --no-print-directory unit PYTHON=$$python ARGS=; \
+	done
+
+# The unit tests alone, as `test` runs them under each further Python.
+unit: $(VENV)/.development
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+		-m "not slow" $(ARGS) tests/unit
 
 # What to run while at work, both at once; test is everything.
 check:
@@ -50,11 +70,13 @@ lock: $(VENV)/.development
 	$(COMPILE) -o requirements-dev.lock pyproject.toml $(VENV)/development.in
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON)" >&2; exit 1; }
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"Python 3.11 or newer is needed; say which with make PYTHON=...")'
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python

@@ -60,7 +60,7 @@ def parse_registry(text: str) -> str:
     host = match[1].lower()
     if host.startswith("["):
         try:
-            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+            host = f"[{_ipv6_text(ipaddress.IPv6Address(host[1:-1]))}]"
         except ValueError as error:
             raise InvalidReference(
                 "registry", text, "give an IPv6 address in brackets"
@@ -68,6 +68,18 @@ def parse_registry(text: str) -> str:
     if match[2] is not None:
         return f"{host}:{match[2]}"
     return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
+
+
+def _ipv6_text(address: ipaddress.IPv6Address) -> str:
+    """Return an address in hexadecimal digits, whichever Python writes it.
+
+    From 3.13 on it writes a mapped IPv4 address with dots, and one registry would have
+    two names.
+    """
+    if address.ipv4_mapped is None:
+        return str(address)
+    number = int(address.ipv4_mapped)
+    return f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"
 
 
 def _is_host(text: str) -> bool:

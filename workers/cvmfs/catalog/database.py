@@ -5,7 +5,9 @@ back with ``serialize``, which gives exactly the bytes the file would have had.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
 
 from workers.cvmfs.errors import FormatError, Malformed
 
@@ -25,6 +27,13 @@ _REFUSALS = (
 """What SQLite raises: ``OverflowError`` and ``TypeError`` for values that no column can
 hold, ``MemoryError`` for a database of no pages, ``UnicodeDecodeError`` for a message
 of its own that quotes what it cannot read."""
+
+
+class Closable(Protocol):
+    """What holds a database open."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class translated:  # noqa: N801 - used as a function is, and is entered often
@@ -73,12 +82,25 @@ def open_database(data: bytes, what: str) -> sqlite3.Connection:
     if not data.startswith(_SQLITE_MAGIC):
         raise Malformed(f"{what} is not an SQLite database")
     connection = _connect()
-    with translated(what):
+    with closed_on_error(connection), translated(what):
         connection.deserialize(data)
         # It may come from anywhere: run nothing that it brings along.
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
     return connection
+
+
+@contextmanager
+def closed_on_error(connection: Closable) -> Iterator[None]:
+    """Close what is being opened, if the block does not come to its end.
+
+    SQLite's module warns of connections that nobody closed, from Python 3.13 on.
+    """
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def open_owned_database(
@@ -109,12 +131,13 @@ def open_owned_database(
         )
         return connection, schema_revision
     connection = open_database(data, what)
-    properties = read_properties(connection, what)
-    if properties.get("schema") != _SCHEMA or properties.get("fqrn") != fqrn:
-        raise Malformed(
-            f"{what} has schema {properties.get('schema')!r} and is of"
-            f" {properties.get('fqrn')!r}"
-        )
+    with closed_on_error(connection):
+        properties = read_properties(connection, what)
+        if properties.get("schema") != _SCHEMA or properties.get("fqrn") != fqrn:
+            raise Malformed(
+                f"{what} has schema {properties.get('schema')!r} and is of"
+                f" {properties.get('fqrn')!r}"
+            )
     return connection, properties.get("schema_revision")
 
 

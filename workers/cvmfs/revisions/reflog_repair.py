@@ -9,6 +9,7 @@ what can still be reached.
 from collections.abc import Iterator
 from contextlib import closing
 
+from workers.cvmfs.catalog.database import closed_on_error
 from workers.cvmfs.catalog.reader import NestedCatalog, load_catalog
 from workers.cvmfs.errors import Malformed, NotFound
 from workers.cvmfs.objects.objects import get_object
@@ -39,9 +40,10 @@ def load_reflog(
         )
         # What the manifest names was read by whoever signed it. To read it again would
         # take most of a commit's time in a repository of thousands of revisions.
-        if not is_named:
-            reflog.references()
-        is_sound = is_named and all(map(reflog.contains, references_of(head)))
+        with closed_on_error(reflog):
+            if not is_named:
+                reflog.references()
+            is_sound = is_named and all(map(reflog.contains, references_of(head)))
     except (NotFound, Malformed):
         return _made_again(source, head, now), False
     return reflog, is_sound
@@ -62,14 +64,15 @@ def references_of(manifest: RepositoryManifest) -> list[ReflogReference]:
 
 def _made_again(source: ObjectSource, head: RepositoryManifest, now: int) -> Reflog:
     reflog = Reflog(None, head.fqrn)
-    for root in (head.root_catalog, *_tagged(source, head)):
-        for ancestor in _with_predecessors(source, root):
-            reference = ReflogReference(ancestor, ReferenceType.CATALOG)
-            if reflog.contains(reference):
-                break  # here two lines of descent meet
+    with closed_on_error(reflog):
+        for root in (head.root_catalog, *_tagged(source, head)):
+            for ancestor in _with_predecessors(source, root):
+                reference = ReflogReference(ancestor, ReferenceType.CATALOG)
+                if reflog.contains(reference):
+                    break  # here two lines of descent meet
+                reflog.add(reference, now)
+        for reference in references_of(head):
             reflog.add(reference, now)
-    for reference in references_of(head):
-        reflog.add(reference, now)
     return reflog
 
 

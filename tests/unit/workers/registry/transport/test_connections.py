@@ -1,5 +1,6 @@
 """Whose certificates are believed."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from workers.registry import (
     RegistryUnavailable,
     UntrustedCertificate,
 )
+from workers.registry.transport.connections import trust
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nDocker-Content-Digest: %s\r\n" % (
     OCI_MANIFEST.encode(),
@@ -70,6 +72,15 @@ def test_the_authority_of_another_is_not_enough(
         pytest.raises(UntrustedCertificate),
     ):
         pull(client, tls_registry.host)
+
+
+def test_what_is_checked_depends_on_no_interpreter() -> None:
+    context = trust(None)
+    flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert context.verify_flags == flags
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a certificate"])
