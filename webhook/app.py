@@ -23,6 +23,7 @@ from webhook.web import (
 from webhook.web.audience import Audience, PolicyMemory
 from webhook.web.login import Login
 from webhook.web.path_prefix import PathPrefix
+from workers.care.disk_watch import DiskWatch
 from workers.care.head_watch import HeadWatch
 from workers.care.queue_standing import QueueStanding
 from workers.care.whitelists import WhitelistWatch
@@ -35,7 +36,7 @@ from workers.wiring import Front
 Problems = Callable[[], Sequence[str]]
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what is watched, each by its name
     config: Config,
     front: Front,
     policy_file: PolicyFile,
@@ -43,6 +44,7 @@ def create_app(
     carrier: Carrier | None = None,
     whitelists: WhitelistWatch | None = None,
     heads: HeadWatch | None = None,
+    disks: DiskWatch | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Flask:
     """Return the WSGI application.
@@ -55,11 +57,13 @@ def create_app(
             before they are answered.
         whitelists: those of the repositories; None: they are looked at by its own.
         heads: the same of their heads.
+        disks: the same of the room for them.
         clock: of what is shown; seconds since the epoch.
     """
     ledger, queue = front.ledger, front.queue
     whitelists = whitelists or WhitelistWatch(config, clock=clock)
     heads = heads or HeadWatch(config, front.connection)
+    disks = disks or DiskWatch(config)
     app = Flask("webhook", static_folder=None)
     # A sender follows a redirect with its secret, or takes it for success.
     app.url_map.merge_slashes = False
@@ -87,7 +91,15 @@ def create_app(
         ttls=ttls,
         origin=prefix.origin,
         site=config.site,
-        problems=_problems(durability, whitelists, heads, standing),
+        problems=_problems(
+            durability,
+            standing,
+            lambda: [
+                *whitelists.warnings(),
+                *heads.warnings(),
+                *disks.warnings(),
+            ],
+        ),
         clock=clock,
     )
     for blueprint in (
@@ -119,6 +131,7 @@ def create_app(
             standing=standing,
             whitelists=whitelists.standings,
             heads=heads.standings,
+            disks=disks.standings,
             clock=clock,
         ),
         health.blueprint(
@@ -128,6 +141,7 @@ def create_app(
             standing=standing,
             has_expired=whitelists.has_expired,
             went_back=lambda: bool(heads.warnings()),
+            warnings=lambda: [*whitelists.warnings(), *disks.warnings()],
         ),
         cvmfs_files.blueprint(cvmfs_files.local_roots(config), config.site),
     ):
@@ -141,9 +155,8 @@ def create_app(
 
 def _problems(
     durability: Callable[[], str | None],
-    whitelists: WhitelistWatch,
-    heads: HeadWatch,
     standing: QueueStanding,
+    warnings: Problems,
 ) -> Problems:
     """Return what says, at each look, what everybody should know is wrong.
 
@@ -154,8 +167,7 @@ def _problems(
         for problem in (
             durability(),
             *standing.warnings().values(),
-            *whitelists.warnings(),
-            *heads.warnings(),
+            *warnings(),
         )
         if problem
     ]

@@ -28,6 +28,8 @@ from webhook.reconcile.reconciler import Reconciler
 from webhook.reconcile.redeciding import Redeciding
 from webhook.reconcile.remaking import Remaking
 from webhook.reconcile.resuming import Resuming
+from workers.care.background_look import BackgroundLook
+from workers.care.chores import care_for_repositories
 from workers.config import Config
 from workers.errors import TransientError
 from workers.ledger import Looks, TurnedAway
@@ -121,10 +123,12 @@ def _keep_on(
     What a changed policy allows comes first: somebody waits for it.
     """
     start_logging(config)
+    care = BackgroundLook(lambda: _care(config), None, "care", every_seconds=3600)
     ending = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     while not ending.is_set():
+        care.seen()
         try:
             redeciding.round()
             for _ in reconciler.round():
@@ -135,6 +139,13 @@ def _keep_on(
         except TransientError as error:
             log.warning("the registries are asked again later: %s", error)
         ending.wait(_PAUSE_SECONDS)
+
+
+def _care(config: Config) -> None:
+    try:
+        care_for_repositories(config)
+    except Exception:
+        log.exception("the upkeep of repositories")
 
 
 def _line(found: LookResult) -> str:

@@ -20,9 +20,11 @@ from webhook.machine.setup import setup_json, setup_lines
 from webhook.machine.up import up as run_everything
 from webhook.server import listening_on, run_server
 from workers import jobs
+from workers.care.chores import care_for_repositories
 from workers.care.repository import create_missing_repositories
-from workers.care.whitelists import renew_whitelists
+from workers.config.disk_space import why_work_waits
 from workers.jobqueue import PATIENCE, run_worker
+from workers.jobqueue.between_jobs import BetweenJobs
 from workers.wiring import Front
 
 listen_option = click.option(
@@ -60,7 +62,7 @@ def up(
         state=state,
         listen=listen,
         prepare=create_missing_repositories,
-        chore=renew_whitelists,
+        chore=care_for_repositories,
     )
     return DONE
 
@@ -111,6 +113,9 @@ def worker(*, burst: bool, config_path: Path | None) -> int:
             front.ledger,
             burst=burst,
             prepare=jobs.prepare,
+            may_begin=BetweenJobs(
+                lambda: why_work_waits(config), lambda: care_for_repositories(config)
+            ).may_begin,
             memory_mib=config.worker_memory_mib,
         )
     return DONE

@@ -4,7 +4,7 @@ Both are open: whoever probes has no token. They say what is wrong, but no addre
 path and nothing out of a file; the log and the operator's pages have those.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Response, jsonify
 
@@ -21,6 +21,7 @@ def blueprint(
     standing: QueueStanding,
     has_expired: Callable[[], bool] = lambda: False,
     went_back: Callable[[], bool] = lambda: False,
+    warnings: Callable[[], Sequence[str]] = tuple,
 ) -> Blueprint:
     """Return both routes.
 
@@ -31,6 +32,7 @@ def blueprint(
         standing: knows who is missed.
         has_expired: whether some whitelist has; what is accepted then waits.
         went_back: whether the head of some repository did; the same.
+        warnings: what does not keep us from accepting, one line each.
     """
     pages = Blueprint("health", __name__)
 
@@ -65,12 +67,12 @@ def blueprint(
             checks["policy"] = "cannot be used, so nothing is allowed"
             is_ready = False
         # Whatever is wrong although what is accepted is kept.
-        warnings = [f"{name}: {said}" for name, said in checks.items() if said != "ok"]
-        warnings += standing.warnings().values() if is_ready else ()
+        wrong = [f"{name}: {said}" for name, said in checks.items() if said != "ok"]
+        wrong += standing.warnings().values() if is_ready else ()
         content = {
             "status": "ready" if is_ready else "not ready",
             "checks": checks,
-            "warnings": warnings if is_ready else [],
+            "warnings": [*wrong, *warnings()] if is_ready else [],
         }
         return _answer(content, 200 if is_ready else 503)
 

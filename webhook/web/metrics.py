@@ -19,7 +19,8 @@ from prometheus_client.registry import Collector
 from webhook.web.login import Login
 from workers.care.head_watch import HeadStanding
 from workers.care.queue_standing import RECONCILER, WORKER, QueueStanding
-from workers.care.whitelists import WhitelistStanding
+from workers.care.whitelists import WARNED_SECONDS, WhitelistStanding
+from workers.config.disk_space import STATE, DiskSpace
 from workers.jobqueue import JobQueue
 from workers.ledger import (
     Ledger,
@@ -43,6 +44,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
     kinds: Mapping[str, str] = MappingProxyType({}),
     whitelists: Callable[[], Sequence[WhitelistStanding]] = tuple,
     heads: Callable[[], Sequence[HeadStanding]] = tuple,
+    disks: Callable[[], Sequence[DiskSpace]] = tuple,
     standing: QueueStanding,
     clock: Callable[[], float] = time.time,
 ) -> Blueprint:
@@ -56,6 +58,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
         kinds: of the configured sources, by name; others count as ``other``.
         whitelists: what is known of those of the repositories.
         heads: what is known of the heads of the repositories.
+        disks: what is known of the room for them.
         standing: knows who is missed, and when the registries were asked last.
         clock: seconds since the epoch.
     """
@@ -67,7 +70,7 @@ def blueprint(  # noqa: PLR0913 - what is shown has many sources, each by its na
             queue,
             policy,
             kinds,
-            lambda: _of_repositories(whitelists(), heads()),
+            lambda: _of_repositories(whitelists(), heads(), disks(), clock()),
             standing,
             clock,
         )
@@ -213,16 +216,27 @@ def _run_counters(counters: LedgerCounters) -> Iterator[Metric]:
 
 
 def _of_repositories(
-    whitelists: Sequence[WhitelistStanding], heads: Sequence[HeadStanding]
+    whitelists: Sequence[WhitelistStanding],
+    heads: Sequence[HeadStanding],
+    disks: Iterable[DiskSpace],
+    now: float,
 ) -> Iterator[Metric]:
     ends = GaugeMetricFamily(
         f"{PREFIX}_whitelist_ends_timestamp_seconds",
         "When the whitelist of a repository holds no more; 0: it cannot be read.",
         labels=["repository"],
     )
+    unrenewed = GaugeMetricFamily(
+        f"{PREFIX}_whitelist_unrenewed",
+        "1 while a whitelist has less than ten days left: nobody renews it.",
+        labels=["repository"],
+    )
     for whitelist in whitelists:
         ends.add_metric([whitelist.fqrn], whitelist.ends or 0.0)
+        soon = whitelist.ends is not None and whitelist.ends - now < WARNED_SECONDS
+        unrenewed.add_metric([whitelist.fqrn], float(soon))
     yield ends
+    yield unrenewed
     went_back = GaugeMetricFamily(
         f"{PREFIX}_repository_went_back",
         "1 while a repository is older than what is known, so nothing is published.",
@@ -238,6 +252,21 @@ def _of_repositories(
         set_aside.add_metric([standing.fqrn], standing.set_aside)
     yield went_back
     yield set_aside
+    seen = [*disks]
+    free = GaugeMetricFamily(
+        f"{PREFIX}_repository_free_bytes",
+        "Free space of the disk of a repository, where that is seen from here.",
+        labels=["repository"],
+    )
+    for disk in seen:
+        if disk.name != STATE:
+            free.add_metric([disk.name], disk.free)
+    yield free
+    yield _gauge(
+        "disks_below_floor",
+        "Disks, of repositories or of the state, on which work waits for room.",
+        sum(disk.is_low for disk in seen),
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

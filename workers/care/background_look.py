@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_LOOKED_AT_EVERY_SECONDS = 300.0
+_EVERY_SECONDS = 300.0
 
 
 class BackgroundLook(Generic[T]):
@@ -19,18 +19,27 @@ class BackgroundLook(Generic[T]):
         look: returns what is to be seen; may take its time.
         nothing: what is seen before the first look has ended.
         name: of the thread.
+        every_seconds: after which what was seen is old.
     """
 
-    def __init__(self, look: Callable[[], T], nothing: T, name: str) -> None:
+    def __init__(
+        self,
+        look: Callable[[], T],
+        nothing: T,
+        name: str,
+        *,
+        every_seconds: float = _EVERY_SECONDS,
+    ) -> None:
         self._look = look
         self._seen = nothing
         self._name = name
+        self._every_seconds = every_seconds
         self._looked_at = float("-inf")
         self._looking = threading.Lock()
 
     def seen(self) -> T:
         """Return what was seen last."""
-        is_old = time.monotonic() - self._looked_at > _LOOKED_AT_EVERY_SECONDS
+        is_old = time.monotonic() - self._looked_at > self._every_seconds
         if is_old and self._looking.acquire(blocking=False):
             thread = threading.Thread(
                 target=self._look_and_release, name=self._name, daemon=True

@@ -14,6 +14,7 @@ from workers.care.heads import (
     current_head,
     note_made,
 )
+from workers.care.reserve import is_hardly_any_room, released_reserve
 from workers.config import Config, RepositoryConfig
 from workers.cvmfs import (
     CollectableStorage,
@@ -159,7 +160,7 @@ def collect_garbage(
     if not isinstance(storage, CollectableStorage):
         raise NotCollectable(f"{fqrn}: {storage!r} cannot be listed")
     # Seen from an older head, what was published since is garbage.
-    with current_head(config, fqrn):
+    with current_head(config, fqrn), released_reserve(configured(config, fqrn)):
         return cvmfs.collect_garbage(
             fqrn,
             storage,
@@ -171,6 +172,11 @@ def collect_garbage(
             tell=tell,
             rest=lambda: time.sleep(_REST_SECONDS),
         )
+
+
+def is_full(config: Config, fqrn: str) -> bool:
+    """Tell whether there is hardly any room to write into a repository."""
+    return is_hardly_any_room(configured(config, fqrn))
 
 
 def prune_repository(

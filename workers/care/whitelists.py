@@ -1,18 +1,20 @@
 """How long the whitelists of the configured repositories still hold.
 
 A whitelist that has expired stops publishing, new mounts and updates (cvmfs-format.md
-section 5.2, trap 20), so everybody should hear of it days before. ``up`` renews those
-whose master key it has at half of their time; what is seen here to come near its end
-has no master key here, or its renewal fails.
+section 5.2, trap 20). So whatever runs for long beside a master key, ``up``, worker or
+reconciler, renews it at half of its time (``renew_whitelists``); what comes nearer to
+its end than that has its master key nowhere that we run, or its renewal fails, and
+everybody hears of it days before: by pages, a metric and the logs.
 
 Asked by pages and metrics, it answers at once, with what it saw last; where that is
 old, it looks again in the background, for a bucket may take its time.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.care.background_look import BackgroundLook
 from workers.config import Config, RepositoryConfig
@@ -22,7 +24,7 @@ from workers.wiring import native_repositories, open_repository, open_storage
 
 log = logging.getLogger(__name__)
 
-WARNED_SECONDS = 7 * 24 * 3600
+WARNED_SECONDS = 10 * 24 * 3600
 _DAY_SECONDS = 24 * 3600
 _HOUR_SECONDS = 3600
 _VALID_SECONDS = 30 * _DAY_SECONDS
@@ -37,7 +39,7 @@ class WhitelistStanding:
         fqrn: of its repository.
         ends: unix time at which it holds no more; ``None`` when it could not be read.
         is_there: whether the repository has one.
-        is_renewed_here: whether the master key is here, so that ``up`` renews it.
+        is_renewed_here: whether the master key is here, so that it is renewed.
     """
 
     fqrn: str
@@ -64,7 +66,10 @@ class WhitelistStanding:
             return None
         mend = f"run `cvmfs-webhook repository resign {fqrn}`"
         if self.is_renewed_here:
-            mend += "; `up` should have renewed it, its log says why it did not"
+            mend += (
+                "; worker, reconciler or `up` should have renewed it, its log says why"
+                " it did not"
+            )
         if left <= 0:
             return (
                 f"whitelist of {fqrn} has expired, so nothing is published there and"
@@ -107,40 +112,65 @@ class WhitelistWatch:
         return any(standing.has_expired(now) for standing in self.standings())
 
     def _standings(self) -> tuple[WhitelistStanding, ...]:
-        repositories = native_repositories(self._config)
-        return tuple(self._standing(repository) for repository in repositories)
-
-    def _standing(self, repository: RepositoryConfig) -> WhitelistStanding:
-        fqrn = repository.fqrn
-        ends: float | None = None
-        is_there = True
-        try:
-            storage = open_storage(self._config, fqrn)
-            # Who may watch it need not be able to verify it.
-            ends = Whitelist.parse(storage.get(WHITELIST)).ends
-        except NotFound:
-            is_there = False
-        except FormatError as error:
-            log.warning("repository=%s whitelist cannot be read: %s", fqrn, error)
-        key = repository.keys / f"{fqrn}.masterkey"
-        return WhitelistStanding(fqrn, ends, is_there, key.is_file())
+        return tuple(
+            _standing(self._config, repository)
+            for repository in native_repositories(self._config)
+        )
 
 
-def renew_whitelists(config: Config) -> None:
+def _standing(config: Config, repository: RepositoryConfig) -> WhitelistStanding:
+    fqrn = repository.fqrn
+    ends: float | None = None
+    is_there = True
+    try:
+        # Who may watch it need not be able to verify it.
+        ends = Whitelist.parse(open_storage(config, fqrn).get(WHITELIST)).ends
+    except NotFound:
+        is_there = False
+    except FormatError as error:
+        log.warning("repository=%s whitelist cannot be read: %s", fqrn, error)
+    key = repository.keys / f"{fqrn}.masterkey"
+    return WhitelistStanding(fqrn, ends, is_there, os.access(key, os.R_OK))
+
+
+def renew_whitelists(config: Config, *, clock: Callable[[], float] = time.time) -> None:
     """Sign the whitelists that have less than half of their time left anew.
 
-    Only of repositories whose master key is here; what goes wrong is logged, since the
-    next try comes long before it matters.
+    Only of repositories whose master key is here, and only one of the processes that
+    have it does so. What goes wrong is logged, since the next try comes long before it
+    matters; so is what comes near its end because nobody renews it.
+
+    Args:
+        config: has the repositories.
+        clock: unix time.
     """
-    for fqrn in [repository.fqrn for repository in native_repositories(config)]:
-        try:
-            repository = open_repository(config, fqrn)
-            left = repository.whitelist().expires.timestamp() - time.time()
-            if left < _VALID_SECONDS / 2:
-                repository.renew_whitelist(now=int(time.time()))
-                log.info("repository=%s whitelist renewed", fqrn)
-        except FormatError as error:
-            log.warning("repository=%s whitelist not renewed: %s", fqrn, error)
+    for repository in native_repositories(config):
+        now = clock()
+        standing = _standing(config, repository)
+        half = now + _VALID_SECONDS / 2
+        if standing.ends is None or standing.ends >= half:
+            continue
+        if standing.is_renewed_here:
+            standing = _renewed(config, standing, now, half)
+        warning = standing.warning(now)
+        if warning is not None:
+            log.warning("repository=%s %s", repository.fqrn, warning)
+
+
+def _renewed(
+    config: Config, standing: WhitelistStanding, now: float, half: float
+) -> WhitelistStanding:
+    """Renew a whitelist, unless another just did; return what became of it."""
+    fqrn = standing.fqrn
+    try:
+        whitelist = open_repository(config, fqrn).renew_whitelist(
+            now=int(now), unless_valid_until=half
+        )
+    except FormatError as error:
+        log.warning("repository=%s whitelist not renewed: %s", fqrn, error)
+        return standing
+    log.info("repository=%s whitelist renewed", fqrn)
+    return replace(standing, ends=whitelist.ends)
 
 
 def _span(seconds: float) -> str:

@@ -22,7 +22,7 @@ from workers.config.sections import (
 )
 from workers.config.source_kinds import SOURCE_KINDS
 from workers.config.values import Network, Secret
-from workers.documents.quantities import parse_duration
+from workers.documents.quantities import parse_duration, parse_size
 from workers.documents.schema_check import UNKNOWN_KEY, Problem
 from workers.documents.yaml_document import KeyPath
 from workers.errors import PermanentError
@@ -85,6 +85,7 @@ class ConfigReader:
             site=SiteConfig(**self._section("site")),
             workers=self._top("workers", default.workers),
             worker_memory_mib=self._top("worker_memory_mib", default.worker_memory_mib),
+            disk_floor=self._value(("disk_floor",), self._raw, parse_size),
             limits=Limits(**self._section("limits")),
             log_level=self._top("log_level", default.log_level).upper(),
         )

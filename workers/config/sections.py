@@ -227,6 +227,7 @@ class Config:
         site: who runs this.
         workers: how many worker processes ``up`` starts.
         worker_memory_mib: memory that the process of one job may take.
+        disk_floor: bytes of a disk that stay free; None: the usual (``disk_space.py``).
         limits: bounds on notifications.
         log_level: a level name of ``logging``, in capitals.
     """
@@ -247,5 +248,6 @@ class Config:
     site: SiteConfig = field(default_factory=SiteConfig)
     workers: int = 2
     worker_memory_mib: int = 512
+    disk_floor: int | None = None
     limits: Limits = field(default_factory=Limits)
     log_level: str = "INFO"

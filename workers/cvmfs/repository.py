@@ -313,15 +313,23 @@ class Repository:
             self.sink.forget()
         return committed
 
-    def renew_whitelist(self, *, now: int) -> Whitelist:
+    def renew_whitelist(
+        self, *, now: int, unless_valid_until: float | None = None
+    ) -> Whitelist:
         """Sign a new whitelist for the certificates of the old one and our own.
+
+        Args:
+            now: unix time.
+            unless_valid_until: what holds so long has been renewed by another already;
+                None: it is renewed in any case.
 
         Raises:
             InvalidKeys: the master key is not at hand.
         """
         with self._storage.lock():
-            known = self.whitelist().fingerprints
-            sign_whitelist(self._storage, self._keys, known, now)
+            known = self.whitelist()
+            if unless_valid_until is None or known.ends < unless_valid_until:
+                sign_whitelist(self._storage, self._keys, known.fingerprints, now)
         return self.whitelist()
 
     def _verified_head(self) -> tuple[RepositoryManifest, Whitelist]:

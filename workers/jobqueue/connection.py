@@ -1,7 +1,9 @@
 """The connection to the queue: to the configured Redis, or to the embedded server."""
 
+import errno
 import os
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 import redis
 
 from workers.config import Config
+from workers.config.disk_space import free_bytes
 from workers.errors import TransientError
 from workers.jobqueue.healing import HealingConnection, HealingPool, PatientRetry
 
 # unix(7): sun_path has 108 bytes, the last of which is a zero.
 _LONGEST_SOCKET_NAME = 107
+_FULL_BYTES = 1 << 16
 
 
 class NoQueue(TransientError):
@@ -81,12 +85,21 @@ def connect_url(
 ) -> redis.Redis:
     """Return a client of the Redis at ``url``; see ``connect``."""
     scheme = url.partition(":")[0]
+    options: dict[str, Any] = {}
+    if scheme == "rediss":
+        # As registries are believed, whichever Python this is; see ``transport/``.
+        options["ssl_include_verify_flags"] = [
+            ssl.VERIFY_X509_TRUSTED_FIRST,
+            ssl.VERIFY_X509_PARTIAL_CHAIN,
+        ]
+        options["ssl_exclude_verify_flags"] = [ssl.VERIFY_X509_STRICT]
     pool = HealingPool.from_url(
         url,
         socket_connect_timeout=2.0,
         socket_timeout=timeout_seconds,
         health_check_interval=30,
         retry=PatientRetry(patience_seconds),
+        **options,
     )
     # Asked for by the URL, the client would take its own kind.
     pool.connection_class = _KINDS[scheme]
@@ -111,6 +124,16 @@ class _SocketConnection(HealingConnection, redis.UnixDomainSocketConnection):
     """A connection to a Unix socket, however long its path is."""
 
     def _connect(self) -> socket.socket:
+        try:
+            return self._connect_somehow()
+        except OSError as error:
+            free = free_bytes(Path(self.path).parent)
+            if free is not None and free < _FULL_BYTES:
+                # A server that cannot write its file ends; why is what helps.
+                raise OSError(errno.ENOSPC, "disk full: make room for it") from error
+            raise
+
+    def _connect_somehow(self) -> socket.socket:
         path = Path(self.path)
         if len(os.fsencode(path)) <= _LONGEST_SOCKET_NAME:
             return self._connect_to(self.path)

@@ -11,6 +11,7 @@ Source of the settings: valkey.conf, https://valkey.io/topics/persistence/.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -68,8 +69,20 @@ class EmbeddedServer:
         That of a version whose server listened at a port is kept, too, with its data.
 
         Raises:
-            QueueServerFailed: another server works on the same data.
+            QueueServerFailed: another server works on the same data, or the disk is
+                full.
         """
+        try:
+            self._configure(patience_seconds)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise QueueServerFailed(
+                f"disk full: the queue server cannot write into {self._folder}; make"
+                " room, it goes on by itself"
+            ) from error
+
+    def _configure(self, patience_seconds: float) -> None:
         make_private_folder(self._folder)
         # It is ours, whoever made it.
         self._folder.chmod(0o700)

@@ -102,6 +102,7 @@ class ImageWorker(rq.Worker):
         function: str = JOB_FUNCTION,
         grace_seconds: float = GRACE_SECONDS,
         prepare: Callable[[], None] = lambda: None,
+        may_begin: Callable[[], bool] = lambda: True,
         memory_mib: int,
     ) -> None:
         """Register nothing yet, but ask Redis who we are to it.
@@ -112,6 +113,7 @@ class ImageWorker(rq.Worker):
             function: the only one that a job may call.
             grace_seconds: how long a job may work on after SIGTERM.
             prepare: called before each job, for what its process shall inherit.
+            may_begin: asked before each job is taken out of the queue.
             memory_mib: that the process of a job may take.
         """
         super().__init__(
@@ -129,6 +131,7 @@ class ImageWorker(rq.Worker):
         self._function = function
         self._grace_seconds = grace_seconds
         self._prepare = prepare
+        self._may_begin = may_begin
         self._memory_mib = memory_mib
         self._last_word: LastWord | None = None
         self._silence = Silence()
@@ -185,6 +188,9 @@ class ImageWorker(rq.Worker):
         """Run at most one job; False when a burst is over."""
         self._beat()
         self._sweep()
+        if not self._may_begin():
+            time.sleep(_WAIT_SECONDS)
+            return not burst
         try:
             result = self.queue_class.dequeue_any(
                 self.queues,
@@ -351,7 +357,7 @@ class ImageWorker(rq.Worker):
             log.debug("the horse was dead already")
 
 
-def run_worker(
+def run_worker(  # noqa: PLR0913 - as ``ImageWorker``
     connection: redis.Redis,
     ledger: Ledger,
     *,
@@ -359,6 +365,7 @@ def run_worker(
     function: str = JOB_FUNCTION,
     grace_seconds: float = GRACE_SECONDS,
     prepare: Callable[[], None] = lambda: None,
+    may_begin: Callable[[], bool] = lambda: True,
     memory_mib: int,
 ) -> None:
     """Work until told to stop; with ``burst`` until nothing is owed any more.
@@ -371,6 +378,7 @@ def run_worker(
         grace_seconds: how long a job may work on after SIGTERM.
         prepare: called at the start and before each job, in this process, for what the
             job's own process shall inherit.
+        may_begin: asked before each job is taken out of the queue; a no ends a burst.
         memory_mib: that the process of a job may take.
     """
     logging.getLogger("rq").setLevel(logging.WARNING)
@@ -389,6 +397,7 @@ def run_worker(
                 function=function,
                 grace_seconds=grace_seconds,
                 prepare=prepare,
+                may_begin=may_begin,
                 memory_mib=memory_mib,
             )
         except _AWAY as exc:

@@ -12,16 +12,23 @@ from workers.formats.formats import formats_named, lacking, missing, relied_on
 from workers.formats.history import remember
 from workers.formats.layers import published_layers
 from workers.formats.multiarch import platform_path
-from workers.formats.paths import layer_path, metadata_path
+from workers.formats.paths import layer_path, metadata_path, record_path
 from workers.formats.receipt import CONVERTER, Receipt
+from workers.images.manifest import Descriptor
 from workers.images.platforms import Platform, default
 from workers.images.resolved import ResolvedImage
 from workers.ledger import State
 from workers.policy import Rule
 from workers.publishing.plan import FileAt, Plan, RemoveAt, RequireAt, Step, TreeAt
-from workers.publishing.publisher import Publication, PublishedTree, publish
+from workers.publishing.publisher import (
+    Publication,
+    PublishedTree,
+    Publisher,
+    publish,
+)
 from workers.run.admitting import check_publisher
 from workers.run.converting import Shelf, convert, no_layers
+from workers.run.room import check_room
 from workers.run.run import Run
 
 
@@ -85,6 +92,7 @@ def assemble(
         )
         for image in images:
             if is_rebuilt or not _is_proven(rule) or missing_of([image]):
+                check_room(services.config, fqrn, _fetched(run, publisher, image))
                 heartbeat.stage(State.CONVERTING)
                 built += _build(run, rule, image, shelf, building)
             elif known := flat_record(publisher.published(), image):
@@ -106,6 +114,17 @@ def assemble(
         )
         plan = Plan(str(run.reference), steps)
         return publish(publisher, [plan], run.fence()), receipt
+
+
+def _fetched(
+    run: Run, publisher: Publisher, image: ResolvedImage
+) -> Sequence[Descriptor]:
+    """Return the layers of an image that the repository does not hold."""
+    layers = image.manifest.layers
+    if run.lease.forced:
+        return layers
+    tree = publisher.published()
+    return [each for each in layers if tree.lookup(record_path(each.digest)) is None]
 
 
 def _is_proven(rule: Rule) -> bool:

@@ -16,7 +16,8 @@ from webhook.commands.frame import (
 )
 from webhook.commands.progress_line import ProgressLine
 from webhook.commands.repository.prune import pruned_json, pruned_line
-from workers.care.repository import collect_garbage, prune_repository
+from workers.care.repository import collect_garbage, is_full, prune_repository
+from workers.config import Config
 from workers.cvmfs import Collection, GivenUp, Pile, Retention, Stage
 from workers.documents.quantities import iso_time
 
@@ -69,7 +70,7 @@ _SHOWN_REVISIONS = 3
 @json_option
 @config_option
 @reports_errors
-def gc(  # noqa: PLR0913 - one for each option
+def gc(  # noqa: C901, PLR0913 - one for each option
     fqrn: str,
     *,
     dry_run: bool,
@@ -87,13 +88,15 @@ def gc(  # noqa: PLR0913 - one for each option
     anything is deleted. With --prune this is all that a timer has to run.
     """
     config = read_config(config_path)
+    retention = Retention(newest, seconds, grace_seconds)
     if prune:
+        if not dry_run and is_full(config, fqrn):
+            _make_room(config, fqrn, retention, is_told=not as_json)
         pruned, revision = prune_repository(
             config, fqrn, grace_seconds=restorable_seconds, dry_run=dry_run
         )
         if not as_json:
             click.echo(pruned_line(fqrn, pruned, revision, dry_run=dry_run))
-    retention = Retention(newest, seconds, grace_seconds)
     if grace_seconds < _SHORT_GRACE_SECONDS and not dry_run:
         click.echo(
             f"warning: with a grace of {grace_seconds} s, images that are being "
@@ -119,6 +122,15 @@ def gc(  # noqa: PLR0913 - one for each option
     elif not dry_run:
         click.echo(f"{fqrn}: deleted {_shown(done.deleted)}")
     return DONE
+
+
+def _make_room(
+    config: Config, fqrn: str, retention: Retention, *, is_told: bool
+) -> None:
+    """Collect before anything is taken out, for that writes a new revision."""
+    done = collect_garbage(config, fqrn, retention, dry_run=False, tell=lambda _: None)
+    if is_told:
+        click.echo(f"{fqrn}: its disk is full; at first deleted {_shown(done.deleted)}")
 
 
 def _how_far(done: Collection) -> str:

@@ -72,7 +72,11 @@ from workers.cvmfs.signing.keys import KeyRing
 from workers.cvmfs.signing.manifest import RepositoryManifest
 from workers.cvmfs.signing.trust import load_head
 from workers.cvmfs.storage.deletion_mark import deleting, deletion_mark, note_collection
-from workers.cvmfs.storage.storage import CollectableStorage, ListedObject
+from workers.cvmfs.storage.storage import (
+    RESERVE,
+    CollectableStorage,
+    ListedObject,
+)
 from workers.cvmfs.values.hash import ContentHash, Kind
 
 _BATCH = 1_000
@@ -82,7 +86,7 @@ _NAME = re.compile(r"([0-9a-f]{38})(|-rmd160|-shake128)([CHPXM]?)")
 _LISTED_AHEAD = 8
 _TEMPORARY = "txn"
 _OURS = ("put-", "probe-", "clock-")
-_LOCKS = ("publish.lock",)
+_KEPT = ("publish.lock", RESERVE.rpartition("/")[2])
 _OTHERS_LEFTOVER_SECONDS = 7 * 24 * 3600
 """A temporary file of another tool that nobody has written to for so long, while we
 hold the lock, is surely nobody's: no publish writes one file for a week."""
@@ -265,7 +269,7 @@ class _Run:
         """Find the temporary files whose writers are surely dead."""
         found = []
         for file in self.storage.list_objects(_TEMPORARY):
-            if file.name in _LOCKS:
+            if file.name in _KEPT:
                 continue
             seconds = 0 if file.name.startswith(_OURS) else _OTHERS_LEFTOVER_SECONDS
             if file.mtime < self.older_than - seconds:

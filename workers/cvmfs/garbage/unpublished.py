@@ -6,8 +6,8 @@ refused at its last layer may have filled a disk by then.
 **Why nobody is harmed.** An object is deleted only if
 
 - it was stored through this storage, at a name where nothing was;
-- nobody else has found it there since, as its time says (``own_objects.py``): this is
-  what keeps other runs from having to begin again;
+- nobody else has found it there since, as its time says
+  (``storage/own_objects.py``): this keeps other runs from having to begin again;
 - no revision names it. That is looked up under the lock, in every root catalog that the
   reflog had not when this began: an older one cannot name what did not exist. Of those,
   only catalogs are read that did not stand at the same path then.

@@ -23,6 +23,9 @@ STATUS = ".cvmfs_status.json"
 COLLECTION = ".cvmfs_collection"
 """Ours alone: when something was last deleted; see ``deletion_mark.py``."""
 
+RESERVE = "data/txn/reserve"
+"""Ours alone: room that is given up where a full disk has no other."""
+
 
 class ObjectSource(Protocol):
     """What a reader needs; a directory, a bucket and a web server can all be one."""

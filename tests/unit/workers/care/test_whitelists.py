@@ -18,6 +18,8 @@ from workers.care.head_watch import HeadWatch
 from workers.care.repository import create_repository
 from workers.care.whitelists import WhitelistWatch, renew_whitelists
 from workers.config import Config, OperatorConfig, QueueConfig, RepositoryConfig, Secret
+from workers.cvmfs import KeyRing, LocalStorage
+from workers.cvmfs.signing.whitelist import fingerprint, write_whitelist
 from workers.cvmfs.storage.storage import WHITELIST
 from workers.jobqueue import JobQueue
 from workers.ledger import Ledger
@@ -80,6 +82,7 @@ def watched(redis_server: RedisServer, tmp_path: Path) -> Watched:
         PolicyFile(policy),
         whitelists=watch,
         heads=HeadWatch(Config(), connection),
+        clock=clock,
     )
     return Watched(config, app.test_client(), watch, clock)
 
@@ -89,7 +92,7 @@ def remove_master_key(watched: Watched) -> None:
 
 
 def test_nothing_is_said_while_there_is_time(watched: Watched) -> None:
-    page = watched.look(watched.ends - 7 * DAY)
+    page = watched.look(watched.ends - 10 * DAY)
     assert "whitelist" not in page
     assert watched.whitelists_check() == (200, "ok")
 
@@ -183,3 +186,70 @@ def test_it_looks_by_itself_and_keeps_nobody_waiting(watched: Watched) -> None:
         if thread.name == "whitelists":
             thread.join()
     assert "has expired" in watched.client.get("/").text
+
+
+def age(watched: Watched, days_left: float) -> None:
+    """Let the whitelist have so much time left, by our own clock."""
+    keys = KeyRing.load(FQRN, watched.repository.keys)
+    assert keys.master_key is not None
+    signed = int(time.time() - (30 - days_left) * DAY)
+    data = write_whitelist(
+        FQRN, [fingerprint(keys.certificate)], keys.master_key, now=signed
+    )
+    LocalStorage(Path(watched.repository.storage[7:])).replace(WHITELIST, data)
+
+
+def test_it_is_renewed_at_half_of_its_time_and_not_before(watched: Watched) -> None:
+    age(watched, 16)
+    before = watched.ends
+    renew_whitelists(watched.config)
+    assert watched.ends == before
+    age(watched, 14)
+    renew_whitelists(watched.config)
+    assert watched.ends > time.time() + 29 * DAY
+
+
+def test_an_expired_one_is_renewed_too(watched: Watched) -> None:
+    age(watched, -3)
+    renew_whitelists(watched.config)
+    assert watched.ends > time.time() + 29 * DAY
+
+
+def test_of_many_who_could_renew_it_one_does(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    age(watched, 14)
+    half = time.time() + 15 * DAY
+    first = open_repository(watched.config, FQRN)
+    second = open_repository(watched.config, FQRN)
+    now = int(time.time())
+    first.renew_whitelist(now=now, unless_valid_until=half)
+    kept = first.storage.get(WHITELIST)
+    second.renew_whitelist(now=now + 5, unless_valid_until=half)
+    assert first.storage.get(WHITELIST) == kept
+
+
+def test_where_nobody_can_renew_it_the_log_says_so_ten_days_before(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    remove_master_key(watched)
+    renew_whitelists(watched.config, clock=lambda: watched.ends - 11 * DAY)
+    assert not caplog.records
+    renew_whitelists(watched.config, clock=lambda: watched.ends - 9 * DAY)
+    (record,) = caplog.records
+    assert f"repository resign {FQRN}" in record.getMessage()
+
+
+def test_prometheus_and_probes_are_told_ten_days_before(watched: Watched) -> None:
+    def told() -> tuple[str, list[str]]:
+        text = watched.client.get("/metrics", headers=OPERATOR).text
+        name = "cvmfs_webhook_whitelist_unrenewed{"
+        (line,) = [line for line in text.splitlines() if line.startswith(name)]
+        return line.split()[-1], watched.client.get("/readyz").get_json()["warnings"]
+
+    watched.look(watched.ends - 11 * DAY)
+    assert told() == ("0.0", [])
+    watched.look(watched.ends - 9 * DAY)
+    metric, (warning,) = told()
+    assert metric == "1.0"
+    assert "expires in 9 days" in warning
