@@ -57,6 +57,11 @@ class HealingConnection(_Base):
         self._answer_seconds: float = kwargs["socket_timeout"]
         self._connect_seconds: float = kwargs["socket_connect_timeout"]
 
+    def connect(self) -> None:
+        """Connect, if that is not done; the pool asks for it before each question."""
+        if self._sock is None:
+            super().connect()  # type: ignore[no-untyped-call]
+
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         """Connect, in no more than the time that is left."""
         self._limit()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.harness.failing_over import run_pair
 from tests.support.harness.ledger import REFERENCE
 from tests.support.harness.redis_server import Flavour, RedisServer
 from tests.support.harness.worker_process import (
@@ -16,6 +17,7 @@ from tests.support.harness.worker_process import (
 )
 from tests.support.tools.waiting import wait_until
 from workers.jobqueue import QUEUE_NAME, worker_name
+from workers.jobqueue.connection import connect_url
 from workers.ledger import Outcome, State
 
 # Working.
@@ -257,3 +259,18 @@ def test_a_worker_told_twice_ends_at_once(jobs: QueueAndWorker) -> None:
 def test_a_process_has_one_name(jobs: QueueAndWorker) -> None:
     assert worker_name() == worker_name(os.getpid())
     assert worker_name(1) != worker_name(2)
+
+
+def test_a_worker_goes_on_at_the_server_that_took_over(tmp_path: Path) -> None:
+    with run_pair(tmp_path) as pair, connect_url(pair.url) as connection:
+        jobs = QueueAndWorker(pair.first, connection, tmp_path / "jobs")
+        jobs.url = pair.url
+        jobs.push()
+        with jobs.worker() as worker:
+            worker.started()
+            pair.fail_over()
+            worker.go()
+            jobs.wait_until_live()
+            jobs.push(OTHER)
+            jobs.wait_until_live(OTHER)
+        assert len(jobs.ledger.runs(REFERENCE)) == 1

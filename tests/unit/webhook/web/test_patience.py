@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from tests.support.harness.failing_over import run_pair
 from tests.support.harness.ledger import StoppedClock
 from tests.support.harness.notifications import event
 from tests.support.harness.redis_server import RedisServer
-from tests.support.harness.web_app import create_web_app, write_config
+from tests.support.harness.web_app import WebApp, create_web_app, write_config
 from tests.support.tools.waiting import wait_until
 from webhook.web import patience
 from workers.jobqueue.allowance import present_allowance
@@ -24,33 +25,47 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield running
 
 
+def send(web: WebApp) -> int:
+    return web.client.post(
+        "/hooks/local",
+        json={"events": [event()]},
+        headers={"Authorization": "Bearer s3cret"},
+        content_type=EVENTS,
+    ).status_code
+
+
 @pytest.mark.slow
 def test_a_notification_at_a_frozen_redis_is_answered_in_time_and_kept_later(
     tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "REQUEST_SECONDS", 0.3)
     with create_web_app(write_config(tmp_path, redis_server)) as web:
-
-        def send() -> int:
-            return web.client.post(
-                "/hooks/local",
-                json={"events": [event()]},
-                headers={"Authorization": "Bearer s3cret"},
-                content_type=EVENTS,
-            ).status_code
-
-        assert send() == 202
+        assert send(web) == 202
         redis_server.freeze()
         try:
             # In turn, as behind one lock.
-            assert [send() for _ in range(5)] == [503] * 5
+            assert [send(web) for _ in range(5)] == [503] * 5
         finally:
             redis_server.thaw()
         monkeypatch.setattr(patience, "REQUEST_SECONDS", 30)
         # What was wrong is remembered for a moment, lest everybody asks.
         # A frozen server may have kept what was sent again, too: a duplicate then.
-        wait_until(lambda: send() in {200, 202}, "it is kept again")
+        wait_until(lambda: send(web) in {200, 202}, "it is kept again")
     assert present_allowance() is None
+
+
+def test_after_a_failover_that_keeps_connections_notifications_are_kept(
+    tmp_path: Path,
+) -> None:
+    with run_pair(tmp_path) as pair:
+        path = write_config(tmp_path, pair.first)
+        path.write_text(path.read_text().replace(pair.first.url, pair.url))
+        with create_web_app(path) as web:
+            assert web.client.get("/readyz").status_code == 200
+            assert send(web) == 202
+            pair.fail_over()
+            assert send(web) == 200  # the same event: the record moved, too
+            assert web.client.get("/readyz").status_code == 200
 
 
 @dataclass

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.support.harness.moving_proxy import MovingProxy, run_moving_proxy
+from tests.support.harness.failing_over import Pair, run_pair
 from tests.support.harness.redis_server import RedisServer
 from tests.support.tools.waiting import wait_until
 from workers.jobqueue.allowance import waiting_at_most
@@ -20,42 +19,10 @@ from workers.ledger import Ledger
 REFERENCE = "registry.example.org/atlas/analysis:v1"
 
 
-@dataclass
-class Pair:
-    """A primary with its replica, behind an address that leads to the primary."""
-
-    first: RedisServer
-    second: RedisServer
-    proxy: MovingProxy
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.proxy.port}/0"
-
-    def fail_over(self) -> None:
-        """Turn the roles around; connections that are there stay where they are."""
-        with self.first.client() as first, self.second.client() as second:
-            wait_until(
-                lambda: second.info("replication").get("master_link_status") == "up",
-                "the replica follows",
-            )
-            second.replicaof("NO", "ONE")
-            self.proxy.target = self.second.address
-            host, port = self.second.address
-            first.replicaof(host, str(port))
-
-
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    with (
-        RedisServer(tmp_path / "1", "redis", "--repl-diskless-sync-delay", "0") as one,
-        RedisServer(tmp_path / "2") as two,
-        run_moving_proxy(one.address) as proxy,
-    ):
-        with two.client() as replica:
-            host, port = one.address
-            replica.replicaof(host, str(port))
-        yield Pair(one, two, proxy)
+    with run_pair(tmp_path) as running:
+        yield running
 
 
 @contextmanager
