@@ -206,7 +206,7 @@ def test_a_fence_that_is_asked_for_holds_for_some_seconds_and_no_longer(
     queue: ReadyBatches, ledger: Ledger, clock: StoppedClock
 ) -> None:
     run = begin(ledger, "image")
-    clock.passes(29)
+    clock.passes(51)
     assert queue.standing([fence_token(run)]) == [True]
     clock.passes(5)
     assert ledger.begin("image", worker="another") is None
