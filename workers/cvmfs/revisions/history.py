@@ -6,6 +6,7 @@ Every commit moves two of them, as the stock tools do: ``trunk`` is the newest r
 Source: cvmfs/history_sql.cc, swissknife_history.cc; cvmfs-format.md section 6.1.
 """
 
+import weakref
 from dataclasses import dataclass
 
 from workers.cvmfs.catalog.database import (
@@ -90,6 +91,8 @@ class History:
         self._connection, self._schema_revision = open_owned_database(
             data, fqrn, _WHAT, tables=_TABLES, schema_revision=_SCHEMA_REVISION
         )
+        # SQLite's module warns of connections that nobody closed.
+        weakref.finalize(self, self._connection.close)
 
     def tags(self) -> list[Tag]:
         """Return all tags, newest revision first.

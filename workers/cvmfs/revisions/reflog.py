@@ -7,6 +7,7 @@ is a raw SQLite file, replaced at each commit, and the manifest names its hash.
 Source: cvmfs/reflog_sql.cc, reflog.cc; cvmfs-format.md section 6.3.
 """
 
+import weakref
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ class Reflog:
         self._connection, _ = open_owned_database(
             data, fqrn, _WHAT, tables=_TABLES, schema_revision=_SCHEMA_REVISION
         )
+        # SQLite's module warns of connections that nobody closed.
+        weakref.finalize(self, self._connection.close)
 
     def references(self) -> dict[ReflogReference, int]:
         """Return all references, with the time at which each was added.

@@ -1,9 +1,9 @@
 """Which objects a process stored itself, and whether anybody found them there since.
 
-An object's time says so, in a part of a second that nobody reads otherwise: who stores
-an object stamps it, and who finds one with a stamp puts it again, which makes it as
-young as a new one and takes the stamp away. So an object that still bears our stamp is
-in nobody else's way.
+An object's times say so, as nobody reads them otherwise: who stores an object stamps
+it, in its fraction of a second, and who finds one with the stamp of another lets its
+last reading be years ahead, where no reading moves it. So an object with our stamp and
+without that is in nobody else's way.
 
 That is a courtesy, which spares others from beginning again, and no proof: two may
 store the same object at once, and file systems may round times. What it takes to delete
@@ -25,6 +25,7 @@ _SECOND_NS = 1_000_000_000
 _STEP_NS = 100_000
 _SIGN_NS = 77_777
 """What is left of a stamp's nanoseconds by ``_STEP_NS``, hardly ever by chance."""
+_YEARS_NS = 5 * 365 * 24 * 3600 * _SECOND_NS
 _FIRST_DIGIT = len("data/ab/")
 _DIGEST_BYTES = 20
 _RECORD_BYTES = _DIGEST_BYTES + 1
@@ -65,7 +66,8 @@ class OwnObjects:
     def bears_stamp(self, file: str) -> bool:
         """Tell whether a file is there with our stamp."""
         try:
-            return self._is_ours(os.stat(file))
+            status = os.stat(file)
+            return self._is_ours(status) and not _is_found(status)
         except OSError:
             return False
 
@@ -80,10 +82,11 @@ class OwnObjects:
             if status.st_size != size:
                 return Found.BROKEN
             is_stamped = status.st_mtime_ns % _STEP_NS == _SIGN_NS
-            if (is_stamped and not self._is_ours(status)) or (
-                status.st_mtime < time.time() - _REFRESHED_AFTER_SECONDS
-            ):
+            if status.st_mtime < time.time() - _REFRESHED_AFTER_SECONDS:
                 os.utime(file)
+            elif is_stamped and not self._is_ours(status) and not _is_found(status):
+                read = status.st_mtime_ns + 2 * _YEARS_NS
+                os.utime(file, ns=(read, status.st_mtime_ns))
         except PermissionError:
             return Found.THERE  # somebody else's; a commit looks it up, if need be
         except OSError:
@@ -111,3 +114,7 @@ class OwnObjects:
 
     def _is_ours(self, status: os.stat_result) -> bool:
         return status.st_mtime_ns % _SECOND_NS == self._stamp_ns
+
+
+def _is_found(status: os.stat_result) -> bool:
+    return status.st_atime_ns > status.st_mtime_ns + _YEARS_NS

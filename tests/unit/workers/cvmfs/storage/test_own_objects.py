@@ -23,16 +23,17 @@ def test_what_was_new_is_known_by_its_name() -> None:
     assert list(own.paths()) == []
 
 
-def test_an_object_with_the_stamp_of_another_loses_it_once(tmp_path: Path) -> None:
+def test_an_object_with_the_stamp_of_another_is_marked_once(tmp_path: Path) -> None:
     first, second = storage_at(tmp_path), storage_at(tmp_path)
     first.put(WHOLE, b"data")
     second.put(WHOLE, b"data")
-    moment = (tmp_path / WHOLE).stat().st_mtime_ns
+    assert (tmp_path / WHOLE).read_bytes() == b"data"
+    changed = (tmp_path / WHOLE).stat().st_ctime_ns
     assert list(first.own_objects()) == [WHOLE]
     assert list(second.own_objects()) == []
     third = storage_at(tmp_path)
     third.put(WHOLE, b"data")
-    assert (tmp_path / WHOLE).stat().st_mtime_ns == moment
+    assert (tmp_path / WHOLE).stat().st_ctime_ns == changed
     assert first.delete_own([WHOLE]) == []
 
 
