@@ -44,6 +44,15 @@ def test_what_is_the_images_own_fault_is_not_asked_for(runner: JobRunner) -> Non
     assert resumer(runner).round() == []
 
 
+def test_what_is_wrong_with_a_later_push_is_final(runner: JobRunner) -> None:
+    give_up(runner)
+    push(runner, [b"no layer"])
+    runner.want(NAME)
+    assert runner.run(NAME).outcome is Outcome.FAILED
+    runner.clock.passes(7 * HOURS)
+    assert resumer(runner).round() == []
+
+
 def test_what_the_policy_does_not_want_any_more_is_not_asked_for(
     runner: JobRunner,
 ) -> None:

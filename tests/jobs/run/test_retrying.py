@@ -6,12 +6,13 @@ import pytest
 
 from tests.support.harness.jobs import JobRunner
 from tests.support.harness.steering import NAME, push
-from tests.support.images.oci import build_image, tar_of
+from tests.support.images.oci import build_image, digest_of, tar_of
 from workers import jobs
 from workers.ledger import Outcome, State
 from workers.reference import Reference
 
 FIRST = [tar_of({"etc/motd": b"first"})]
+LAYER = digest_of(build_image(FIRST).layers[0].blob)
 
 
 def test_what_may_pass_is_tried_again_ever_later_and_not_for_ever(
@@ -104,6 +105,7 @@ def test_a_registry_that_has_had_enough_of_us_uses_up_no_attempt(
         ("", "/manifests/v1", 200, {"Content-Type": "text/plain"}, b"back at noon"),
         ("GET", "/blobs/", 200, {"Content-Type": "text/html"}, b"<h1>Soon</h1>"),
         ("GET", "/blobs/", 404, {}, b""),
+        ("GET", f"/blobs/{LAYER}", 404, {}, b""),
         ("GET", "/manifests/", 404, {}, b""),
     ],
 )
