@@ -33,6 +33,8 @@ from workers.cvmfs import (
     AutoTags,
     BucketAccess,
     HeadWentBack,
+    InvalidKeys,
+    KeyRing,
     LocalStorage,
     Repository,
     RepositoryManifest,
@@ -41,6 +43,7 @@ from workers.cvmfs import (
     StorageFailed,
 )
 from workers.cvmfs.storage.shared_with_stock import StockStorage
+from workers.cvmfs.storage.storage import MANIFEST, Storage
 from workers.errors import PermanentError
 from workers.formats import scope
 from workers.formats.catalogs import is_catalog
@@ -226,14 +229,30 @@ def open_repository(config: Config, fqrn: str) -> Repository:
         FormatError: it cannot be opened.
     """
     repository = _native(config, fqrn)
+    storage = _storage(repository)
+    check_keys(repository, storage)
     return Repository.open(
         fqrn,
-        _storage(repository),
+        storage,
         repository.keys,
         ttl=repository.ttl,
         is_mountpoint=is_catalog,
         auto_tags=_auto_tags(repository),
     )
+
+
+def check_keys(repository: RepositoryConfig, storage: Storage) -> None:
+    """Tell keys that were never made from those that were lost.
+
+    Raises:
+        InvalidKeys: there are none, and nothing was ever published there.
+    """
+    fqrn, keys = repository.fqrn, repository.keys
+    if not KeyRing.is_there(fqrn, keys) and not storage.exists(MANIFEST):
+        raise InvalidKeys(
+            f"its keys are not made yet in {keys}: run `cvmfs-webhook repository init"
+            f" {fqrn}`"
+        )
 
 
 def check_head(heads: KnownHeads, head: RepositoryManifest) -> None:

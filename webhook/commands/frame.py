@@ -195,7 +195,9 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             fqrn = str(named.get("fqrn") or "")
             said = str(error)
             code = LATER if isinstance(error, RepositoryBusy) else FAILED
-            _complain(said if fqrn in said else about(fqrn, said), code)
+            if fqrn not in said.partition(": ")[0]:
+                said = about(fqrn, said)
+            _complain(said, code)
         else:
             sys.exit(code or DONE)
 

@@ -39,6 +39,7 @@ from workers.published.images import published_images
 from workers.published.unused import Pruning, find_unused, prune
 from workers.wiring import (
     Front,
+    check_keys,
     configured,
     native_repositories,
     open_published,
@@ -119,10 +120,9 @@ def check_repository(
 ) -> Iterator[Finding]:
     """Yield everything that is wrong with one configured native repository."""
     storage = open_storage(config, fqrn)
-    keys = configured(config, fqrn).keys
-    if not KeyRing.is_there(fqrn, keys):
-        KeyRing.load(fqrn, keys)  # says how they are made
-    key = keys / f"{fqrn}.pub"
+    repository = configured(config, fqrn)
+    check_keys(repository, storage)
+    key = repository.keys / f"{fqrn}.pub"
     try:
         public_key = parse_public_key(key.read_bytes())
     except OSError as error:

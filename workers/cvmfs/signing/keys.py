@@ -103,16 +103,11 @@ class KeyRing:
         """
         check_fqrn(fqrn)
         found = _settled(fqrn, directory)
-        if not found:
-            raise InvalidKeys(
-                f"the keys of {fqrn} are not made yet in {directory}: run"
-                f" `cvmfs-webhook repository init {fqrn}`"
-            )
         missing = [suffix for suffix in _MODES if suffix not in {*found, _MASTER}]
         if missing:
             raise InvalidKeys(
                 f"{directory} has of the keys of {fqrn}"
-                f" {', '.join(sorted(found))} but not {', '.join(missing)}:"
+                f" {', '.join(sorted(found)) or 'none'} but not {', '.join(missing)}:"
                 " restore the files, or move all of them away to begin anew"
             )
         return cls.of_files(

@@ -73,8 +73,10 @@ def test_a_check_counts_the_catalogs_of_all(
 
 
 def test_keys_that_never_were_are_not_made_yet(operator: Operator) -> None:
-    for key in operator.keys.iterdir():
-        key.unlink()
+    operator.keys.rename(operator.keys.with_name("aside"))
+    lost = operator.run("info", FQRN)
+    assert "restore the files" in lost.stderr
+    operator.storage.rename(operator.storage.with_name("elsewhere"))
     for verb in (["info"], ["check"], ["ls"], ["resign"], ["gc"], ["tag"]):
         result = operator.run(*verb, FQRN)
         assert result.exit_code == 1
