@@ -191,17 +191,18 @@ def reports_errors(command: Callable[P, int | None]) -> Callable[P, None]:
         except WorkerError as error:
             _complain(error, FAILED)
         except FormatError as error:
-            # The library knows files and folders, the operator their repository.
-            fqrn = str(named.get("fqrn") or "")
-            said = str(error)
             code = LATER if isinstance(error, RepositoryBusy) else FAILED
-            if fqrn not in said.partition(": ")[0]:
-                said = about(fqrn, said)
-            _complain(said, code)
+            _complain(_of_repository(str(named.get("fqrn") or ""), error), code)
         else:
             sys.exit(code or DONE)
 
     return framed
+
+
+def _of_repository(fqrn: str, error: FormatError) -> str:
+    """Say an error of the library with the repository: it knows files and folders."""
+    said = str(error)
+    return said if fqrn in said.partition(": ")[0] else about(fqrn, said)
 
 
 def _complain(error: Exception | str, code: int) -> None:
