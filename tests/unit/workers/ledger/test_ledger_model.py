@@ -112,9 +112,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def hear(self, name: str, number: int, digest: str | None) -> None:
         """Note what was asked for, and whether a run answers it that is under way."""
-        if self.is_held(name):
+        if name in self.holders:  # who may be silent only, and go on later
             heard = self.heard[name]
-            is_alone = self.begun[name] == self.asked[name]
+            is_alone = self.begun[name] == self.asked[name] and self.is_held(name)
             if digest and digest == heard.found and is_alone and not heard.is_stopped:
                 self.begun[name] = number
             heard.newest = digest
@@ -209,7 +209,7 @@ class LedgerMachine(RuleBasedStateMachine):
         accepted = self.ledger.request(
             name, source="operator", forced=True, hint=Hint(digest, "operator")
         )
-        if self.is_held(name):
+        if name in self.holders:
             self.heard[name].is_stopped = True
         self.hear(name, accepted.number, digest)
         self.enqueue(accepted)
