@@ -219,6 +219,7 @@ ATTEMPTS: Mapping[str, Attempt] = {
     "slow-registry-redirects": Attempt(
         spoiled(lambda to, at: to.redirect(f"{at}man", to.url, method="HEAD")),
         "redirects more than 5 times",
+        is_tried_again=True,
     ),
     # What nothing counts: memory, taken as ``job_workers.PLACES`` says by these names.
     **{

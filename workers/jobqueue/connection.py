@@ -54,13 +54,7 @@ def shown_url(config: Config) -> str:
     parts = urlsplit(config.queue.url.reveal())
     login, at, place = parts.netloc.rpartition("@")
     hidden = f"{login.partition(':')[0]}:***{at}{place}" if at else place
-    query = "&".join(
-        f"{name}=***" if name == "password" else f"{name}{equals}{value}"
-        for name, equals, value in (
-            each.partition("=") for each in parts.query.split("&")
-        )
-    )
-    return urlunsplit(parts._replace(netloc=hidden, query=query))
+    return urlunsplit(parts._replace(netloc=hidden))
 
 
 def connect(

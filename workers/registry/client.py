@@ -24,6 +24,7 @@ from workers.registry.manifests import (
     LARGEST_MANIFEST_BYTES,
     FetchedManifest,
     ManifestDescriptor,
+    UnsupportedManifest,
     media_type_of,
     verified_manifest,
 )
@@ -31,6 +32,7 @@ from workers.registry.sessions import Sessions, internal_places
 from workers.registry.transport.addresses import AddressGuard, LookUp, look_up
 from workers.registry.transport.answers import (
     AccessDenied,
+    AnswerTooLarge,
     ImageNotFound,
     StorageRefused,
     content_length,
@@ -316,8 +318,12 @@ class RegistryClient:
         digest = digest or reference.digest
         request = _manifest_request("GET", reference, digest)
         with session.send(request, accept={_OK}) as answer:
+            try:
+                body = answer.body(LARGEST_MANIFEST_BYTES, request.wanted)
+            except AnswerTooLarge as error:  # so is what was pushed
+                raise UnsupportedManifest(str(error)) from error
             return verified_manifest(
-                answer.body(LARGEST_MANIFEST_BYTES, request.wanted),
+                body,
                 answer.headers.get("Content-Type"),
                 subject=request.wanted,
                 digest=digest or _claimed_digest(answer.headers),

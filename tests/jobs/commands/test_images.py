@@ -91,10 +91,10 @@ def test_who_watches_is_told_of_each_change(
 def test_waiting_ends_with_how_the_run_ended(runner: JobRunner, at_work: None) -> None:
     image = publish(runner, b"first")
     name = runner.reference(NAME)
-    said = command(runner, "publish", name, "--wait").output.splitlines()
+    said = command(runner, "publish", name, "--wait").stdout.splitlines()
     assert said[0].split()[:2] == ["queued", name]
     assert said[1].split()[:3] == ["unchanged", name, image.digest[:19]]
-    said = command(runner, "publish", name, "--wait", "--force").output.splitlines()
+    said = command(runner, "publish", name, "--wait", "--force").stdout.splitlines()
     assert said[1].split()[:4] == ["published", name, image.digest[:19], "revision"]
     record = ask(runner, "publish", name, "--wait")
     assert record["last_run"]["outcome"] == "unchanged"
@@ -121,7 +121,7 @@ def test_who_waits_hears_of_a_failure_that_may_pass_and_of_the_next_try(
     waiting = threading.current_thread()
     monkeypatch.setattr("webhook.commands.images.time.sleep", work)
     result = command(runner, "publish", runner.reference(NAME), "--wait")
-    queued, failed, published, _ = result.output.splitlines()
+    queued, failed, published, _ = result.stdout.splitlines()
     assert queued.startswith("queued ")
     assert "503" in failed
     assert "  next try 2" in failed

@@ -223,15 +223,22 @@ BAD_IMAGES: Mapping[str, BadImage] = {
     "blob-compressed-again": BadImage(
         _compressed_again, ("blob sha256:", "has other content"), may_pass=True
     ),
-    "blob-missing": BadImage(_missing_blob, ("blob sha256:", "answered 404")),
+    "blob-missing": BadImage(
+        _missing_blob, ("blob sha256:", "answered 404"), may_pass=True
+    ),
     "manifest-of-another-digest": BadImage(_lying_manifest, ("digest",), may_pass=True),
-    "answers-401": BadImage(_refusing(401), ("answered 401", "credentials under")),
-    "answers-403": BadImage(_refusing(403), ("answered 403", "credentials under")),
+    "answers-401": BadImage(
+        _refusing(401), ("answered 401", "credentials under"), may_pass=True
+    ),
+    "answers-403": BadImage(
+        _refusing(403), ("answered 403", "credentials under"), may_pass=True
+    ),
     "answers-404": BadImage(lambda *_: None, ("answered 404",)),
-    "answers-418": BadImage(_refusing(418), ("answered 418",)),
+    "answers-418": BadImage(_refusing(418), ("answered 418",), may_pass=True),
     "redirected-inside": BadImage(
         _led_astray("http://169.254.169.254/latest/meta-data"),
         ("169.254.169.254", "not a public address", "under registries"),
+        may_pass=True,
     ),
     # Manifests and configs.
     "index-without-us": BadImage(

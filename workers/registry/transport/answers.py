@@ -72,6 +72,10 @@ class RegistryProtocolError(Hindrance):
     """An answer that no registry following the specification would give."""
 
 
+class AnswerTooLarge(RegistryProtocolError):
+    """A document of more bytes than one of its kind may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """An answer that is not what was asked for.

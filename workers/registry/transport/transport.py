@@ -26,6 +26,7 @@ import urllib3.exceptions
 from workers.errors import WorkerError
 from workers.registry.transport.addresses import AddressGuard
 from workers.registry.transport.answers import (
+    AnswerTooLarge,
     RegistryProtocolError,
     RegistryUnavailable,
     unwished_encoding,
@@ -131,12 +132,13 @@ class Answer:
         """Return the whole body, a document; an error speaks of ``subject``.
 
         Raises:
-            RegistryProtocolError: it has more than ``limit_bytes``, or is encoded.
+            AnswerTooLarge: it has more than ``limit_bytes``.
+            RegistryProtocolError: it is encoded.
             RegistryUnavailable: as ``read``, or it took longer than an answer may.
         """
         body = b"".join(self._pieces(limit_bytes + 1))
         if len(body) > limit_bytes:
-            raise RegistryProtocolError(
+            raise AnswerTooLarge(
                 f"{subject}: {self.origin} answered with more than {limit_bytes} bytes"
             )
         encoding = unwished_encoding(self.headers)

@@ -154,14 +154,3 @@ def test_who_is_missed_is_said_but_not_by_itself(
     ):
         wrong = said(part)[1]
         assert {each for each in (worker, reconciler) if each in wrong} == missed
-
-
-def test_a_password_in_the_query_is_hidden_too(
-    said: Callable[[str], tuple[str, str]], path: Path
-) -> None:
-    text = path.read_text().replace(f":{PASSWORD}@", "")
-    path.write_text(text.replace("/0", f"/0?password={PASSWORD}"))
-    line, wrong = said("serve")
-    assert PASSWORD not in line
-    assert "password=***" in line
-    assert wrong == ""
