@@ -7,6 +7,7 @@ policy wants it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from webhook.intake.intake import Carrier
 from webhook.reconcile.differences import is_given_up
@@ -79,11 +80,12 @@ class Resuming:
         is_removal = record.order in {orders.REMOVE, orders.EXPIRE}
         if not is_removal and not policy.decide(Reference.parse(reference)).allowed:
             return False
+        hint = record.hint
         accepted = self._ledger.request(
             reference,
             source=RECONCILER,
-            # No news: its time is that of before.
-            hint=record.hint,
+            # The push was hours ago: the registry is not waited for to have it.
+            hint=None if hint is None else replace(hint, is_news=False),
             order=record.order,
             if_idle=True,
         )

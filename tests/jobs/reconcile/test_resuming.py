@@ -1,5 +1,7 @@
 """What was given up for trouble around an image is asked for again, watched or not."""
 
+import math
+
 import pytest
 
 from tests.support.harness.jobs import JobRunner
@@ -34,6 +36,18 @@ def test_what_a_registry_refused_is_asked_for_every_six_hours(
     assert again.round() == []
     run = runner.run(NAME)
     assert (run.outcome, run.attempt) == (Outcome.PUBLISHED, 1)
+
+
+def test_the_registry_is_not_waited_for_as_after_a_push(runner: JobRunner) -> None:
+    push(runner, FIRST)
+    give_up(runner)
+    runner.clock.passes(7 * HOURS)
+    name = runner.reference(NAME)
+    assert resumer(runner).round() == [name]
+    lease = runner.ledger.begin(name, worker="test")
+    assert lease is not None
+    assert lease.hint is not None
+    assert lease.hint_age == math.inf
 
 
 def test_what_is_the_images_own_fault_is_not_asked_for(runner: JobRunner) -> None:
