@@ -8,9 +8,11 @@ policy wants it.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from webhook.intake.intake import Carrier
 from webhook.reconcile.differences import is_given_up
+from webhook.reconcile.pacing import Pacing
 from workers.ledger import ImageRecord, Ledger, State, orders
 from workers.policy import PolicyFile
 from workers.policy.watching import RECONCILER
@@ -37,7 +39,7 @@ class Resuming:
         self._ledger = ledger
         self._carrier = carrier
         self._policy_file = policy_file
-        self._asked: set[str] = set()
+        self._pacing = Pacing(ledger, _AT_ONCE)
         self._looked_at: float | None = None
 
     def round(self) -> list[str]:
@@ -53,15 +55,12 @@ class Resuming:
         ):
             return []
         self._looked_at = now
-        owed = self._ledger.records(sorted(self._asked))
-        self._asked = {record.reference for record in owed if record.is_owed}
-        asked: list[str] = []
-        for record in [one for one in self._failed() if is_given_up(one, now)]:
-            if len(self._asked) >= _AT_ONCE:
-                break
-            if self._ask(record):
-                asked.append(record.reference)
-                self._asked.add(record.reference)
+        room = self._pacing.room()
+        # All of them first: asking for one moves the list.
+        given_up = [record for record in self._failed() if is_given_up(record, now)]
+        wanted = (record.reference for record in given_up if self._ask(record))
+        asked = list(islice(wanted, room))
+        self._pacing.add(asked)
         return asked
 
     def _failed(self) -> Iterator[ImageRecord]:
